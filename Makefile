@@ -1,0 +1,51 @@
+# Everything runs in .venv, made from requirements.lock; bytecode is compiled at install, which halves every start.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-all lint format lock clean
+
+help: ## What can be done here
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Run the whole pipeline once on embedded engines and show what came out
+	@analytics-pipeline demo
+
+dev: $(INSTALLED) ## The Dagster UI on the embedded engines, with demo data (Ctrl-C stops everything)
+	@exec analytics-pipeline dev
+
+test: lint ## Lint, types and the whole suite but its slowest proofs
+	pytest -m "not slow"
+
+test-all: lint ## The same with the slow proofs
+	pytest
+
+lint: $(INSTALLED) ## Ruff, strict types, SQL lint
+	ruff check .
+	ruff format --check .
+	sqlfluff lint --disable-progress-bar -q analytics_pipeline
+	mypy
+
+format: $(INSTALLED) ## Format the code
+	ruff check --fix .
+	ruff format .
+
+lock: $(INSTALLED) ## Renew requirements.lock after a change of pyproject.toml
+	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
+	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
+
+clean: ## Remove everything that was made here: engines, their data, the environment, caches
+	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down; fi
+	rm -rf .analytics $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

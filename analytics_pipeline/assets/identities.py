@@ -1,0 +1,138 @@
+"""Identities: DynamoDB → landing zone → ClickHouse, one snapshot a day."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from analytics_pipeline.assets.runs import ProjectsConfig, cost_metadata, materialize_days, tenants_metadata
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.failures import PartialFailure
+from analytics_pipeline.flows.identities.capture import Capture, IdentityCapture, refuse_closed_day
+from analytics_pipeline.flows.identities.ledger import IdentityLedger
+from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
+from analytics_pipeline.flows.identities.reader import QueryReader
+from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import (
+    ClickHouseResource,
+    DynamoDBResource,
+    FeatureFlagsResource,
+    LandingZoneResource,
+    PostgresResource,
+)
+
+OWNERS = ["team:data-platform"]
+
+
+class SnapshotConfig(ProjectsConfig):
+    """Narrows or forces a load."""
+
+    reload: bool = Field(
+        default=False, description="Load also environments whose capture is completely loaded already."
+    )
+
+
+@dg.asset(
+    group_name="identities",
+    kinds={"dynamodb", "s3"},
+    owners=OWNERS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    tags={"flow": "identities"},
+)
+def raw_identities(
+    context: dg.AssetExecutionContext,
+    config: ProjectsConfig,
+    dynamodb: DynamoDBResource,
+    postgres: PostgresResource,
+    landing: LandingZoneResource,
+    flags: FeatureFlagsResource,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """All identities of every enabled project's environments, as files of the landing zone.
+
+    DynamoDB holds only the present, so a day can be captured while it is open and for `IDENTITY_CAPTURE_GRACE_HOURS`
+    after it closed; later the run fails and says so. Each environment is committed on its own, by its manifest.
+    Documents that cannot be mapped go to `analytics_pipeline.dead_letters` with the reason.
+    """
+
+    def capture(day: date) -> Mapping[str, Any]:
+        settings = Settings.load()
+        store, zone, reader = postgres.store(), landing.zone(), QueryReader(dynamodb.identities())
+        grace = timedelta(hours=settings.identity_capture_grace_hours)
+        refuse_closed_day(day, datetime.now(timezone.utc), grace)
+        tenants = enabled_tenants(store, flags.client(), config.projects)
+        work = IdentityCapture(reader, zone, store, context.run.run_id, settings.identity_capture_concurrency)
+        with store.lease(f"identities:{day}"):
+            captures, failures = work.capture(day, tenants.environments)
+        if failures:
+            repair = f"materialise raw_identities of {day} again while the day is open"
+            raise PartialFailure("Capture of identities", failures, len(captures), repair)
+        return _capture_metadata(captures) | tenants_metadata(tenants)
+
+    yield from materialize_days(context, capture)
+
+
+@dg.asset(
+    group_name="identities",
+    kinds={"clickhouse"},
+    owners=OWNERS,
+    deps=[raw_identities],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    tags={"flow": "identities"},
+    metadata={"dagster/table_name": "analytics.identities"},
+)
+def identity_snapshots(
+    context: dg.AssetExecutionContext,
+    config: SnapshotConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
+    landing: LandingZoneResource,
+    flags: FeatureFlagsResource,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The day's snapshot of every captured identity in the ClickHouse table `identities`.
+
+    Each environment's slice is replaced at once: new rows appear, changed ones change, vanished ones get a tombstone.
+    What is loaded completely already is left alone, so running it again does only what is missing. Past days are
+    rebuilt from the landing zone. `analytics_pipeline.identity_loads` tells how each environment's load went.
+    """
+
+    def load(day: date) -> Mapping[str, Any]:
+        store, zone = postgres.store(), landing.zone()
+        ledger = IdentityLedger(store, day, context.run.run_id)
+        with clickhouse.connect(Tag("identities", "snapshot", run_id=context.run.run_id)) as warehouse:
+            tenants = enabled_tenants(store, flags.client(), config.projects)
+            work = SnapshotLoad(warehouse, zone, ledger, day, config.reload)
+            with store.lease(f"identities:{day}"):
+                warehouse.sweep_staging()
+                result = work.load(tenants.environments)
+                gone = [] if config.projects else work.remove_gone(tenants.known_environment_keys)
+        if result.failures:
+            repair = f"materialise identity_snapshots of {day} again; it loads only what is missing"
+            done = len(result.loaded) + len(result.unchanged)
+            raise PartialFailure("Load of identities", result.failures, done, repair)
+        return _load_metadata(result, gone) | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
+
+    yield from materialize_days(context, load)
+
+
+def _capture_metadata(captures: list[Capture]) -> dict[str, Any]:
+    return {
+        "dagster/partition_row_count": sum(capture.manifest.rows for capture in captures),
+        "bytes": sum(capture.manifest.bytes for capture in captures),
+        "environments": len(captures),
+        "dead_letters": sum(capture.dead_letters for capture in captures),
+    }
+
+
+def _load_metadata(result: LoadResult, gone: list[str]) -> dict[str, Any]:
+    captures = [*result.loaded, *result.unchanged]
+    return {
+        "dagster/partition_row_count": sum(capture.manifest.rows for capture in captures),
+        "environments_loaded": len(result.loaded),
+        "environments_unchanged": len(result.unchanged),
+        "environments_gone": len(gone),
+    }

@@ -1,0 +1,143 @@
+"""`analytics-pipeline doctor`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from analytics_pipeline import migrations
+from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows import contract
+from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.resources.clickhouse import Tag, connect
+from analytics_pipeline.resources.dynamodb import identities_table
+from analytics_pipeline.resources.landing import landing_zone
+from analytics_pipeline.resources.postgres import postgres
+
+console = Console()
+ALL = "every flow"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `repair` is empty when it is well, `turns_off` names the flows it stops."""
+
+    subject: str
+    state: str
+    repair: str = ""
+    turns_off: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    """Check the configuration, every connection, the source's tables and the migrations.
+
+    Each gap is listed with the flows that it turns off and with its repair. Nothing is changed.
+    Exit code 3 when there is a gap, 4 when the configuration itself is not valid.
+    """
+    settings = Settings.load()
+    _show_settings(settings)
+    checks = (_check_postgres, _check_clickhouse, _check_landing, _check_dynamodb, _check_dagster)
+    with console.status("Looking at the stores …"):
+        findings = [finding for check in checks for finding in check(settings)]
+    _show_findings(findings)
+    has_gaps = any(finding.repair for finding in findings)
+    console.print("[yellow]There are gaps; see the repairs above." if has_gaps else "[green]All is well.")
+    sys.exit(Exit.GAPS if has_gaps else Exit.DONE)
+
+
+def _check_postgres(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is None:
+        yield Finding("Postgres", "not configured", "set DATABASE_URL", ALL)
+        return
+    store = postgres(settings)
+    try:
+        gaps = contract.gaps(store)
+    except ConnectionError as error:
+        yield Finding("Postgres", str(error), "check DATABASE_URL", ALL)
+        return
+    yield Finding("Postgres", "answers")
+    yield from _migration_findings(settings, "postgres")
+    for gap in gaps:
+        missing = "is absent" if gap.is_absent else f"lacks {', '.join(gap.missing)}"
+        repair = f"create it, or point SOURCE_{gap.relation.upper()} at a view that has {', '.join(gap.missing)}"
+        yield Finding(f"source {gap.configured_name}", missing, repair, ", ".join(gap.flows))
+    if not gaps:
+        yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
+
+
+def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
+    if settings.clickhouse_url is None:
+        yield Finding("ClickHouse", "not configured", "set CLICKHOUSE_URL", ALL)
+        return
+    try:
+        with connect(settings, Tag("doctor", "version")) as clickhouse:
+            yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
+    except ConnectionError as error:
+        yield Finding("ClickHouse", str(error), "check CLICKHOUSE_URL", ALL)
+        return
+    yield from _migration_findings(settings, "clickhouse")
+
+
+def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator[Finding]:
+    only = settings.model_copy(update={"clickhouse_url" if store == "postgres" else "database_url": None})
+    pending = [migration for migration in migrations.status(only) if migration.state != "applied"]
+    if pending:
+        names = ", ".join(f"{migration.name} {migration.state}" for migration in pending)
+        yield Finding(f"migrations of {store}", names, "analytics-pipeline migrate all", ALL)
+    else:
+        yield Finding(f"migrations of {store}", "all applied")
+
+
+def _check_landing(settings: Settings) -> Iterator[Finding]:
+    if settings.landing_url is None:
+        yield Finding("landing zone", "not configured", "set LANDING_URL", "identities, segments")
+        return
+    yield _tried("landing zone", landing_zone(settings).check, "check LANDING_URL and the AWS environment")
+
+
+def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
+    if settings.identities_table is None:
+        yield Finding("DynamoDB", "not configured", "set IDENTITIES_TABLE", "identities, segments")
+        return
+    yield _tried("DynamoDB", identities_table(settings).check, "check IDENTITIES_TABLE and the AWS environment")
+
+
+def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
+    try:
+        return Finding(subject, check())
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        return Finding(subject, reason_of(error), repair, "identities, segments")
+
+
+def _check_dagster(settings: Settings) -> Iterator[Finding]:
+    if settings.dagster_postgres_url is None:
+        yield Finding("Dagster storage", "not configured", "set DAGSTER_POSTGRES_URL", ALL)
+        return
+    only = settings.model_copy(update={"database_url": settings.dagster_postgres_url})
+    try:
+        postgres(only).query("SELECT 1")
+    except ConnectionError as error:
+        yield Finding("Dagster storage", str(error), "check DAGSTER_POSTGRES_URL", ALL)
+    else:
+        yield Finding("Dagster storage", "answers")
+
+
+def _show_settings(settings: Settings) -> None:
+    table = Table("setting", "value", title="Configuration (credentials are not shown)", title_justify="left")
+    for name, value in settings.masked().items():
+        table.add_row(name, value or "[dim]not set[/]")
+    console.print(table)
+
+
+def _show_findings(findings: list[Finding]) -> None:
+    table = Table("", "what", "state", "turns off", "repair", title="Findings", title_justify="left")
+    for finding in findings:
+        mark = "[red]✗[/]" if finding.repair else "[green]✓[/]"
+        table.add_row(mark, finding.subject, finding.state, finding.turns_off, finding.repair)
+    console.print(table)

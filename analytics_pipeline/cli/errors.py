@@ -1,0 +1,43 @@
+"""How the command line fails: one message with the cause and the repair, and an exit code of its own for each kind."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import click
+from rich.console import Console
+
+from analytics_pipeline.config import ConfigurationError, NotConfigured
+
+errors = Console(stderr=True)
+
+
+class Exit(IntEnum):
+    """What the exit codes mean; 2 is click's own for wrong usage."""
+
+    DONE = 0
+    FAILED = 1
+    GAPS = 3
+    CONFIGURATION = 4
+    UNREACHABLE = 5
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn expected errors into a message on stderr and an exit code; others keep their stack trace."""
+    try:
+        yield
+    except ConfigurationError as error:
+        _stop(str(error), Exit.CONFIGURATION)
+    except NotConfigured as error:
+        _stop(f"{error}. Set it (see .env.example), or run: analytics-pipeline demo", Exit.CONFIGURATION)
+    except ConnectionError as error:
+        _stop(str(error), Exit.UNREACHABLE)
+    except click.ClickException:
+        raise
+
+
+def _stop(message: str, code: Exit) -> None:
+    errors.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

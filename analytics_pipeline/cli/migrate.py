@@ -1,0 +1,100 @@
+"""`analytics-pipeline migrate`."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+from clickhouse_migrations.exceptions import MigrationException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from analytics_pipeline import migrations
+from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.migrations import PHASES, Migration, Phase
+from analytics_pipeline.resources.postgres import LeaseHeld
+
+console = Console()
+
+
+@click.group()
+def migrate() -> None:
+    """Bring the schemas of Postgres and ClickHouse up to date.
+
+    The application's Postgres gets the schema `analytics_pipeline`; nothing outside it is touched. ClickHouse gets the
+    tables in the database that CLICKHOUSE_URL names. Every migration is recorded by itself, so running any of these
+    again does only what is missing.
+
+    \b
+    Around a deploy:   analytics-pipeline migrate pre      tables: before the new code runs
+                       analytics-pipeline migrate post     views and aggregates: after it
+    In one go:         analytics-pipeline migrate all
+    """
+
+
+@migrate.command("all")
+def migrate_all() -> None:
+    """Apply everything that is pending, `pre` then `post`."""
+    _run(PHASES)
+
+
+@migrate.command("pre")
+def migrate_pre() -> None:
+    """Apply what must be there before the new code runs: the Postgres schema and the ClickHouse tables."""
+    _run(("pre",))
+
+
+@migrate.command("post")
+def migrate_post() -> None:
+    """Apply what reads the tables: ClickHouse views and aggregates."""
+    _run(("post",))
+
+
+@migrate.command("status")
+def migrate_status() -> None:
+    """List every migration with its state. Exit code 3 when any is pending or out of step; changes nothing."""
+    found = migrations.status(_configured())
+    _show("Migrations", found)
+    sys.exit(Exit.DONE if all(migration.state == "applied" for migration in found) else Exit.GAPS)
+
+
+@migrate.command("dry-run")
+def migrate_dry_run() -> None:
+    """List what `migrate all` would apply, in order; changes nothing."""
+    pending = [migration for migration in migrations.status(_configured()) if migration.state == "pending"]
+    if pending:
+        _show("Would be applied", pending)
+    else:
+        console.print("Nothing is pending.")
+
+
+def _run(phases: Sequence[Phase]) -> None:
+    settings = _configured()
+    pending = [migration for migration in migrations.status(settings, phases) if migration.state == "pending"]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("Migrating", total=len(pending))
+            applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
+    except (LeaseHeld, MigrationException) as error:
+        raise click.ClickException(str(error)) from error
+    if applied:
+        _show("Applied", applied)
+    else:
+        console.print("Everything is applied already.")
+
+
+def _configured() -> Settings:
+    settings = Settings.load()
+    if settings.database_url is None and settings.clickhouse_url is None:
+        raise NotConfigured("store", "Neither DATABASE_URL nor CLICKHOUSE_URL")
+    return settings
+
+
+def _show(title: str, rows: list[Migration]) -> None:
+    colours = {"applied": "green", "pending": "yellow"}
+    table = Table("store", "phase", "migration", "state", title=title, title_justify="left")
+    for row in rows:
+        table.add_row(row.store, row.phase, row.name, f"[{colours.get(row.state, 'red')}]{row.state}[/]")
+    console.print(table)

@@ -1,0 +1,154 @@
+"""`analytics-pipeline stack`: the embedded engines on this machine."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from analytics_pipeline.embedded.stack import EngineStatus, Stack
+
+T = TypeVar("T")
+
+_DEFAULT_HOME = ".analytics"
+_INCOMPLETE = 3
+_STYLES = {"running": "green", "not answering": "yellow", "stopped": "red"}
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="ANALYTICS_HOME",
+    default=_DEFAULT_HOME,
+    show_default=f"$ANALYTICS_HOME or {_DEFAULT_HOME}",
+    help="Directory with the engines' data, logs and password.",
+)
+
+
+@click.group()
+def stack() -> None:
+    """PostgreSQL, ClickHouse and AWS (DynamoDB, S3) on this machine.
+
+    The pipeline knows only URLs: with the stack it runs as it does in production, without Docker or any account. The
+    engines listen on the loopback address (PostgreSQL on a Unix socket), keep running after the command ends, and
+    survive being killed: `up` starts whatever is missing.
+
+    \b
+    A session:
+        analytics-pipeline stack up
+        set -a; source <(analytics-pipeline stack env); set +a
+        analytics-pipeline doctor
+        analytics-pipeline stack down
+    """
+
+
+@stack.command()
+@home_option
+def up(home: Path) -> None:
+    """Start the engines that are not running.
+
+    Data from an earlier start is kept, except in AWS, which keeps everything in memory.
+    """
+    console = Console(stderr=True)
+    started = time.monotonic()
+    start_with_progress(open_stack(home), console)
+    console.print(f"[green]Running[/green] in {home} after {time.monotonic() - started:.1f} s.")
+    console.print("Use it: [bold]set -a; source <(analytics-pipeline stack env); set +a[/bold]")
+
+
+@stack.command()
+@home_option
+def down(home: Path) -> None:
+    """Stop the engines and keep their data.
+
+    To throw the data away as well, delete the directory afterwards.
+    """
+    console = Console(stderr=True)
+    with console.status("Stopping"):
+        stopped = _failing_clearly(lambda: open_stack(home).down())
+    console.print(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")
+
+
+@stack.command()
+@home_option
+def status(home: Path) -> None:
+    """Show each engine; exit with 0 when all of them run, with 3 when not."""
+    engines = open_stack(home).status()
+    Console().print(_table(engines))
+    if any(engine.state != "running" for engine in engines):
+        sys.exit(_INCOMPLETE)
+
+
+@stack.command()
+@home_option
+def env(home: Path) -> None:
+    """Print KEY=value lines, the environment in which the pipeline finds the engines.
+
+    \b
+    In bash or zsh, either of:
+        set -a; source <(analytics-pipeline stack env); set +a
+        eval "$(analytics-pipeline stack env | sed 's/^/export /')"
+
+    The lines hold the ClickHouse password of this stack.
+    """
+    for name, value in _failing_clearly(open_stack(home).environment).items():
+        click.echo(f"{name}={shlex.quote(value)}")
+
+
+def open_stack(home: Path) -> "Stack":
+    try:
+        from analytics_pipeline.embedded.stack import Stack
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed here. The embedded engines are an extra that a deployment does not need: "
+            "pip install 'analytics-pipeline[embedded]'"
+        ) from error
+    return Stack(home)
+
+
+def start_with_progress(opened: "Stack", console: Console) -> dict[str, str]:
+    """Bring the stack up while showing each engine, and turn a failure into a readable error."""
+    columns = (SpinnerColumn(finished_text="[green]✓[/green]"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(engine: str, event: str) -> None:
+            if engine not in tasks:
+                tasks[engine] = progress.add_task(engine, total=1)
+            finished = event != "starting"
+            progress.update(tasks[engine], description=f"{engine}: {event}", completed=int(finished))
+
+        return _failing_clearly(lambda: opened.up(report))
+
+
+def _failing_clearly(action: Callable[[], T]) -> T:
+    from analytics_pipeline.embedded.processes import StackError
+
+    try:
+        return action()
+    except StackError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _table(engines: Sequence["EngineStatus"]) -> Table:
+    table = Table("engine", "state", "pid", "address", "uptime", "data")
+    for engine in engines:
+        style = _STYLES[engine.state]
+        pid = str(engine.pid or "")
+        uptime = _duration(time.time() - engine.started) if engine.started else ""
+        table.add_row(
+            engine.name, f"[{style}]{engine.state}[/{style}]", pid, engine.address, uptime, decimal(engine.data_bytes)
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))

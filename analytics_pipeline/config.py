@@ -1,0 +1,198 @@
+"""Every setting of the pipeline, read from the environment and validated once.
+
+`Settings.load()` reports all mistakes at once and never echoes a value that may hold a secret.
+`.env.example` documents each variable for operators.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+T = TypeVar("T")
+_OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class ConfigurationError(Exception):
+    """The environment does not describe a pipeline that can run.
+
+    `problems` holds one `(variable, reason)` pair for each mistake.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        lines = [f"  {variable}: {reason}" for variable, reason in problems]
+        super().__init__("\n".join(["The configuration is not valid (.env.example documents each variable):", *lines]))
+
+
+class NotConfigured(Exception):
+    """A store that the work needs has no address: the work is skipped, nothing fails.
+
+    `reason` is the status that readers see, e.g. `clickhouse_not_configured`.
+    """
+
+    def __init__(self, store: str, variable: str) -> None:
+        self.reason = f"{store}_not_configured"
+        super().__init__(f"{variable} is not set")
+
+
+def without_credentials(url: str) -> str:
+    """The URL with user, password and query removed: what logs, metadata and error texts may show."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _parsed(url: str, *schemes: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return parts
+
+
+def _clickhouse_url(value: SecretStr) -> SecretStr:
+    parts = _parsed(value.get_secret_value(), "https", "http", "chdb")
+    if parts.scheme != "chdb" and not (parts.hostname and re.fullmatch(r"/[A-Za-z_]\w*", parts.path, re.ASCII)):
+        raise ValueError("must name a host and a database, e.g. https://user:password@host:8443/analytics")
+    return value
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    parts = _parsed(value.get_secret_value(), "postgresql", "postgres", "postgresql+psycopg2")
+    if len(parts.path) < 2:
+        raise ValueError("must name a database, e.g. postgresql://user:password@host:5432/product")
+    return value
+
+
+def _landing_url(value: str) -> str:
+    parts = _parsed(value, "file", "s3")
+    if (parts.scheme == "file") != (parts.netloc == ""):
+        raise ValueError("must look like file:///absolute/directory or s3://bucket/prefix")
+    return value.rstrip("/")
+
+
+def _matching(pattern: str, message: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _blank_is_unset(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+_Unset = BeforeValidator(_blank_is_unset)
+_NAME = r"[A-Za-z_]\w*"
+RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
+ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+LandingUrl = Annotated[str, AfterValidator(_landing_url)]
+ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
+
+
+class _Environment(BaseSettings):
+    model_config = _OPTIONS
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment alone counts, so there is one place to look when a value surprises."""
+        return init_settings, env_settings
+
+
+class SourceRelations(_Environment):
+    """The relations of the application's Postgres that the pipeline reads, each renamed by `SOURCE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="SOURCE_", **_OPTIONS)
+
+    organisations: RelationName = "organisations"
+    projects: RelationName = "projects"
+    environments: RelationName = "environments"
+    segments: RelationName = "segments"
+    feature_flags: RelationName = "feature_flags"
+
+
+class Settings(_Environment):
+    """The whole configuration. A store whose variable is unset is not configured: its flows are skipped."""
+
+    analytics_home: Path = Path(".analytics")
+    analytics_start_date: date = date(2026, 1, 1)
+
+    clickhouse_url: Annotated[ClickHouseUrl | None, _Unset] = None
+    clickhouse_cluster: Annotated[ClusterName | None, _Unset] = None
+    clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+
+    database_url: Annotated[PostgresUrl | None, _Unset] = None
+    dagster_postgres_url: Annotated[PostgresUrl | None, _Unset] = None
+    landing_url: Annotated[LandingUrl | None, _Unset] = None
+
+    identities_table: Annotated[str | None, _Unset] = None
+    identities_index: str = "environment_api_key-identifier-index"
+    identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    identity_capture_grace_hours: Annotated[int, Field(ge=0, le=23)] = 6
+    identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+
+    feature_flag_provider: Annotated[ClassPath | None, _Unset] = None
+
+    sources: SourceRelations = Field(default_factory=SourceRelations)
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """Read and validate the environment.
+
+        Raises:
+            ConfigurationError: with every mistake at once.
+        """
+        sources, source_problems = _attempt(SourceRelations)
+        settings, problems = _attempt(lambda: cls(sources=sources or SourceRelations.model_construct()))
+        problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
+        if settings is None or problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    def masked(self) -> dict[str, str]:
+        """Each variable's name and value without credentials, in declaration order; unset ones are ''."""
+        values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name != "sources"}
+        values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
+        return {name: _shown(value) for name, value in values.items()}
+
+
+def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
+    try:
+        return build(), []
+    except ValidationError as error:
+        prefix = "SOURCE_" if error.title == SourceRelations.__name__ else ""
+        return None, [
+            (prefix + str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, "))
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+
+
+def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.identities_table and not settings.landing_url:
+        yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)

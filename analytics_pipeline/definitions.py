@@ -1,0 +1,37 @@
+"""Everything that Dagster sees, in one place."""
+
+import dagster as dg
+
+from analytics_pipeline import partitions
+from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
+from analytics_pipeline.assets.segments import segment_counts
+from analytics_pipeline.config import Settings
+from analytics_pipeline.resources.configurable import (
+    ClickHouseResource,
+    DynamoDBResource,
+    FeatureFlagsResource,
+    LandingZoneResource,
+    PostgresResource,
+)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Assets by flow, on daily partitions; resources; one executor for all: a step's own process would cost seconds."""
+    days = partitions.daily(Settings.load().analytics_start_date)
+    assets = [
+        raw_identities,
+        identity_snapshots,
+        segment_counts,
+    ]
+    return dg.Definitions(
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), assets),
+        resources={
+            "clickhouse": ClickHouseResource(),
+            "postgres": PostgresResource(),
+            "dynamodb": DynamoDBResource(),
+            "landing": LandingZoneResource(),
+            "flags": FeatureFlagsResource(),
+        },
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,132 @@
+"""DynamoDB → landing zone: the identities of every enabled environment, as they are now, kept as one day's capture."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta, timezone
+from urllib.parse import quote
+
+import msgspec
+
+from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.flows.failures import Failure, reason_of
+from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable
+from analytics_pipeline.flows.identities.reader import IdentityReader
+from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.postgres import Postgres
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "identity-rows/1"
+MAX_DEAD_LETTERS = 10_000
+_LOG_EVERY_SECONDS = 10.0
+
+
+class TooManyDeadLetters(Exception):
+    """So many documents are refused that the mapping, not the documents, must be wrong."""
+
+
+class DayHasClosed(Exception):
+    """The day can no longer be captured: the identity store holds only the present."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """The committed capture of one environment: rows, stored bytes, and documents that went to dead letters."""
+
+    environment: Environment
+    manifest: Manifest
+    dead_letters: int
+
+
+def unit_of(day: date, environment_key: str) -> str:
+    """Where the landing zone keeps an environment's identities of a day."""
+    return f"identities/day={day.isoformat()}/environment={quote(environment_key, safe='')}"
+
+
+def refuse_closed_day(day: date, now: datetime, grace: timedelta) -> None:
+    """Check that `now` (aware) still stands for `day`: from its begin until `grace` after its end, in UTC.
+
+    Raises:
+        DayHasClosed: with what can be done instead.
+    """
+    begin = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+    closes = begin + timedelta(days=1) + grace
+    if now < begin:
+        raise DayHasClosed(f"{day} has not begun; identities can be captured from {begin:%Y-%m-%d %H:%M} UTC.")
+    if now >= closes:
+        raise DayHasClosed(
+            f"{day} closed for capture at {closes:%Y-%m-%d %H:%M} UTC: the identity store holds only the present."
+            " Nothing was changed. A day that was captured can be rebuilt: materialise identity_snapshots alone."
+        )
+
+
+@dataclass(frozen=True)
+class IdentityCapture:
+    """Captures environments in parallel, each as one atomic unit of the landing zone."""
+
+    reader: IdentityReader
+    landing: LandingZone
+    postgres: Postgres
+    run_id: str
+    concurrency: int
+
+    def capture(self, day: date, environments: Sequence[Environment]) -> tuple[list[Capture], list[Failure]]:
+        """Capture each environment anew. One that fails keeps its earlier capture and does not stop the others."""
+        captures: list[Capture] = []
+        failures: list[Failure] = []
+        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="capture") as pool:
+            captured_at = self._version(pool.map(self.landing.manifest, [unit_of(day, e.key) for e in environments]))
+            tasks = {pool.submit(self._capture_one, day, captured_at, item): item for item in environments}
+            for task in as_completed(tasks):
+                try:
+                    captures.append(task.result())
+                except Exception as error:
+                    logger.warning("capture of environment %s failed", tasks[task].id, exc_info=True)
+                    failures.append(Failure(f"environment {tasks[task].id}", reason_of(error)))
+        return sorted(captures, key=lambda capture: capture.environment.id), sorted(failures, key=lambda f: f.unit)
+
+    def _version(self, before: Iterable[Manifest | None]) -> datetime:
+        """Now in milliseconds, but always later than earlier captures: clocks of two machines may disagree."""
+        now = datetime.now(timezone.utc)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return max([now, *(manifest.captured_at + timedelta(milliseconds=1) for manifest in before if manifest)])
+
+    def _capture_one(self, day: date, captured_at: datetime, environment: Environment) -> Capture:
+        """Rows first, dead letters next, the manifest last."""
+        unit = unit_of(day, environment.key)
+        mapper = RowMapper(environment, day, captured_at)
+        encoder = msgspec.json.Encoder()
+        letters: list[DeadLetter] = []
+        with self.landing.writer(unit, fmt=FORMAT, captured_at=captured_at) as writer:
+            for page in self._pages(environment):
+                rows = list(_mapped(page, mapper, letters))
+                writer.write(encoder.encode_lines(rows), len(rows))
+            replace_dead_letters(self.postgres, "identities", unit, letters, self.run_id)
+            manifest = writer.commit({"day": day.isoformat(), **asdict(environment), "dead_letters": len(letters)})
+        return Capture(environment, manifest, len(letters))
+
+    def _pages(self, environment: Environment) -> Iterator[list[Document]]:
+        """The environment's pages, with a log line of the progress every ten seconds."""
+        read, logged = 0, time.monotonic()
+        for page in self.reader.pages(environment.key):
+            yield page
+            read += len(page)
+            if time.monotonic() - logged > _LOG_EVERY_SECONDS:
+                logged = time.monotonic()
+                logger.info("environment %s: %s identities read so far", environment.id, f"{read:,}")
+
+
+def _mapped(page: list[Document], mapper: RowMapper, letters: list[DeadLetter]) -> Iterator[IdentityRow]:
+    for document in page:
+        try:
+            yield mapper.row(document)
+        except Unmappable as error:
+            key = document.get("composite_key")
+            payload = msgspec.json.encode(document).decode("utf-8", "backslashreplace")
+            letters.append(DeadLetter(key.S if key and key.S else "", str(error), payload))
+            if len(letters) > MAX_DEAD_LETTERS:
+                raise TooManyDeadLetters(f"more than {MAX_DEAD_LETTERS:,} documents cannot be mapped") from error

@@ -1,0 +1,90 @@
+"""The ledger `identity_loads`: for each day and environment, how its last load into ClickHouse went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.landing import Manifest
+from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class IdentityLedger:
+    """Records the loads of one day on behalf of one run."""
+
+    postgres: Postgres
+    day: date
+    run_id: str
+
+    def completed(self) -> dict[str, datetime]:
+        """When the capture of each completely loaded environment was made, by environment key."""
+        rows = self.postgres.query(
+            "SELECT environment_key, captured_at FROM analytics_pipeline.identity_loads"
+            " WHERE snapshot_date = %(day)s AND status = 'completed'",
+            day=self.day,
+        )
+        return dict(rows)
+
+    def start(self, environments: Sequence[Environment]) -> None:
+        """The loads of these environments begin."""
+        self._record([_entry(environment, "running") for environment in environments])
+
+    def complete(self, captures: Sequence[tuple[Environment, Manifest]]) -> None:
+        """These captures are loaded and visible."""
+        self._record([_entry(environment, "completed", manifest) for environment, manifest in captures])
+
+    def fail(self, environment: Environment, error: str) -> None:
+        """The environment could not be loaded and kept what it had."""
+        self._record([_entry(environment, "failed", error=error)])
+
+    def forget(self, environment_keys: Sequence[str]) -> None:
+        """These environments have gone from the source."""
+        with self.postgres.connect() as connection:
+            connection.execute(
+                "DELETE FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s AND environment_key = ANY(%s)",
+                [self.day, list(environment_keys)],
+            )
+
+    def _record(self, entries: Sequence[dict[str, Any]]) -> None:
+        with self.postgres.connect() as connection:
+            connection.cursor().executemany(
+                _RECORD, [{**entry, "day": self.day, "run_id": self.run_id} for entry in entries]
+            )
+
+
+def _entry(environment: Environment, status: str, manifest: Manifest | None = None, error: str = "") -> dict[str, Any]:
+    return {
+        "key": environment.key,
+        "environment_id": environment.id,
+        "project_id": environment.project_id,
+        "organisation_id": environment.organisation_id,
+        "status": status,
+        "captured_at": manifest.captured_at if manifest else None,
+        "rows": manifest.rows if manifest else None,
+        "error": error,
+    }
+
+
+_RECORD = """
+    INSERT INTO analytics_pipeline.identity_loads AS ledger (
+        snapshot_date, environment_key, environment_id, project_id, organisation_id, status, captured_at, rows, error,
+        run_id, started_at, completed_at
+    )
+    VALUES (
+        %(day)s, %(key)s, %(environment_id)s, %(project_id)s, %(organisation_id)s, %(status)s, %(captured_at)s,
+        %(rows)s, %(error)s, %(run_id)s, now(), CASE WHEN %(status)s = 'completed' THEN now() END
+    )
+    ON CONFLICT (snapshot_date, environment_key) DO UPDATE SET
+        environment_id = excluded.environment_id,
+        project_id = excluded.project_id,
+        organisation_id = excluded.organisation_id,
+        status = excluded.status,
+        captured_at = coalesce(excluded.captured_at, ledger.captured_at),
+        rows = coalesce(excluded.rows, ledger.rows),
+        error = excluded.error,
+        run_id = excluded.run_id,
+        started_at = CASE WHEN excluded.status = 'running' THEN excluded.started_at ELSE ledger.started_at END,
+        completed_at = coalesce(excluded.completed_at, ledger.completed_at)
+"""

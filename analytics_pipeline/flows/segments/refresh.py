@@ -1,0 +1,170 @@
+"""A project's segment counts of one day: history in ClickHouse, current counts in Postgres."""
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
+from analytics_pipeline.flows.segments.source import live_segments
+from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.slices import Slice, replace_slice
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = (
+    "date",
+    "organisation_id",
+    "project_id",
+    "segment_id",
+    "environment_id",
+    "environment_key",
+    "count",
+    "status",
+    "reason",
+    "computed_at",
+)
+
+
+@dataclass(frozen=True)
+class ProjectCounts:
+    """What one refresh stored for a project."""
+
+    project: Project
+    counts: list[SegmentCount]
+
+    @property
+    def unknown(self) -> list[SegmentCount]:
+        return [count for count in self.counts if count.count is None]
+
+
+@dataclass(frozen=True)
+class CountRefresh:
+    """Counts one day's snapshot. Each project is replaced on its own: history first, then the current counts."""
+
+    clickhouse: ClickHouse
+    postgres: Postgres
+    day: date
+
+    def refresh(self, project: Project) -> ProjectCounts:
+        """Count the project's live segments and replace its stored counts of the day."""
+        clickhouse = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
+        segments = live_segments(self.postgres, project.id)
+        loaded = self._loaded_environments(project)
+        ready = [environment for environment in project.environments if environment.key in loaded]
+        counts = count_segments(clickhouse, self.day, segments, ready)
+        counts += [
+            SegmentCount(segment.id, environment, None, "failed", f"the environment has no snapshot of {self.day}")
+            for segment in segments
+            for environment in project.environments
+            if environment.key not in loaded
+        ]
+        computed_at = self._store_history(clickhouse, project, counts)
+        with self.postgres.connect() as connection:
+            _store_current(connection, project, counts, self.day, computed_at)
+        logger.info("project %s: %s counts stored", project.id, len(counts))
+        return ProjectCounts(project, counts)
+
+    def _loaded_environments(self, project: Project) -> set[str]:
+        rows = self.postgres.query(
+            "SELECT environment_key FROM analytics_pipeline.identity_loads"
+            " WHERE snapshot_date = %(day)s AND project_id = %(project)s AND captured_at IS NOT NULL",
+            day=self.day,
+            project=project.id,
+        )
+        return {key for (key,) in rows}
+
+    def _store_history(self, clickhouse: ClickHouse, project: Project, counts: Sequence[SegmentCount]) -> datetime:
+        target = Slice(
+            table="segment_counts",
+            key=("project_id", "segment_id", "environment_id", "date"),
+            version="computed_at",
+            predicate="project_id = {project:UInt64} AND date = {day:Date}",
+            parameters={"project": project.id, "day": self.day},
+        )
+        computed_at = target.next_version(clickhouse)
+        rows = [_row(self.day, count, computed_at) for count in counts]
+        with replace_slice(clickhouse, target, computed_at) as staging:
+            clickhouse.insert_rows(staging, _COLUMNS, rows)
+        return computed_at
+
+
+def purge_disabled(postgres: Postgres, project_ids: Collection[int]) -> int:
+    """Remove the current counts of projects whose organisation has switched the feature off; returns how many."""
+    with postgres.connect() as connection:
+        return connection.execute(
+            "DELETE FROM analytics_pipeline.segment_membership_counts WHERE project_id = ANY(%s)", [list(project_ids)]
+        ).rowcount
+
+
+def _row(day: date, count: SegmentCount, computed_at: datetime) -> list[object]:
+    environment = count.environment
+    return [
+        day,
+        environment.organisation_id,
+        environment.project_id,
+        count.segment_id,
+        environment.id,
+        environment.key,
+        count.count,
+        count.status,
+        count.reason,
+        computed_at,
+    ]
+
+
+def _store_current(
+    connection: Connection, project: Project, counts: Sequence[SegmentCount], day: date, computed_at: datetime
+) -> None:
+    """Make the counts the project's current ones, unless those of a later day are."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"segment_counts:{project.id}"])
+    newest = connection.execute(_NEWEST_DAY, [project.id]).fetchone()
+    if newest and newest[0] and newest[0] > day:
+        logger.info("project %s: current counts are of %s and stay", project.id, newest[0])
+        return
+    connection.execute(_REMOVE_STALE, [project.id, [c.segment_id for c in counts], [c.environment.id for c in counts]])
+    connection.cursor().executemany(
+        _UPSERT,
+        [
+            {
+                "segment": count.segment_id,
+                "environment": count.environment.id,
+                "project": project.id,
+                "organisation": project.organisation_id,
+                "count": count.count,
+                "status": count.status,
+                "reason": count.reason,
+                "day": day,
+                "synced_at": None if count.count is None else computed_at,
+            }
+            for count in counts
+        ],
+    )
+
+
+_NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_membership_counts WHERE project_id = %s"
+
+_REMOVE_STALE = """
+    DELETE FROM analytics_pipeline.segment_membership_counts
+    WHERE project_id = %s AND (segment_id, environment_id) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+"""
+
+_UPSERT = """
+    INSERT INTO analytics_pipeline.segment_membership_counts AS current (
+        segment_id, environment_id, project_id, organisation_id, count, status, reason, snapshot_date, last_synced_at
+    )
+    VALUES (
+        %(segment)s, %(environment)s, %(project)s, %(organisation)s, %(count)s, %(status)s, %(reason)s, %(day)s,
+        %(synced_at)s
+    )
+    ON CONFLICT (segment_id, environment_id) DO UPDATE SET
+        project_id = excluded.project_id,
+        organisation_id = excluded.organisation_id,
+        count = coalesce(excluded.count, current.count),
+        status = excluded.status,
+        reason = excluded.reason,
+        snapshot_date = excluded.snapshot_date,
+        last_synced_at = coalesce(excluded.last_synced_at, current.last_synced_at)
+"""

@@ -1,0 +1,116 @@
+"""Which projects and environments the identities and segments flows work on, and why others are skipped."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.resources.feature_flags import is_enabled
+from analytics_pipeline.resources.postgres import Postgres
+
+SEGMENT_MEMBERSHIP_FLAG = "segment_membership_inspection"
+
+
+class UnknownProjects(Exception):
+    """The run's configuration names projects that the source does not have."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment of the product; `key` is its api_key, the identity store's partition."""
+
+    id: int
+    key: str
+    name: str
+    project_id: int
+    organisation_id: int
+
+
+@dataclass(frozen=True)
+class Project:
+    id: int
+    organisation_id: int
+    name: str
+    environments: tuple[Environment, ...]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A project that is left out: `ff_disabled` or `no_live_segments`."""
+
+    project_id: int
+    organisation_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """The projects to work on, and those that are left out; the source's environments of all projects."""
+
+    projects: tuple[Project, ...]
+    skipped: tuple[Skipped, ...]
+    known_environment_keys: frozenset[str]
+
+    @property
+    def environments(self) -> list[Environment]:
+        return [environment for project in self.projects for environment in project.environments]
+
+
+def enabled_tenants(postgres: Postgres, flags: OpenFeatureClient, only: Collection[int] | None = None) -> Tenants:
+    """The projects with a live segment whose organisation has `segment_membership_inspection` on.
+
+    `only` narrows to those project ids.
+
+    Raises:
+        UnknownProjects: `only` names a project that does not exist.
+    """
+    projects = _projects(postgres)
+    known = frozenset(environment.key for project in projects for environment in project.environments)
+    if only is not None:
+        _refuse_unknown(only, [project.id for project in projects])
+        projects = [project for project in projects if project.id in only]
+    with_segments = {project for (project,) in postgres.query(_PROJECTS_WITH_SEGMENTS)}
+    organisations = {project.organisation_id for project in projects}
+    enabled = {id_ for id_ in organisations if is_enabled(flags, SEGMENT_MEMBERSHIP_FLAG, organisation=id_)}
+    reasons = {project.id: _reason(project, enabled, with_segments) for project in projects}
+    return Tenants(
+        tuple(project for project in projects if reasons[project.id] is None),
+        tuple(Skipped(p.id, p.organisation_id, reason) for p in projects if (reason := reasons[p.id]) is not None),
+        known,
+    )
+
+
+_PROJECTS_WITH_SEGMENTS = "SELECT DISTINCT project_id FROM {segments} WHERE deleted_at IS NULL"
+
+_PROJECTS = """
+    SELECT project.id, project.organisation_id, project.name, environment.id, environment.api_key, environment.name
+    FROM {projects} AS project
+    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    ORDER BY project.organisation_id, project.id, environment.id
+"""
+
+
+def _projects(postgres: Postgres) -> list[Project]:
+    rows = postgres.query(_PROJECTS)
+    return [
+        Project(
+            id_,
+            organisation_id,
+            name,
+            tuple(Environment(row[3], row[4], row[5], id_, organisation_id) for row in group if row[3]),
+        )
+        for (id_, organisation_id, name), group in groupby(rows, key=lambda row: row[:3])
+    ]
+
+
+def _reason(project: Project, enabled: Collection[int], with_segments: Collection[int]) -> str | None:
+    if project.organisation_id not in enabled:
+        return "ff_disabled"
+    return None if project.id in with_segments else "no_live_segments"
+
+
+def _refuse_unknown(only: Collection[int], known: Sequence[int]) -> None:
+    unknown = sorted(set(only) - set(known))
+    if unknown:
+        raise UnknownProjects(f"the source has no project {', '.join(map(str, unknown))}; check the run's `projects`")

@@ -1,0 +1,90 @@
+"""Both schemas' migrations as one plan: Postgres and ClickHouse `pre` before a deploy, ClickHouse `post` after it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
+from analytics_pipeline.migrations import postgres as postgres_migrations
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+Phase = Literal["pre", "post"]
+Store = Literal["postgres", "clickhouse"]
+PHASES: tuple[Phase, ...] = ("pre", "post")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One migration and its state: `applied`, `pending`, `md5-mismatch` (edited since) or `unknown` (file gone)."""
+
+    store: Store
+    phase: Phase
+    name: str
+    state: str
+
+
+def status(settings: Settings, phases: Sequence[Phase] = PHASES) -> list[Migration]:
+    """Every migration of the configured stores in the order in which they run; changes nothing."""
+    found: list[Migration] = []
+    if settings.database_url and "pre" in phases:
+        store = postgres(settings)
+        applied = postgres_migrations.applied(store)
+        found += [
+            _postgres(name, "applied" if name in applied else "pending") for name in postgres_migrations.revisions()
+        ]
+    if settings.clickhouse_url:
+        with connect(settings, Tag("migrations", "status")) as clickhouse:
+            found += [
+                Migration("clickhouse", phase, script.name, script.state)
+                for phase in phases
+                for script in clickhouse_migrations.status(clickhouse, phase)
+            ]
+    return found
+
+
+def migrate(
+    settings: Settings, phases: Sequence[Phase] = PHASES, progress: Callable[[Migration], None] = lambda _: None
+) -> list[Migration]:
+    """Apply what is pending in the configured stores, one run at a time; returns what was applied.
+
+    Raises:
+        LeaseHeld: another migration is running.
+        MigrationException: an applied ClickHouse script was edited or has gone.
+    """
+    applied: list[Migration] = []
+    if settings.database_url is None:
+        steps = _migrate_clickhouse(settings, phases)
+    else:
+        steps = _migrate_all(settings, postgres(settings), phases)
+    for migration in steps:
+        progress(migration)
+        applied.append(migration)
+    return applied
+
+
+def _migrate_all(settings: Settings, store: Postgres, phases: Sequence[Phase]) -> Iterator[Migration]:
+    with store.lease("migrations"):
+        if "pre" in phases:
+            yield from (_postgres(name, "applied") for name in postgres_migrations.migrate(store))
+        yield from _migrate_clickhouse(settings, phases)
+
+
+def _migrate_clickhouse(settings: Settings, phases: Sequence[Phase]) -> Iterator[Migration]:
+    if settings.clickhouse_url is None:
+        return
+    with connect(settings, Tag("migrations", "apply")) as clickhouse:
+        for phase in phases:
+            yield from _apply(clickhouse, phase)
+        if "pre" in phases:
+            clickhouse_migrations.apply_retention(clickhouse, settings.identity_snapshot_retention_days)
+
+
+def _apply(clickhouse: ClickHouse, phase: Phase) -> Iterator[Migration]:
+    for name in clickhouse_migrations.migrate(clickhouse, phase):
+        yield Migration("clickhouse", phase, name, "applied")
+
+
+def _postgres(name: str, state: str) -> Migration:
+    return Migration("postgres", "pre", name, state)

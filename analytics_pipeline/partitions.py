@@ -1,0 +1,26 @@
+"""Days: the only partition dimension. What happened to each tenant is in the ledgers and in metadata."""
+
+from datetime import date
+
+import dagster as dg
+
+
+class EmptyRange(Exception):
+    """The run asks for no day at all: its range is reversed."""
+
+
+def daily(start: date) -> dg.DailyPartitionsDefinition:
+    """UTC days from `start`; today is among them, as an open day."""
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
+
+
+def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[date]:
+    """The days that the run covers, in order.
+
+    Raises:
+        EmptyRange: there is none. Dagster itself would call that a success.
+    """
+    days = [date.fromisoformat(key) for key in context.partition_keys]
+    if not days:
+        raise EmptyRange("the run covers no day: the range's end lies before its start")
+    return days

@@ -1,0 +1,299 @@
+"""ClickHouse as the flows use it: tagged statements with bound parameters, retries, cost, staging, partition swaps."""
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeVar
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.summary import QuerySummary
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+STAGING_PREFIX = "staging_"
+STAGING_LIFETIME_HOURS = 24
+
+# Server states that pass by themselves; any other error would only repeat.
+TRANSIENT_CODES = frozenset(
+    {
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  # NO_FREE_CONNECTION
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        242,  # TABLE_IS_READ_ONLY
+        252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        439,  # CANNOT_SCHEDULE_TASK
+        999,  # KEEPER_EXCEPTION
+    }
+)
+_MEMORY_LIMIT = 241
+_ERROR_CODE = re.compile(r"Code: (\d+)")
+
+# The text of a value must survive as it is: a date inferred from a string would change what it equals.
+TEXT_STAYS_TEXT = {"input_format_try_infer_dates": 0, "input_format_try_infer_datetimes": 0}
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a statement runs for. As `log_comment` it joins `system.query_log` to flows, tenants and Dagster runs."""
+
+    flow: str
+    step: str
+    organisation_id: int | None = None
+    project_id: int | None = None
+    run_id: str | None = None
+
+    def __str__(self) -> str:
+        parts = ["analytics_pipeline", self.flow, self.step]
+        parts += [] if self.organisation_id is None else [f"org_{self.organisation_id}"]
+        parts += [] if self.project_id is None else [f"project_{self.project_id}"]
+        parts += [] if self.run_id is None else [f"run_{self.run_id}"]
+        return ":".join(parts)
+
+
+@dataclass
+class Cost:
+    """What statements have cost so far, as the server reports it: rows, bytes and seconds of elapsed time."""
+
+    statements: int = 0
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        self.statements += 1
+        self.read_rows += int(summary.get("read_rows", 0))
+        self.read_bytes += int(summary.get("read_bytes", 0))
+        self.written_rows += int(summary.get("written_rows", 0))
+        self.written_bytes += int(summary.get("written_bytes", 0))
+        self.seconds += int(summary.get("elapsed_ns", 0)) / 1e9
+
+
+def error_code(error: BaseException) -> int | None:
+    """The ClickHouse error code of `error`, or None when the server sent none."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        return code
+    match = _ERROR_CODE.search(str(error))
+    return int(match.group(1)) if match else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether repeating the statement may succeed: connection trouble or a passing server state."""
+    if not isinstance(error, ClickHouseError):
+        return isinstance(error, ConnectionError)
+    code = error_code(error)
+    if code is None:
+        return isinstance(error, OperationalError)
+    # A limit of the query itself repeats; the server's own is somebody else's load.
+    return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
+
+
+def quoted(identifier: str) -> str:
+    """The identifier in backticks; ClickHouse reads backslash escapes inside them, so both are escaped."""
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+@dataclass(frozen=True)
+class ClickHouse:
+    """Statements under one tag. Safe to share between threads: it holds no session.
+
+    Every write must be safe to repeat, because transient failures are retried up to `attempts` times.
+    """
+
+    client: Client
+    tag: Tag
+    cluster: str | None
+    attempts: int
+    cost: Cost = field(default_factory=Cost)
+
+    def tagged(self, step: str, *, organisation_id: int | None = None, project_id: int | None = None) -> "ClickHouse":
+        """The same connection and cost under another tag."""
+        tag = replace(self.tag, step=step, organisation_id=organisation_id, project_id=project_id)
+        return replace(self, tag=tag)
+
+    @property
+    def on_cluster(self) -> str:
+        return f" ON CLUSTER {quoted(self.cluster)}" if self.cluster else ""
+
+    def query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT; `{name:Type}` in the text takes the parameter of that name."""
+
+        def run() -> list[tuple[Any, ...]]:
+            result = self.client.query(sql, parameters=parameters, settings=self._settings(wait_end_of_query=1))
+            self.cost.add(result.summary)
+            return [tuple(row) for row in result.result_rows]
+
+        return self._retried(run)
+
+    def scalar(self, sql: str, **parameters: Any) -> Any:
+        """The single value of a SELECT that returns one row of one column."""
+        ((value,),) = self.query(sql, **parameters)
+        return value
+
+    def execute(self, sql: str, **parameters: Any) -> None:
+        """A statement without a result, such as DDL or INSERT … SELECT."""
+
+        def run() -> None:
+            summary = self.client.command(sql, parameters=parameters, settings=self._settings(wait_end_of_query=1))
+            self.cost.add(summary.summary if isinstance(summary, QuerySummary) else {})
+
+        self._retried(run)
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A few rows as one block, so that they appear together or not at all."""
+        if not rows:
+            return
+
+        def run() -> None:
+            summary = self.client.insert(table, rows, column_names=columns, settings=self._settings(**TEXT_STAYS_TEXT))
+            self.cost.add(summary.summary)
+
+        self._retried(run)
+
+    def insert_stream(
+        self,
+        table: str,
+        columns: Sequence[str],
+        open_body: Callable[[], Generator[bytes, None, None]],
+        *,
+        fmt: str,
+        compression: Literal["zstd", "gzip", "lz4"] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Stream a body of at most about a million rows; `open_body` starts it again for each attempt."""
+
+        def run() -> None:
+            summary = self.client.raw_insert(
+                quoted(table),
+                column_names=list(columns),
+                insert_block=open_body(),
+                fmt=fmt,
+                compression=compression,
+                settings=self._settings(**TEXT_STAYS_TEXT, **(settings or {})),
+            )
+            self.cost.add(summary.summary)
+
+        self._retried(run)
+
+    @contextmanager
+    def staging(self, table: str) -> Iterator[str]:
+        """An empty table shaped like `table`, dropped at the end. Its name tells its age, for `sweep_staging`."""
+        name = f"{STAGING_PREFIX}{table}_{datetime.now(timezone.utc):%Y%m%d%H%M%S}_{secrets.token_hex(4)}"
+        self.execute(f"CREATE TABLE {quoted(name)}{self.on_cluster} AS {quoted(table)}")
+        try:
+            yield name
+        finally:
+            self.execute(f"DROP TABLE IF EXISTS {quoted(name)}{self.on_cluster} SYNC")
+
+    def sweep_staging(self) -> list[str]:
+        """Drop staging tables that a killed run left behind more than a day ago; returns their names."""
+        leftovers = self.query(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String})"
+            " AND metadata_modification_time < now() - INTERVAL {hours:UInt32} HOUR",
+            prefix=STAGING_PREFIX,
+            hours=STAGING_LIFETIME_HOURS,
+        )
+        for (name,) in leftovers:
+            self.execute(f"DROP TABLE IF EXISTS {quoted(name)}{self.on_cluster} SYNC")
+        return [name for (name,) in leftovers]
+
+    def partitions(self, table: str) -> list[str]:
+        """The ids of the partitions that hold rows, sorted."""
+        rows = self.query(
+            "SELECT DISTINCT partition_id FROM system.parts"
+            " WHERE database = currentDatabase() AND table = {table:String} AND active ORDER BY partition_id",
+            table=table,
+        )
+        return [partition for (partition,) in rows]
+
+    def replace_partition(self, table: str, staging: str, partition: str) -> None:
+        """Swap one partition of `table` for the staging table's, atomically; no rows there means none here."""
+        # Refused by default when the source is empty; an empty day is an answer like any other.
+        self._alter(table, f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}", empty_source_allowed=1)
+
+    def attach_partition(self, table: str, staging: str, partition: str) -> None:
+        """Add the staging table's rows of one partition to `table`: all of them appear at once."""
+        self._alter(table, f"ATTACH PARTITION ID {_literal(partition)} FROM {quoted(staging)}")
+
+    def _alter(self, table: str, change: str, *, empty_source_allowed: int = 0) -> None:
+        settings = {"alter_sync": 2} if self.cluster else {}
+        if empty_source_allowed:
+            settings["allow_replace_partition_from_empty_source"] = 1
+        clause = f" SETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}" if settings else ""
+        self.execute(f"ALTER TABLE {quoted(table)} {change}{clause}")
+
+    def _settings(self, **settings: Any) -> dict[str, Any]:
+        return {"log_comment": str(self.tag), **settings}
+
+    def _retried(self, run: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(is_transient),
+            stop=stop_after_attempt(self.attempts),
+            wait=wait_exponential_jitter(initial=0.5, max=20),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+            reraise=True,
+        )
+        return retrying(run)
+
+
+def _literal(partition: str) -> str:
+    if not re.fullmatch(r"[\w-]+", partition, re.ASCII):
+        raise ValueError(f"{partition!r} is not a partition id")
+    return f"'{partition}'"
+
+
+@contextmanager
+def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHouse]:
+    """A connection for one piece of work, closed at its end.
+
+    Raises:
+        NotConfigured: `CLICKHOUSE_URL` is not set.
+        ConnectionError: the server does not answer or refuses the user; the text shows no credentials.
+    """
+    if settings.clickhouse_url is None:
+        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+    url = settings.clickhouse_url.get_secret_value()
+    try:
+        client = clickhouse_connect.get_client(
+            dsn=url,
+            # Without a session, one client serves many threads.
+            autogenerate_session_id=False,
+            # A project's predicates carry more parameters than a URL takes.
+            form_encode_query_params=True,
+            tz_mode="aware",
+            connect_timeout=10,
+            send_receive_timeout=settings.clickhouse_timeout_seconds + 30,
+            settings={"max_execution_time": settings.clickhouse_timeout_seconds},
+            client_name="analytics_pipeline",
+        )
+    except ClickHouseError as error:
+        raise ConnectionError(_refusal(url, error)) from None
+    try:
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts)
+    finally:
+        client.close()
+
+
+def _refusal(url: str, error: ClickHouseError) -> str:
+    code = error_code(error)
+    reason = {516: "the user or password is wrong", 81: "the database does not exist"}.get(
+        code or 0, "the server does not answer" if code is None else f"ClickHouse error {code}"
+    )
+    place = without_credentials(url)
+    return f"ClickHouse at {place}: {reason}. Check CLICKHOUSE_URL, then run: analytics-pipeline doctor"

@@ -1,0 +1,218 @@
+"""The landing zone: captured data as immutable files, one manifest a unit, on a local disk or in S3.
+
+A unit (for example one environment's identities of one day) is committed by writing its manifest last, in one atomic
+put. Readers see only files that a manifest names, so a capture that died half-way never happened.
+"""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import msgspec
+import obstore
+import zstandard
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import LocalStore, S3Store
+
+from analytics_pipeline.config import NotConfigured, Settings
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+MANIFEST = "manifest.json"
+ROWS_PER_FILE = 200_000
+_LEVEL = 3
+_READ_BYTES = 1 << 20
+
+
+class CorruptUnit(Exception):
+    """A landing-zone unit does not hold what its manifest promises."""
+
+
+class LandedFile(msgspec.Struct, frozen=True):
+    """One committed file: its name inside the unit, rows, stored bytes and the SHA-256 of those bytes."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a unit holds. `captured_at` (UTC) versions it; `format` names the file format; `about` is the flow's own."""
+
+    format: str
+    captured_at: datetime
+    files: tuple[LandedFile, ...]
+    about: dict[str, Any] = {}
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+class UnitWriter:
+    """A capture of one unit under way; nothing of it is visible before `commit`."""
+
+    def __init__(self, store: "ObjectStore", unit: str, fmt: str, captured_at: datetime) -> None:
+        self._store = store
+        self._unit = unit
+        self._format = fmt
+        self._captured_at = captured_at
+        self._files: list[LandedFile] = []
+        self._open: _LineFile | None = None
+
+    def write(self, lines: bytes, rows: int) -> None:
+        """Append `rows` whole lines; files are compressed while written and end after about `ROWS_PER_FILE`."""
+        if self._open is None:
+            name = f"{self._captured_at:%Y%m%dT%H%M%S%fZ}-{len(self._files):05d}.jsonl.zst"
+            self._open = _LineFile(name, obstore.open_writer(self._store, f"{self._unit}/{name}"))
+        self._open.write(lines, rows)
+        if self._open.rows >= ROWS_PER_FILE:
+            self.close()
+
+    def close(self) -> None:
+        """End the current file."""
+        if self._open is not None:
+            self._files.append(self._open.finish())
+            self._open = None
+
+    def commit(self, about: dict[str, Any]) -> Manifest:
+        """Make this capture the unit's content, in one atomic put, then remove the files of earlier ones."""
+        self.close()
+        manifest = Manifest(self._format, self._captured_at, tuple(self._files), about)
+        obstore.put(self._store, f"{self._unit}/{MANIFEST}", msgspec.json.encode(manifest))
+        self._sweep()
+        return manifest
+
+    def _sweep(self) -> None:
+        named = {MANIFEST, *(file.name for file in self._files)}
+        for batch in obstore.list(self._store, f"{self._unit}/"):
+            gone = [entry["path"] for entry in batch if entry["path"].rpartition("/")[2] not in named]
+            if gone:
+                obstore.delete(self._store, gone)
+
+
+class _LineFile:
+    """A zstd-compressed file of newline-terminated rows under way."""
+
+    def __init__(self, name: str, sink: Any) -> None:
+        self._name = name
+        self._sink = sink
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self.rows = 0
+
+    def write(self, lines: bytes, rows: int) -> None:
+        self.rows += rows
+        self._append(self._compressor.compress(lines))
+
+    def finish(self) -> LandedFile:
+        self._append(self._compressor.flush())
+        self._sink.close()
+        return LandedFile(self._name, self.rows, self._bytes, self._digest.hexdigest())
+
+    def _append(self, compressed: bytes) -> None:
+        if compressed:
+            self._digest.update(compressed)
+            self._bytes += len(compressed)
+            self._sink.write(compressed)
+
+
+@dataclass(frozen=True)
+class LandingZone:
+    """Units of captured data under one root."""
+
+    store: "ObjectStore"
+
+    @contextmanager
+    def writer(self, unit: str, *, fmt: str, captured_at: datetime) -> Iterator[UnitWriter]:
+        """Capture a unit anew. Until the body calls `commit`, and when it raises, the unit stays as it was."""
+        writer = UnitWriter(self.store, unit, fmt, captured_at)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def check(self) -> str:
+        """Write and remove a probe object; says so in a few words.
+
+        Raises:
+            OSError, ValueError: the store refuses, or cannot be reached.
+        """
+        try:
+            obstore.put(self.store, ".probe", b"")
+            obstore.delete(self.store, ".probe")
+        except obstore.exceptions.BaseError as error:
+            raise OSError(str(error).splitlines()[0]) from error
+        return "can be written"
+
+    def manifest(self, unit: str) -> Manifest | None:
+        """The unit's manifest, or None when it has never been committed."""
+        try:
+            content = obstore.get(self.store, f"{unit}/{MANIFEST}").bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return _DECODER.decode(memoryview(content))
+        except msgspec.DecodeError as error:
+            raise CorruptUnit(f"{unit}/{MANIFEST} cannot be read: {error}. Capture the unit again.") from error
+
+    def read(self, unit: str, file: LandedFile) -> Generator[bytes, None, None]:
+        """The stored bytes of one file in chunks, verified against the manifest.
+
+        Raises:
+            CorruptUnit: the file is gone, or its bytes are not those that were committed.
+        """
+        digest = hashlib.sha256()
+        try:
+            for chunk in obstore.get(self.store, f"{unit}/{file.name}").stream(min_chunk_size=_READ_BYTES):
+                data = bytes(chunk)
+                digest.update(data)
+                yield data
+        except FileNotFoundError:
+            raise CorruptUnit(
+                f"{unit}/{file.name} is missing, its manifest names it. Restore or recapture it."
+            ) from None
+        if digest.hexdigest() != file.sha256:
+            raise CorruptUnit(f"{unit}/{file.name} differs from its manifest's checksum. Restore or recapture it.")
+
+
+def landing_zone(settings: Settings) -> LandingZone:
+    """The configured landing zone; S3 credentials, region and endpoint come from the standard AWS environment.
+
+    Raises:
+        NotConfigured: `LANDING_URL` is not set.
+    """
+    if settings.landing_url is None:
+        raise NotConfigured("landing_zone", "LANDING_URL")
+    parts = urlsplit(settings.landing_url)
+    if parts.scheme == "file":
+        return LandingZone(LocalStore(parts.path, mkdir=True))
+    return LandingZone(_s3_store(parts.netloc, parts.path.strip("/")))
+
+
+def _s3_store(bucket: str, prefix: str) -> "ObjectStore":
+    session = boto3.Session()
+    endpoint = session.client("s3").meta.endpoint_url
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        region=session.region_name,
+        endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        credential_provider=Boto3CredentialProvider(session),
+    )

