@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.product"]
+
 _HOME_PREFIX = "analytics-tests"
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.request import getproxies_environment
 
 from analytics_pipeline.embedded import dagster_home, postgres, processes
 from analytics_pipeline.embedded.engines import Engine, HttpEngine
@@ -103,16 +104,19 @@ class Stack:
         return {
             "ANALYTICS_HOME": str(self.home),
             "CLICKHOUSE_URL": f"{clickhouse}/analytics",
+            "CLICKHOUSE_CLUSTER": "",  # unset, even where the shell or a .env file names production's
             "DATABASE_URL": postgres.url(addresses["postgres"], "product"),
             "DAGSTER_POSTGRES_URL": postgres.url(addresses["postgres"], "dagster"),
             "LANDING_URL": (self.home / "landing").as_uri(),
             "IDENTITIES_TABLE": "flagsmith_identities",
-            "AWS_ENDPOINT_URL": addresses["aws"],
+            # A service's own variable, as for DynamoDB Local, would win over the general one.
+            **dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"), addresses["aws"]),
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": "embedded",
             "AWS_DEFAULT_REGION": "eu-west-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             **dagster_home.environment(self.home / "dagster"),
+            **_past_proxies(),
         }
 
     def _engines(self, *, create: bool = True) -> tuple[Engine, ...]:
@@ -231,6 +235,15 @@ class Stack:
             return EngineStatus(engine.name, "stopped", data_bytes=size)
         state = "running" if former.address and engine.answers(former.address) else "not answering"
         return EngineStatus(engine.name, state, process.pid, former.address, process.create_time(), size)
+
+
+def _past_proxies() -> dict[str, str]:
+    """Where the network needs a proxy, keep the clients from sending it what is meant for the loopback address."""
+    excepted = getproxies_environment().get("no", "")
+    if not getproxies_environment() or "127.0.0.1" in excepted:
+        return {}
+    # Some clients read one spelling and some the other.
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, (excepted, "127.0.0.1"))))
 
 
 def _size(directory: Path) -> int:

@@ -245,7 +245,7 @@ class ClickHouse:
         retrying = Retrying(
             retry=retry_if_exception(is_transient),
             stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential_jitter(initial=0.5, max=20),
+            wait=wait_exponential_jitter(multiplier=0.5, max=20),
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         )

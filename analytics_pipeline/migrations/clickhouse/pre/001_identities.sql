@@ -1,12 +1,12 @@
 -- One row per identity and snapshot day. The day closes the sorting key because FINAL de-duplicates across
 -- partitions: without it, an identity's newest day would hide all its older ones.
-CREATE TABLE IF NOT EXISTS identities${ON_CLUSTER}
+CREATE TABLE IF NOT EXISTS identities ${ON_CLUSTER}
 (
     snapshot_date  Date COMMENT 'UTC day that the snapshot stands for',
     project_id     UInt64 COMMENT 'projects.id',
     environment_id String COMMENT 'environments.api_key',
     identifier     String COMMENT 'the customer''s own id of the identity',
-    identity_key   String COMMENT 'django_id as text when the identity has one, else its composite_key; salts percentage splits',
+    identity_key   String COMMENT 'django_id as text, else composite_key; salts percentage splits',
     traits         JSON(max_dynamic_paths = 64) COMMENT 'identity traits overlaid by system traits; text stays text',
     inserted_at    DateTime64(3, 'UTC') COMMENT 'version: when the capture of the environment began',
     ingested_at    DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') COMMENT 'when the row reached ClickHouse',

@@ -1,5 +1,5 @@
 -- How many identities each segment held in each environment on each day, kept for ever.
-CREATE TABLE IF NOT EXISTS segment_counts${ON_CLUSTER}
+CREATE TABLE IF NOT EXISTS segment_counts ${ON_CLUSTER}
 (
     date            Date COMMENT 'snapshot day that was counted',
     organisation_id UInt64 COMMENT 'organisations.id',

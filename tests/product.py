@@ -1,0 +1,227 @@
+"""A small product in stores of its own: what a test fills, materialises and looks at."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import boto3
+import dagster as dg
+import psycopg
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.definitions import defs
+from analytics_pipeline.embedded.demo.dynamodb import create_identities_table
+from analytics_pipeline.migrations import migrate
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect, quoted
+from analytics_pipeline.resources.landing import LandingZone, landing_zone
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
+KEY = "env-key-100"
+
+
+def today() -> date:
+    return datetime.now(timezone.utc).date()
+
+
+def condition(operator: str, trait: str, value: Any) -> list[dict[str, Any]]:
+    """Rules of one condition, as the product stores them."""
+    return [{"type": "ALL", "rules": [], "conditions": [{"operator": operator, "property": trait, "value": value}]}]
+
+
+def document(identifier: str, environment_key: str = KEY, **traits: Any) -> dict[str, Any]:
+    """An identity document in plain Python values."""
+    return {
+        "composite_key": f"{environment_key}_{identifier}",
+        "environment_api_key": environment_key,
+        "identifier": identifier,
+        "identity_traits": [{"trait_key": key, "trait_value": value} for key, value in traits.items()],
+        "system_traits": None,
+        "django_id": None,
+    }
+
+
+@dataclass(frozen=True)
+class Product:
+    """One organisation with the feature on; more can be added. All stores are empty and belong to the test alone."""
+
+    settings: Settings
+    clickhouse: ClickHouse
+    table: str
+
+    @property
+    def postgres(self) -> Postgres:
+        return postgres(self.settings)
+
+    @property
+    def landing(self) -> LandingZone:
+        return landing_zone(self.settings)
+
+    def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement of the product itself, e.g. a change of its data."""
+        with self.postgres.connect() as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def add_organisation(self, organisation: int = ORGANISATION, *, enabled: bool = True) -> None:
+        self.execute("INSERT INTO organisations VALUES (%s, %s)", organisation, f"Organisation {organisation}")
+        self.set_flag(organisation, enabled=enabled)
+
+    def set_flag(self, organisation: int, *, enabled: bool) -> None:
+        self.execute(
+            "INSERT INTO feature_flags (name, scope, enabled) VALUES ('segment_membership_inspection', %s, %s)"
+            " ON CONFLICT (name, scope) DO UPDATE SET enabled = excluded.enabled",
+            f"organisation:{organisation}",
+            enabled,
+        )
+
+    def add_project(self, project: int = PROJECT, organisation: int = ORGANISATION) -> None:
+        self.execute("INSERT INTO projects VALUES (%s, %s, %s)", project, organisation, f"Project {project}")
+
+    def add_environment(
+        self, environment: int = ENVIRONMENT, project: int = PROJECT, key: str = KEY, name: str = "Production"
+    ) -> None:
+        self.execute("INSERT INTO environments VALUES (%s, %s, %s, %s)", environment, project, key, name)
+
+    def add_segment(self, segment: int, rules: Sequence[Mapping[str, Any]], project: int = PROJECT) -> None:
+        self.execute(
+            "INSERT INTO segments (id, project_id, name, rules) VALUES (%s, %s, %s, %s)",
+            segment,
+            project,
+            f"Segment {segment}",
+            Jsonb(list(rules)),
+        )
+
+    def put(self, *documents: Mapping[str, Any]) -> None:
+        """Write identity documents into DynamoDB."""
+        client, serialise = boto3.client("dynamodb"), TypeSerializer().serialize
+        for item in documents:
+            client.put_item(TableName=self.table, Item={key: serialise(value) for key, value in item.items()})
+
+    def remove(self, identifier: str, environment_key: str = KEY) -> None:
+        key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}
+        boto3.client("dynamodb").delete_item(TableName=self.table, Key=key)
+
+    def materialise(
+        self, *assets: str, day: date | None = None, tags: Mapping[str, str] | None = None, **config: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them."""
+        job = defs().resolve_implicit_global_asset_job_def()
+        names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
+        with dg.DagsterInstance.ephemeral() as instance:
+            return job.execute_in_process(
+                instance=instance,
+                partition_key=None if tags else (day or today()).isoformat(),
+                tags=tags,
+                asset_selection=[dg.AssetKey(name) for name in names],
+                run_config={
+                    "ops": {name: {"config": config} for name in names if config},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            )
+
+    def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+        """The day's live identities: (environment key, identifier) to traits."""
+        rows = self.clickhouse.query(
+            "SELECT environment_id, identifier, toJSONString(traits) FROM identities FINAL"
+            " WHERE snapshot_date = {day:Date}",
+            day=day or today(),
+        )
+        return {(key, identifier): json.loads(traits) for key, identifier, traits in rows}
+
+    def history(self, day: date | None = None) -> dict[tuple[int, int], tuple[int | None, str]]:
+        """The day's counts in ClickHouse: (segment, environment) to (count, status)."""
+        rows = self.clickhouse.query(
+            "SELECT segment_id, environment_id, count, status FROM segment_counts FINAL WHERE date = {day:Date}",
+            day=day or today(),
+        )
+        return {(segment, environment): (count, status) for segment, environment, count, status in rows}
+
+    def current(self) -> dict[tuple[int, int], tuple[int | None, str]]:
+        """The current counts in Postgres: (segment, environment) to (count, status)."""
+        rows = self.execute(
+            "SELECT segment_id, environment_id, count, status FROM analytics_pipeline.segment_membership_counts"
+        )
+        return {(segment, environment): (count, status) for segment, environment, count, status in rows}
+
+    def loads(self, day: date | None = None) -> dict[str, tuple[str, int | None]]:
+        """The day's ledger: environment key to (status, rows)."""
+        rows = self.execute(
+            "SELECT environment_key, status, rows FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s",
+            day or today(),
+        )
+        return {key: (status, count) for key, status, count in rows}
+
+    def tables(self) -> set[str]:
+        """All tables of the ClickHouse database: leftover staging tables would show here."""
+        rows = self.clickhouse.query("SELECT name FROM system.tables WHERE database = currentDatabase()")
+        return {name for (name,) in rows}
+
+
+def failure_text(result: dg.ExecuteInProcessResult) -> str:
+    """What the operator reads of a failed run."""
+    texts = []
+    for event in result.get_step_failure_events():
+        data = event.step_failure_data
+        description = data.user_failure_data.description if data.user_failure_data else None
+        texts.append(description or data.error_display_string)
+    return "\n".join(texts)
+
+
+@contextmanager
+def _databases(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """A Postgres and a ClickHouse database, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server = environment["DATABASE_URL"]
+    url = urlsplit(server)
+    with psycopg.connect(server, autocommit=True) as connection, ExitStack() as cleanup:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        cleanup.callback(connection.execute, drop)
+        clickhouse = cleanup.enter_context(connect(Settings.load(), Tag("tests", "database")))
+        clickhouse.execute(f"CREATE DATABASE {quoted(name)} ENGINE = Atomic")
+        cleanup.callback(clickhouse.execute, f"DROP DATABASE {quoted(name)} SYNC")
+        yield {
+            "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
+            "CLICKHOUSE_URL": urlunsplit(urlsplit(environment["CLICKHOUSE_URL"])._replace(path=f"/{name}")),
+            "IDENTITIES_TABLE": name,
+        }
+
+
+@pytest.fixture
+def empty_product(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Product]:
+    """Migrated stores and an empty source, exported as the environment."""
+    with _databases(environment) as own:
+        for name, value in {**own, "LANDING_URL": (tmp_path / "landing").as_uri()}.items():
+            monkeypatch.setenv(name, value)
+        settings = Settings.load()
+        migrate(settings)
+        with connect(settings, Tag("tests", "look")) as clickhouse:
+            product = Product(settings, clickhouse, own["IDENTITIES_TABLE"])
+            product.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_text())
+            create_identities_table(boto3.client("dynamodb"), product.table)
+            yield product
+
+
+@pytest.fixture
+def product(empty_product: Product) -> Product:
+    """One organisation, project and environment, and the segment 1: plan is pro."""
+    empty_product.add_organisation()
+    empty_product.add_project()
+    empty_product.add_environment()
+    empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    return empty_product
