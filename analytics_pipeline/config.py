@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 T = TypeVar("T")
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -42,10 +42,17 @@ class NotConfigured(Exception):
 
 
 def without_credentials(url: str) -> str:
-    """The URL with user, password and query removed: what logs, metadata and error texts may show."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    """The URL with user, password and query removed: what logs, metadata and error texts may show.
+
+    A password may hold `/`, `?`, `#` or `@` unescaped, which end it for a parser; where it could be anywhere, only the
+    scheme is shown.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][\w+.-]*", scheme, re.ASCII):
+        return "…" if url else ""
+    before, _, place = rest.rpartition("@")
+    shown = "…" if re.search("[?#]", before) else re.split("[?#]", place)[0]
+    return f"{scheme}://{shown}"
 
 
 def _parsed(url: str, *schemes: str) -> SplitResult:
@@ -54,7 +61,7 @@ def _parsed(url: str, *schemes: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
-    if parts.scheme not in schemes:
+    if parts.scheme not in schemes or url[len(parts.scheme) :][:3] != "://":
         raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     return parts
 
@@ -68,14 +75,16 @@ def _clickhouse_url(value: SecretStr) -> SecretStr:
 
 def _postgres_url(value: SecretStr) -> SecretStr:
     parts = _parsed(value.get_secret_value(), "postgresql", "postgres", "postgresql+psycopg2")
-    if len(parts.path) < 2:
-        raise ValueError("must name a database, e.g. postgresql://user:password@host:5432/product")
+    if len(parts.path) < 2 or "@" in parts.path:
+        raise ValueError("must name a database, e.g. postgresql://user:password@host:5432/product (/ in it as %2F)")
     return value
 
 
 def _landing_url(value: str) -> str:
     parts = _parsed(value, "file", "s3")
-    if (parts.scheme == "file") != (parts.netloc == ""):
+    is_directory = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
+    is_bucket = parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc
+    if not (is_directory or is_bucket) or parts.query or parts.fragment:
         raise ValueError("must look like file:///absolute/directory or s3://bucket/prefix")
     return value.rstrip("/")
 
@@ -89,11 +98,6 @@ def _matching(pattern: str, message: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _blank_is_unset(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-_Unset = BeforeValidator(_blank_is_unset)
 _NAME = r"[A-Za-z_]\w*"
 RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
@@ -118,6 +122,12 @@ class _Environment(BaseSettings):
         """The environment alone counts, so there is one place to look when a value surprises."""
         return init_settings, env_settings
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in stripped.items() if value != ""}
+
 
 class SourceRelations(_Environment):
     """The relations of the application's Postgres that the pipeline reads, each renamed by `SOURCE_<NAME>`."""
@@ -137,23 +147,24 @@ class Settings(_Environment):
     analytics_home: Path = Path(".analytics")
     analytics_start_date: date = date(2026, 1, 1)
 
-    clickhouse_url: Annotated[ClickHouseUrl | None, _Unset] = None
-    clickhouse_cluster: Annotated[ClusterName | None, _Unset] = None
+    clickhouse_url: ClickHouseUrl | None = None
+    clickhouse_cluster: ClusterName | None = None
     clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
 
-    database_url: Annotated[PostgresUrl | None, _Unset] = None
-    dagster_postgres_url: Annotated[PostgresUrl | None, _Unset] = None
-    landing_url: Annotated[LandingUrl | None, _Unset] = None
+    database_url: PostgresUrl | None = None
+    dagster_postgres_url: PostgresUrl | None = None
+    landing_url: LandingUrl | None = None
 
-    identities_table: Annotated[str | None, _Unset] = None
+    identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     identity_capture_grace_hours: Annotated[int, Field(ge=0, le=23)] = 6
     identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
 
-    feature_flag_provider: Annotated[ClassPath | None, _Unset] = None
+    feature_flag_provider: ClassPath | None = None
 
-    sources: SourceRelations = Field(default_factory=SourceRelations)
+    # Never read from the environment as a whole: a variable SOURCES is somebody else's.
+    sources: Annotated[SourceRelations, NoDecode] = Field(default_factory=SourceRelations)
 
     @classmethod
     def load(cls) -> "Settings":

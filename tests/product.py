@@ -201,9 +201,7 @@ def _databases(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def empty_product(
-    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Product]:
+def empty_product(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Product]:
     """Migrated stores and an empty source, exported as the environment."""
     with _databases(environment) as own:
         for name, value in {**own, "LANDING_URL": (tmp_path / "landing").as_uri()}.items():

@@ -5,21 +5,14 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import psycopg
-from botocore.exceptions import BotoCoreError, ClientError
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import Field
 
-from analytics_pipeline.config import ConfigurationError, NotConfigured
-from analytics_pipeline.flows.failures import PartialFailure, reason_of
-from analytics_pipeline.flows.identities.capture import DayHasClosed
-from analytics_pipeline.flows.tenants import Tenants, UnknownProjects
+from analytics_pipeline.config import NotConfigured
+from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.partitions import days_of
-from analytics_pipeline.resources.clickhouse import Cost, error_code
-from analytics_pipeline.resources.postgres import SCHEMA, LeaseHeld
-
-_UNKNOWN_TABLE = 60
-_UNKNOWN_COLUMN = 47
+from analytics_pipeline.resources.clickhouse import Cost
+from analytics_pipeline.resources.postgres import LeaseHeld
 
 
 class ProjectsConfig(dg.Config):
@@ -45,7 +38,7 @@ def materialize_days(
             _report_skip(context, error)
             return
         except Exception as error:
-            failures.append(f"{day}: {explain(error)}")
+            failures.append(f"{day}: {reason_of(error)}")
             context.log.error("%s failed", day, exc_info=True)
     if failures:
         for day, metadata in done.items():
@@ -54,23 +47,6 @@ def materialize_days(
     for day, metadata in done.items():
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
     yield dg.MaterializeResult(metadata={"days": len(done)})
-
-
-def explain(error: Exception) -> str:
-    """What failed and how to repair it, in the words of whoever operates the pipeline."""
-    if isinstance(error, ConfigurationError | ConnectionError | DayHasClosed | PartialFailure | UnknownProjects):
-        return str(error)
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        own = SCHEMA in str(error)
-        repair = (
-            "analytics-pipeline migrate all" if own else "analytics-pipeline doctor (it lists what the source lacks)"
-        )
-        return f"Postgres: {error.diag.message_primary}. Run: {repair}"
-    if isinstance(error, ClickHouseError) and error_code(error) in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
-        return f"ClickHouse lacks a table or column: {reason_of(error)}. Run: analytics-pipeline migrate all"
-    if isinstance(error, BotoCoreError | ClientError):
-        return f"AWS: {reason_of(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
-    return reason_of(error)
 
 
 def cost_metadata(cost: Cost) -> dict[str, Any]:

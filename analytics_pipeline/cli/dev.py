@@ -30,7 +30,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @home_option
 @click.option("--port", default=3000, show_default=True, help="Port of the UI; the next free one when it is taken.")
 def dev(home: Path, port: int) -> None:
-    """Open the Dagster UI with real data on this machine.
+    """Open the Dagster UI with demo data on this machine.
 
     Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon on them, as
     production would. Ctrl-C stops everything that this command started; the data is kept for the next time.

@@ -61,7 +61,8 @@ def up(home: Path) -> None:
     started = time.monotonic()
     start_with_progress(open_stack(home), console)
     console.print(f"[green]Running[/green] in {home} after {time.monotonic() - started:.1f} s.")
-    console.print("Use it: [bold]set -a; source <(analytics-pipeline stack env); set +a[/bold]")
+    command = f"analytics-pipeline stack env --home {shlex.quote(str(home))}"
+    console.print(f"Use it: [bold]set -a; source <({command}); set +a[/bold]", soft_wrap=True)
 
 
 @stack.command()
@@ -80,7 +81,10 @@ def down(home: Path) -> None:
 @stack.command()
 @home_option
 def status(home: Path) -> None:
-    """Show each engine; exit with 0 when all of them run, with 3 when not."""
+    """Show each engine's state.
+
+    Exits with 0 when all of them run and with 3 when not.
+    """
     engines = open_stack(home).status()
     Console().print(_table(engines))
     if any(engine.state != "running" for engine in engines):
@@ -90,7 +94,9 @@ def status(home: Path) -> None:
 @stack.command()
 @home_option
 def env(home: Path) -> None:
-    """Print KEY=value lines, the environment in which the pipeline finds the engines.
+    """Print the environment as KEY=value lines.
+
+    With these variables the pipeline, and any other client, finds the engines.
 
     \b
     In bash or zsh, either of:

@@ -28,7 +28,8 @@ DATABASES = ("product", "dagster")
 _SUPERUSER = "postgres"
 _ROOT_RUNS_IT_AS = "embedded_postgres"
 _LONGEST_SOCKET_PATH = 103  # macOS allows 103 bytes, Linux 107
-# The promise is to survive killed processes, for which the system's page cache is enough; a power cut is not covered.
+# The promise is to survive killed processes, for which the page cache is enough. A power cut is not covered: ClickHouse
+# does not wait for the disk either.
 _OPTIONS = ("listen_addresses=", "fsync=off", "timezone=UTC", "log_timezone=UTC", "max_connections=200")
 
 
@@ -80,7 +81,7 @@ class Postgres:
         sockets = _socket_directory(self.data, user, group)
         options = [word for option in _OPTIONS for word in ("-c", option)]
         return Command(
-            arguments=(*self.signature, "-p", str(PORT), "-k", str(sockets), *options),
+            arguments=(*self.signature, "-p", str(PORT), "-k", f'"{sockets}"', *options),
             signature=self.signature,
             environment={name: value for name, value in os.environ.items() if not name.startswith("PG")},
             directory=self.directory,
@@ -174,13 +175,14 @@ def _initdb(directory: Path, account: tuple[int, int]) -> None:
 
 
 def _socket_path(data: Path) -> Path:
-    if len(os.fsencode(data / f".s.PGSQL.{PORT}")) <= _LONGEST_SOCKET_PATH:
+    # A comma separates hosts in a connection URL; quotes mean something in PostgreSQL's own list of directories.
+    if set(',"').isdisjoint(str(data)) and len(os.fsencode(data / f".s.PGSQL.{PORT}")) <= _LONGEST_SOCKET_PATH:
         return data
     return Path(tempfile.gettempdir()) / f"analytics-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
 
 
 def _socket_directory(data: Path, user: int, group: int) -> Path:
-    """The data directory when its path is short enough, else a private one in the temporary directory."""
+    """The data directory when its path can be used, else a private one in the temporary directory."""
     path = _socket_path(data)
     if path != data and not path.is_dir():
         path.mkdir(mode=0o700)

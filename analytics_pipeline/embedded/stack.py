@@ -5,16 +5,17 @@ They outlive the command that started them, so that the command line, Dagster an
 
 import os
 import secrets
+import shlex
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.request import getproxies_environment
 
 from analytics_pipeline.embedded import dagster_home, postgres, processes
 from analytics_pipeline.embedded.engines import Engine, HttpEngine
+from analytics_pipeline.embedded.environment import environment
 from analytics_pipeline.embedded.processes import Recorded, StackError
 from analytics_pipeline.embedded.state import StateFile, locked, write_private
 
@@ -78,14 +79,15 @@ class Stack:
             return [engine.name for engine, was_running in zip(engines, stopped, strict=True) if was_running]
 
     def status(self) -> list[EngineStatus]:
-        state = self._state.read() if self.home.exists() else {}
+        state = self._state.read()
         return [self._status_of(engine, state.get(engine.name)) for engine in self._engines(create=False)]
 
     def running(self) -> set[str]:
-        """The names of the engines whose process is alive."""
-        state = self._state.read() if self.home.exists() else {}
-        engines = self._engines(create=False)
-        return {engine.name for engine in engines if processes.find(state.get(engine.name), engine.signature)}
+        """The names of the engines that are alive and have answered since they were started."""
+        state = self._state.read()
+        engines = [engine for engine in self._engines(create=False) if engine.name in state]
+        alive = [engine for engine in engines if processes.find(state[engine.name], engine.signature)]
+        return {engine.name for engine in alive if state[engine.name].address}
 
     def environment(self) -> dict[str, str]:
         """What production would export, for the engines of this home.
@@ -96,28 +98,9 @@ class Stack:
         self._check_owner()
         down = sorted(set(ENGINES) - self.running())
         if down:
-            raise StackError(f"Not running in {self.home}: {', '.join(down)}. Start: analytics-pipeline stack up")
-        return self._environment({name: process.address for name, process in self._state.read().items()})
-
-    def _environment(self, addresses: dict[str, str]) -> dict[str, str]:
-        clickhouse = addresses["clickhouse"].replace("//", f"//default:{self._password()}@")
-        return {
-            "ANALYTICS_HOME": str(self.home),
-            "CLICKHOUSE_URL": f"{clickhouse}/analytics",
-            "CLICKHOUSE_CLUSTER": "",  # unset, even where the shell or a .env file names production's
-            "DATABASE_URL": postgres.url(addresses["postgres"], "product"),
-            "DAGSTER_POSTGRES_URL": postgres.url(addresses["postgres"], "dagster"),
-            "LANDING_URL": (self.home / "landing").as_uri(),
-            "IDENTITIES_TABLE": "flagsmith_identities",
-            # A service's own variable, as for DynamoDB Local, would win over the general one.
-            **dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"), addresses["aws"]),
-            "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": "embedded",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **dagster_home.environment(self.home / "dagster"),
-            **_past_proxies(),
-        }
+            raise StackError(f"Not running in {self.home}: {', '.join(down)}. Start: {self._command('up')}")
+        addresses = {name: process.address for name, process in self._state.read().items()}
+        return environment(self.home, addresses, self._password())
 
     def _engines(self, *, create: bool = True) -> tuple[Engine, ...]:
         password = self._password() if create else ""
@@ -205,9 +188,12 @@ class Stack:
         what = f"did not answer within {_START_SECONDS:.0f} s" if exit_code is None else f"ended with code {exit_code}"
         return (
             f"{engine.name} {what}. The end of {log}:\n{processes.tail(log, offset)}\n"
-            "Its data is untouched. Once the cause is removed: analytics-pipeline stack up\n"
-            f"To start again without data: analytics-pipeline stack down, then delete {engine.data.parent}"
+            f"Its data is untouched. Once the cause is removed: {self._command('up')}\n"
+            f"To start again without data: {self._command('down')}, then delete {engine.data.parent}"
         )
+
+    def _command(self, name: str) -> str:
+        return f"analytics-pipeline stack {name} --home {shlex.quote(str(self.home))}"
 
     def _note(self, name: str, process: Recorded) -> None:
         with self._noting:
@@ -235,15 +221,6 @@ class Stack:
             return EngineStatus(engine.name, "stopped", data_bytes=size)
         state = "running" if former.address and engine.answers(former.address) else "not answering"
         return EngineStatus(engine.name, state, process.pid, former.address, process.create_time(), size)
-
-
-def _past_proxies() -> dict[str, str]:
-    """Where the network needs a proxy, keep the clients from sending it what is meant for the loopback address."""
-    excepted = getproxies_environment().get("no", "")
-    if not getproxies_environment() or "127.0.0.1" in excepted:
-        return {}
-    # Some clients read one spelling and some the other.
-    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, (excepted, "127.0.0.1"))))
 
 
 def _size(directory: Path) -> int:

@@ -31,10 +31,13 @@ class StateFile:
     def read(self) -> dict[str, Recorded]:
         try:
             content = json.loads(self._path.read_text())
-            return {name: Recorded(**fields) for name, fields in content.items()}
+            return {
+                name: Recorded(int(fields["pid"]), float(fields["created"]), str(fields["address"]))
+                for name, fields in content.items()
+            }
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             # Nothing is lost by starting from an empty state: running engines are found by their command line.
             return {}
 

@@ -2,6 +2,16 @@
 
 from dataclasses import dataclass
 
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from analytics_pipeline.resources.clickhouse import error_code
+from analytics_pipeline.resources.postgres import SCHEMA
+
+_LONGEST_REASON = 300
+_MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -35,6 +45,33 @@ class PartialFailure(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """One line that names the error, without what only a debugger needs."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+    """What failed and how to repair it, in the words of whoever operates the pipeline."""
+    if type(error).__module__.startswith("analytics_pipeline.") or type(error) is ConnectionError:
+        return str(error)
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        repair = "migrate all" if SCHEMA in str(error) else "doctor (it lists what the source lacks)"
+        return f"Postgres: {error.diag.message_primary}. Run: analytics-pipeline {repair}"
+    if isinstance(error, ClickHouseError):
+        return _reason_of_clickhouse(error)
+    if isinstance(error, BotoCoreError | ClientError):
+        return f"AWS: {_line(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
+    return _line(error)
+
+
+def _reason_of_clickhouse(error: ClickHouseError) -> str:
+    code = error_code(error)
+    if code is None:
+        return f"ClickHouse: {_line(error)}. Run: analytics-pipeline doctor"
+    if code in _MISSING_IN_SCHEMA:
+        return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
+    message = str(error).rpartition("DB::Exception: ")[2]
+    return f"ClickHouse error {code}: {_shortened(message)}"
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {_shortened(str(error))}"
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]} …"

@@ -1,12 +1,10 @@
 """`analytics-pipeline dev` as a real process with real engines; loading the demo data has its own tests."""
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ import psutil
 
 from analytics_pipeline.embedded.dagster_ui import Location, loaded_locations
 from analytics_pipeline.embedded.stack import ENGINES, Stack
+from tests.embedded.stack_harness import temporary_home
 
 _DEV = """
 import sys, types
@@ -35,10 +34,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="dev-"))
-    yield path
-    Stack(path).down()
-    shutil.rmtree(path)
+    with temporary_home() as path:
+        yield path
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def test_env__nothing_running__says_how_to_start(tmp_path: Path) -> None:
     printed = _run("env", "--home", str(tmp_path))
     assert (printed.exit_code, printed.stdout) == (1, "")
     assert printed.stderr == (
-        f"Error: Not running in {tmp_path}: aws, clickhouse, postgres. Start: analytics-pipeline stack up\n"
+        f"Error: Not running in {tmp_path}: aws, clickhouse, postgres. Start: analytics-pipeline stack up --home {tmp_path}\n"
     )
 
 
@@ -85,7 +85,7 @@ def test_up__running__changes_nothing_and_explains_its_use(stack_environment: Ma
     before = _run("env", "--home", home).stdout
     done = _run("up", "--home", home)
     assert done.exit_code == 0
-    assert "source <(analytics-pipeline stack env)" in done.stderr
+    assert f"set -a; source <(analytics-pipeline stack env --home {home}); set +a" in done.stderr
     assert _run("env", "--home", home).stdout == before
 
 

@@ -19,7 +19,7 @@ _LONG_QUERY = "SELECT count() FROM numbers(1e12) WHERE sipHash64(number) = 1"
 
 def running(client: Client, text: str) -> int:
     """Returns how many queries with the text run, without the question itself."""
-    return int(client.command(f"SELECT count() FROM system.processes WHERE position(query, '{text[:20]}') = 1"))
+    return int(client.command(f"SELECT count() FROM system.processes WHERE position(query, '{text[:30]}') = 1"))
 
 
 def test_query__several_types__returns_python_values(clickhouse_client: Client) -> None:
@@ -36,7 +36,9 @@ def test_query__no_rows__keeps_the_columns_of_a_limit_0(clickhouse_client: Clien
     assert clickhouse_client.query("SELECT number FROM numbers(0)").result_rows == []
 
 
-@pytest.mark.parametrize("sql", ["SHOW TABLES FROM system LIKE 'one'", "SELECT name FROM system.tables WHERE name = 'one'"])
+@pytest.mark.parametrize(
+    "sql", ["SHOW TABLES FROM system LIKE 'one'", "SELECT name FROM system.tables WHERE name = 'one'"]
+)
 def test_query__statement_that_cannot_stream__answers_the_same(clickhouse_client: Client, sql: str) -> None:
     assert clickhouse_client.query(sql).result_rows == [("one",)]
 
@@ -60,18 +62,20 @@ def test_arrow__many_blocks_and_none__are_one_stream_each(clickhouse_client: Cli
 def test_format__document_with_many_blocks__is_one_document(clickhouse_server: Server) -> None:
     json_answer = json.loads(clickhouse_server.post("SELECT number FROM numbers(150000) FORMAT JSONCompact").data)
     csv_answer = clickhouse_server.post("SELECT number AS n FROM numbers(150000)", default_format="CSVWithNames").data
-    totals = clickhouse_server.post("SELECT 1 AS k, count() FROM numbers(3) GROUP BY k WITH TOTALS").data
+    totals = clickhouse_server.post(
+        "SELECT number % 2 AS k, count() FROM numbers(4) GROUP BY k WITH TOTALS ORDER BY k"
+    ).data
 
-    assert (json_answer["rows"], json_answer["data"][-1]) == (150_000, ["149999"])
+    assert (json_answer["rows"], json_answer["data"][-1]) == (150_000, [149999])
     assert csv_answer.splitlines().count(b'"n"') == 1
-    assert totals == b"1\t3\n\n0\t3\n"
+    assert totals == b"0\t2\n1\t2\n\n0\t4\n"
 
 
 @pytest.mark.parametrize("form", [False, True])
 def test_parameters__url_or_form__are_bound_by_type(clickhouse_server: Server, form: bool) -> None:
     client = clickhouse_server.client(form_encode_query_params=form)
-    values = {"s": "it's\ta \\ \u00fc\n'", "n": [1, 2], "t": "numbers", "o": None}
-    sql = "SELECT {s:String}, {n:Array(UInt8)}, {o:Nullable(String)}, count() FROM system.{t:Identifier} LIMIT 1"
+    values = {"s": "it's\ta \\ \u00fc\n'", "n": [1, 2], "t": "one", "o": None}
+    sql = "SELECT {s:String}, {n:Array(UInt8)}, {o:Nullable(String)}, count() FROM system.{t:Identifier}"
 
     result = client.query(sql, parameters=values)
 
@@ -101,10 +105,17 @@ def test_settings__of_one_request__do_not_reach_the_next(clickhouse_server: Serv
 
 
 def test_settings__set_use_and_temporary_table_without_a_session__leave_nothing(clickhouse_server: Server) -> None:
-    sql = "SELECT getSetting('max_block_size'), currentDatabase(), (SELECT count() FROM system.tables WHERE is_temporary)"
+    sql = (
+        "SELECT getSetting('max_block_size'), currentDatabase(), (SELECT count() FROM system.tables WHERE is_temporary)"
+    )
     before = clickhouse_server.post(sql).data
 
-    for statement in ("SET max_block_size = 99", "USE system", "CREATE TEMPORARY TABLE gone (a UInt8)", "SET readonly = 1"):
+    for statement in (
+        "SET max_block_size = 99",
+        "USE system",
+        "CREATE TEMPORARY TABLE gone (a UInt8)",
+        "SET readonly = 1",
+    ):
         assert clickhouse_server.post(statement).status == 200
 
     assert [clickhouse_server.post(sql).data for _ in range(5)] == [before] * 5
@@ -198,7 +209,9 @@ def test_error__when_the_client_waits_for_the_end__is_a_status(clickhouse_client
         ("deflate", zlib.decompress),
     ],
 )
-def test_compression__asked_for__is_one_frame_of_that_kind(clickhouse_server: Server, encoding: str, decode: Any) -> None:
+def test_compression__asked_for__is_one_frame_of_that_kind(
+    clickhouse_server: Server, encoding: str, decode: Any
+) -> None:
     sql = "SELECT number FROM numbers(100000)"
     plain = clickhouse_server.post(sql).data
 
@@ -224,7 +237,10 @@ def test_summary__query_and_insert__count_rows_and_bytes(clickhouse_client: Clie
     read = clickhouse_client.query(f"SELECT count() FROM {clickhouse_table} WHERE a >= 0")
 
     assert (written.written_rows, int(written.summary["written_bytes"]) > 0) == (1000, True)
-    assert {k: selected.summary[k] for k in ("read_rows", "written_rows")} == {"read_rows": "1000", "written_rows": "1000"}
+    assert {k: selected.summary[k] for k in ("read_rows", "written_rows")} == {
+        "read_rows": "1000",
+        "written_rows": "1000",
+    }
     assert {k: read.summary[k] for k in ("read_rows", "result_rows")} == {"read_rows": "2000", "result_rows": "1"}
     assert int(read.summary["elapsed_ns"]) > 0
 
@@ -286,13 +302,13 @@ def test_stream__slow_reader_of_much_data__does_not_fill_the_servers_memory(clic
     client.query("SELECT 1")
     before = clickhouse_server.resident_bytes()
 
-    stream = client.raw_stream("SELECT repeat('x', 1000) FROM numbers(1000000)", fmt="TabSeparated")
+    stream = client.raw_stream("SELECT repeat('x', 1000) FROM numbers(5000000)", fmt="TabSeparated")
     stream.read(1000)
     time.sleep(1)
     grown = clickhouse_server.resident_bytes() - before
     stream.close()
 
-    assert grown < 400_000_000
+    assert grown < 1_500_000_000
 
 
 def test_log_comment__after_flush__finds_the_query(clickhouse_client: Client) -> None:

@@ -117,5 +117,3 @@ def test_password__running_server__is_in_no_command_line_and_no_file(clickhouse_
 
     assert texts
     assert all(PASSWORD.encode() not in text for text in [arguments, *texts])
-
-

@@ -66,7 +66,11 @@ def as_clickhouse_error(error: BaseException) -> ClickHouseError:
     """Returns what the engine said, without chDB's prefixes; anything else is an unknown exception."""
     if isinstance(error, ClickHouseError):
         return error
-    found = _ENGINE_ERROR.search(str(error))
+    if isinstance(error, UnicodeEncodeError):
+        return clickhouse_error(BAD_ARGUMENTS, "A parameter, a setting or a database is not valid UTF-8")
+    # The engine quotes the statement, and chDB fails to decode the quotation when it is not valid UTF-8.
+    quoted = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    found = _ENGINE_ERROR.search(quoted)
     if found:
         return ClickHouseError(int(found[1]), found[2].strip())
     return clickhouse_error(UNKNOWN_EXCEPTION, f"{type(error).__name__}: {error}")

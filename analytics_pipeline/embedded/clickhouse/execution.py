@@ -91,7 +91,7 @@ class Executor:
     def _insert(self, request: Request, head: InsertHead, rows: Iterable[bytes], handle: Handle, reply: Reply) -> None:
         handle.prepare(request.database, request.settings())
         stats = handle.insert(head.text, head.format, rows)
-        reply.succeed(head.format, stats, ())
+        reply.succeed(None, stats, ())
 
     def _run_statement(
         self, request: Request, statement: Statement, lease: Lease, exchange: Exchange, reply: Reply
@@ -108,14 +108,14 @@ class Executor:
             _select(request, statement, lease.handle, reply)
             exchange.when_gone(None)
         else:
-            _answer(request, statement, lease.handle, reply)
+            _command(request, statement, lease.handle, reply)
 
     def _change_session(self, request: Request, statement: Statement, lease: Lease, reply: Reply) -> None:
         lease.stateful = True
         block = lease.handle.query(statement.text, request.format, request.parameters())
         if lease.in_session:
             lease.handle.adopt(request.settings())
-        reply.succeed(request.format, block.stats, (block.data,))
+        reply.succeed(None, block.stats, (block.data,))
 
     def _kill(self, request: Request, statement: Statement, reply: Reply) -> None:
         text = _STRING_LITERAL.sub(self._running.engine_literal, statement.text)
@@ -237,6 +237,13 @@ def _answer(request: Request, statement: Statement, handle: Handle, reply: Reply
     fmt = statement.format or request.format
     block = handle.query(statement.text, fmt, request.parameters())
     reply.succeed(fmt, block.stats, (block.data,), request.accept_encoding)
+
+
+def _command(request: Request, statement: Statement, handle: Handle, reply: Reply) -> None:
+    """Runs a statement that may answer nothing; a client tells by the missing format."""
+    fmt = statement.format or request.format
+    block = handle.query(statement.text, fmt, request.parameters())
+    reply.succeed(fmt if block.data else None, block.stats, (block.data,), request.accept_encoding)
 
 
 def _joined(fmt: str, chunks: Iterable[bytes]) -> Iterable[bytes]:

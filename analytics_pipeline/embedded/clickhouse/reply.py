@@ -43,14 +43,15 @@ class Reply:
         self._sent = False
         self._encoder: Encoder | None = None
 
-    def succeed(self, fmt: str, stats: Stats, chunks: Iterable[bytes], accept_encoding: str = "") -> None:
+    def succeed(self, fmt: str | None, stats: Stats, chunks: Iterable[bytes], accept_encoding: str = "") -> None:
         """Sends an answer, except for its end."""
         chosen = negotiate(accept_encoding)
         headers = {
-            b"x-clickhouse-format": fmt.encode(),
             b"x-clickhouse-summary": self._summary(stats),
             b"x-clickhouse-exception-tag": self._tag,
         }
+        if fmt:
+            headers[b"x-clickhouse-format"] = fmt.encode()
         if chosen:
             headers[b"content-encoding"], self._encoder = chosen[0].encode(), chosen[1]
         self._start(200, headers)

@@ -54,6 +54,7 @@ _NOT_SETTINGS = frozenset(
         "cancel_http_readonly_queries_on_client_close",
     }
 )
+_MAX_FIELDS = 10_000
 _FIELD_NAME = re.compile(rb'name="([^"]*)"')
 _QUERY_ID = re.compile(r"[\x21-\x7e]{1,256}")
 
@@ -80,7 +81,7 @@ class Request:
     @property
     def statement(self) -> bytes:
         """The statement, or the part of it, that does not come in the body."""
-        return self.values.get("query", "").encode("utf-8", "surrogateescape")
+        return _bytes(self.values.get("query", ""))
 
     @property
     def waits_for_end(self) -> bool:
@@ -155,9 +156,9 @@ def _request(scope: Scope, headers: Headers, values: Mapping[str, str]) -> Reque
 
 
 def _pairs(query_string: bytes) -> dict[str, str]:
+    text = query_string.decode("latin-1")
     try:
-        pairs = parse_qsl(query_string, keep_blank_values=True, max_num_fields=10_000)
-        return {k.decode(): v.decode("utf-8", "surrogateescape") for k, v in pairs}
+        return dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MAX_FIELDS))
     except ValueError as error:
         raise clickhouse_error(BAD_ARGUMENTS, f"The parameters of the URL cannot be read: {error}") from error
 
@@ -173,13 +174,17 @@ def _form_fields(body: bytes, boundary: bytes) -> dict[str, str]:
     return fields
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _authenticate(headers: Headers, values: Mapping[str, str], user: str, password: str) -> None:
     given = _credentials(headers, values)
     if given is None:
         raise MissingCredentialsError(user)
     # Both comparisons always run, so that the time taken tells nothing.
-    same_user = hmac.compare_digest(given[0].encode(), user.encode())
-    same_password = hmac.compare_digest(given[1].encode(), password.encode())
+    same_user = hmac.compare_digest(_bytes(given[0]), user.encode())
+    same_password = hmac.compare_digest(_bytes(given[1]), password.encode())
     if not (same_user and same_password):
         raise _authentication_failed(given[0])
 

@@ -12,11 +12,23 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.segments.predicates import Predicate, Untranslatable, translate
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse, is_transient
+from analytics_pipeline.resources.clickhouse import ClickHouse, error_code, is_transient
 
 logger = logging.getLogger(__name__)
 
 SEGMENTS_PER_STATEMENT = 100
+# Trouble that no single segment causes, so that looking for a culprit would blame the innocent.
+_NOT_THE_SEGMENT = frozenset(
+    {
+        60,  # UNKNOWN_TABLE
+        81,  # UNKNOWN_DATABASE
+        159,  # TIMEOUT_EXCEEDED
+        241,  # MEMORY_LIMIT_EXCEEDED
+        394,  # QUERY_WAS_CANCELLED
+        497,  # ACCESS_DENIED
+        516,  # AUTHENTICATION_FAILED
+    }
+)
 Status: TypeAlias = Literal["counted", "fallback", "failed"]
 
 
@@ -62,7 +74,7 @@ def _count(
     try:
         matches = _one_pass(clickhouse, day, group, environments)
     except DatabaseError as error:
-        if is_transient(error):
+        if is_transient(error) or error_code(error) in _NOT_THE_SEGMENT:
             raise
         if len(group) == 1:
             logger.warning("segment %s cannot be counted in SQL", group[0].segment.id, exc_info=True)

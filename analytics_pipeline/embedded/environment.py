@@ -1,0 +1,39 @@
+"""What production would export, for engines that run here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.request import getproxies_environment
+
+from analytics_pipeline.embedded import dagster_home, postgres
+
+
+def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict[str, str]:
+    """The variables with which the pipeline finds the engines at these addresses."""
+    clickhouse = addresses["clickhouse"].replace("//", f"//default:{password}@")
+    return {
+        "ANALYTICS_HOME": str(home),
+        "CLICKHOUSE_URL": f"{clickhouse}/analytics",
+        "CLICKHOUSE_CLUSTER": "",  # unset, even where the shell or a .env file names production's
+        "DATABASE_URL": postgres.url(addresses["postgres"], "product"),
+        "DAGSTER_POSTGRES_URL": postgres.url(addresses["postgres"], "dagster"),
+        "LANDING_URL": (home / "landing").as_uri(),
+        "IDENTITIES_TABLE": "flagsmith_identities",
+        # A service's own variable, as people set it for DynamoDB Local, would win over the general one.
+        **dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"), addresses["aws"]),
+        "AWS_ACCESS_KEY_ID": "embedded",
+        "AWS_SECRET_ACCESS_KEY": "embedded",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **dagster_home.environment(home / "dagster"),
+        **_past_proxies(),
+    }
+
+
+def _past_proxies() -> dict[str, str]:
+    """Where the network needs a proxy, keep the clients from sending it what is meant for the loopback address."""
+    configured = getproxies_environment()
+    excepted = configured.get("no", "")
+    if not configured or "127.0.0.1" in excepted:
+        return {}
+    # Some clients read one spelling and some the other.
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, (excepted, "127.0.0.1"))))

@@ -1,0 +1,302 @@
+"""Writing through the server: formats, compression, atomicity, bounded memory, many processes, crashes."""
+
+import gzip
+import multiprocessing
+import os
+import signal
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lz4.frame
+import pyarrow as pa
+import pytest
+import zstandard
+from clickhouse_connect.driver.client import Client
+
+from tests.embedded.clickhouse_harness import PASSWORD, Server, running_server, temporary_table, wait_until
+
+_TSV = b"".join(b"%d\tx%d\n" % (n, n) for n in range(50_000))
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "lz4": lz4.frame.compress,
+    "zstd": zstandard.compress,
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+}
+_spawn = multiprocessing.get_context("spawn")
+
+
+def count(client: Client, table: str) -> int:
+    return int(client.command(f"SELECT count() FROM {table}"))  # type: ignore[arg-type]
+
+
+def pieces(data: bytes, size: int = 10_000) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
+def test_insert__native_rows__are_all_there(clickhouse_server: Server, clickhouse_table: str, compress: Any) -> None:
+    client = clickhouse_server.client(compress=compress)
+    rows = [[n, f"x{n}"] for n in range(30_000)]
+
+    client.insert(clickhouse_table, rows, ["a", "b"])
+
+    found = client.query(f"SELECT count(), sum(a), max(b) FROM {clickhouse_table}").result_rows
+    assert found == [(30_000, sum(range(30_000)), "x9999")]
+
+
+def test_insert__arrow__is_there(clickhouse_client: Client, clickhouse_table: str) -> None:
+    clickhouse_client.insert_arrow(clickhouse_table, pa.table({"a": pa.array([1, 2], pa.uint64()), "b": ["x", "y"]}))
+
+    assert clickhouse_client.query(f"SELECT * FROM {clickhouse_table} ORDER BY a").result_rows == [(1, "x"), (2, "y")]
+
+
+@pytest.mark.parametrize("body", [_TSV, _TSV.decode(), pieces], ids=["bytes", "text", "generator"])
+def test_raw_insert__plain__is_there(clickhouse_client: Client, clickhouse_table: str, body: Any) -> None:
+    block = body(_TSV) if callable(body) else body
+
+    summary = clickhouse_client.raw_insert(clickhouse_table, ["a", "b"], block, fmt="TabSeparated")
+
+    assert summary.written_rows == count(clickhouse_client, clickhouse_table) == 50_000
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("encoding", _COMPRESS)
+def test_raw_insert__compressed_in_several_frames__is_there(
+    clickhouse_client: Client, clickhouse_table: str, encoding: str, streamed: bool
+) -> None:
+    compress = _COMPRESS[encoding]
+    half = _TSV.index(b"\n", len(_TSV) // 2) + 1
+    body = compress(_TSV[:half]) + compress(_TSV[half:])
+
+    block: Any = pieces(body, 1000) if streamed else body
+    clickhouse_client.raw_insert(clickhouse_table, ["a", "b"], block, fmt="TabSeparated", compression=encoding)
+
+    assert count(clickhouse_client, clickhouse_table) == 50_000
+
+
+@pytest.mark.parametrize("encoding", _COMPRESS)
+def test_raw_insert__cut_off_frame__leaves_no_rows(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str, encoding: str
+) -> None:
+    body = _COMPRESS[encoding](_TSV)[:-20]
+    query = f"INSERT INTO analytics.{clickhouse_table} FORMAT TabSeparated"
+
+    assert clickhouse_server.error(body, headers={"Content-Encoding": encoding}, query=query) == (500, "271")
+    assert count(clickhouse_client, clickhouse_table) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("INSERT INTO {t} FORMAT TabSeparated", b"1\tx\n2\ty\n"),
+        ("", b"INSERT INTO {t} FORMAT TabSeparated\n1\tx\n2\ty\n"),
+        ("", b"/* FORMAT CSV */ insert into {t} (`a`, b) settings max_threads = 1 format TSV\r\n1\tx\n2\ty\n"),
+        ("INSERT INTO {t} (a, b) VALUES", b"(1, 'x'), (1 + 1, 'y');"),
+        ("", b"INSERT INTO {t} VALUES (1, 'x'), (2, lower('Y'))"),
+        ("INSERT INTO {t} SELECT number + 1, ['x', 'y'][number + 1] FROM numbers(2)", b""),
+        ("", b"INSERT INTO {t} (SELECT 1, 'x' UNION ALL SELECT 2, 'y')"),
+        ("", b"INSERT INTO {t} WITH 2 AS n SELECT number + 1, if(number = 0, 'x', 'y') FROM numbers(n)"),
+        ("", b'INSERT INTO {t} FORMAT JSONEachRow {"a": 1, "b": "x"} {"a": 2, "b": "y"}'),
+    ],
+)
+def test_insert__every_way_to_write_it__inserts_the_same(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str, url: str, body: bytes
+) -> None:
+    answer = clickhouse_server.post(
+        body.replace(b"{t}", clickhouse_table.encode()),
+        query=url.replace("{t}", clickhouse_table),
+        database="analytics",
+    )
+
+    assert (answer.status, answer.data) == (200, b"")
+    found = clickhouse_client.query(f"SELECT * FROM {clickhouse_table} ORDER BY a").result_rows
+    assert found == [(1, "x"), (2, "y")]
+
+
+def test_insert__statement_in_tiny_pieces__is_understood(clickhouse_client: Client, clickhouse_table: str) -> None:
+    statement = f"INSERT INTO {clickhouse_table} SETTINGS log_comment = 'a FORMAT b' FORMAT TabSeparated\n".encode()
+
+    clickhouse_client.raw_insert("", insert_block=pieces(statement + b"1\tx\n2\ty\n", 1), fmt="TabSeparated")
+
+    assert count(clickhouse_client, clickhouse_table) == 2
+
+
+def test_insert__parameters_in_values__are_bound(clickhouse_client: Client, clickhouse_table: str) -> None:
+    parameters = {"a": 5, "b": "it's"}
+
+    clickhouse_client.command(
+        f"INSERT INTO {clickhouse_table} VALUES ({{a:UInt64}}, {{b:String}})", parameters=parameters
+    )
+
+    assert clickhouse_client.query(f"SELECT * FROM {clickhouse_table}").result_rows == [(5, "it's")]
+
+
+def test_insert__deduplication_token__drops_the_repeat(clickhouse_client: Client) -> None:
+    settings = {"insert_deduplication_token": "batch-1"}
+    with temporary_table(clickhouse_client) as table:
+        clickhouse_client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 100")
+        for _ in range(2):
+            clickhouse_client.insert(table, [[1, "x"]], ["a", "b"], settings=settings)
+        clickhouse_client.insert(table, [[1, "x"]], ["a", "b"], settings={"insert_deduplication_token": "batch-2"})
+
+        assert count(clickhouse_client, table) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "data", "code"),
+    [
+        ("INSERT INTO analytics.missing FORMAT TabSeparated", b"1\tx\n", "60"),
+        ("INSERT INTO {t} (nope) FORMAT TabSeparated", b"1\n", "16"),
+        ("INSERT INTO {t} FORMAT Nonsense", b"1\n", "73"),
+        ("INSERT INTO {t} FORMAT TabSeparated", b"1\tx\nnot a number\tx\n", "27"),
+        ("INSERT INTO {t} FORMAT TabSeparated", b"1\tx\n" * 100_000 + b"bad\tx\n", "27"),
+        ("INSERT INTO {t} FORMAT Native", b"\x02\x05garbage", "33"),
+    ],
+)
+def test_insert__wrong__names_the_error_and_leaves_no_rows(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str, statement: str, data: bytes, code: str
+) -> None:
+    query = statement.replace("{t}", f"analytics.{clickhouse_table}")
+
+    assert clickhouse_server.error(data, query=query)[1] == code
+    assert count(clickhouse_client, clickhouse_table) == 0
+    assert clickhouse_server.post("SELECT 1").data == b"1\n"
+
+
+def test_insert__error_before_a_large_body_ends__is_still_reported(clickhouse_client: Client) -> None:
+    with pytest.raises(Exception, match="UNKNOWN_TABLE"):
+        clickhouse_client.raw_insert("missing", ["a"], pieces(b"1\n" * 20_000_000, 1_000_000), fmt="TabSeparated")
+
+
+def test_insert__large_body__is_not_held_in_memory(clickhouse_server: Server, clickhouse_client: Client) -> None:
+    line = b"1\t" + b"x" * 998 + b"\n"
+    block, peak = line * 1000, [0]
+
+    def rows() -> Iterator[bytes]:
+        for number in range(600):
+            yield block
+            if number % 20 == 0:
+                peak[0] = max(peak[0], clickhouse_server.resident_bytes())
+
+    with temporary_table(clickhouse_client) as table:
+        before = clickhouse_server.resident_bytes()
+        clickhouse_client.raw_insert(table, ["a", "b"], rows(), fmt="TabSeparated", settings=_SMALL_BLOCKS)
+
+        assert count(clickhouse_client, table) == 600_000
+    assert peak[0] - before < 400_000_000
+
+
+# Blocks of 16 MB instead of 256 MB, or the engine's own block would be most of what is measured.
+_SMALL_BLOCKS = {"min_insert_block_size_bytes": 16_000_000, "input_format_parallel_parsing": 0}
+
+
+def test_insert__client_leaves_in_the_middle__leaves_no_rows(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
+) -> None:
+    query = f"INSERT%20INTO%20analytics.{clickhouse_table}%20FORMAT%20TabSeparated"
+    head = (
+        f"POST /?query={query} HTTP/1.1\r\nHost: x\r\nX-ClickHouse-Key: {PASSWORD}\r\nContent-Length: 1000000\r\n\r\n"
+    )
+
+    with socket.create_connection(("127.0.0.1", clickhouse_server.port)) as connection:
+        connection.sendall(head.encode() + b"1\tx\n" * 1000)
+        assert wait_until(lambda: _inserting(clickhouse_client) == 1)
+
+    assert wait_until(lambda: _inserting(clickhouse_client) == 0)
+    assert count(clickhouse_client, clickhouse_table) == 0
+
+
+def _inserting(client: Client) -> int:
+    return int(client.command("SELECT count() FROM system.processes WHERE query_kind = 'Insert'"))  # type: ignore[arg-type]
+
+
+def _insert_for_ever(port: int, table: str) -> None:
+    client = _process_client(port)
+
+    def rows() -> Iterator[bytes]:
+        while True:
+            yield b"1\tx\n" * 1000
+            time.sleep(0.01)
+
+    client.raw_insert(table, ["a", "b"], rows(), fmt="TabSeparated")
+
+
+def test_insert__client_process_killed__leaves_no_rows(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
+) -> None:
+    writer = _spawn.Process(target=_insert_for_ever, args=(clickhouse_server.port, clickhouse_table))
+    writer.start()
+    assert wait_until(lambda: _inserting(clickhouse_client) == 1, 20)
+
+    os.kill(writer.pid or 0, signal.SIGKILL)
+    writer.join(10)
+
+    assert wait_until(lambda: _inserting(clickhouse_client) == 0)
+    assert count(clickhouse_client, clickhouse_table) == 0
+
+
+def _insert_and_read(port: int, table: str, worker: int, inserts: int) -> int:
+    client = _process_client(port)
+    for number in range(inserts):
+        client.insert(table, [[worker * 1000 + number, "x"]] * 10, ["a", "b"], settings={"max_threads": worker + 1})
+        threads = client.command("SELECT getSetting('max_threads')", settings={"max_threads": worker + 1})
+        assert threads == worker + 1
+    return int(client.command(f"SELECT count() FROM {table} WHERE intDiv(a, 1000) = {worker}"))  # type: ignore[arg-type]
+
+
+def test_concurrency__several_processes__see_their_own_rows_and_settings(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
+) -> None:
+    workers, inserts = 4, 15
+    with _spawn.Pool(workers) as pool:
+        arguments = [(clickhouse_server.port, clickhouse_table, worker, inserts) for worker in range(workers)]
+        seen = pool.starmap(_insert_and_read, arguments)
+
+    assert seen == [10 * inserts] * workers
+    assert count(clickhouse_client, clickhouse_table) == 10 * inserts * workers
+
+
+def _insert_until_gone(port: int, first: int, acknowledged: Path) -> None:
+    client = _process_client(port)
+    with acknowledged.open("w", buffering=1) as log:
+        for number in range(first, first + 100_000):
+            try:
+                client.insert("acked", [[number]] * 5, ["a"])
+            except Exception:  # noqa: BLE001 - the server was killed: what was acknowledged until now must be there
+                return
+            log.write(f"{number}\n")
+
+
+def test_crash__server_killed_during_inserts__keeps_every_acknowledged_row(tmp_path: Path) -> None:
+    logs = [tmp_path / f"acknowledged-{n}" for n in range(2)]
+    with running_server(tmp_path / "server") as server:
+        server.client().command("CREATE TABLE acked (a UInt64) ENGINE = MergeTree ORDER BY a")
+        writers = [
+            _spawn.Process(target=_insert_until_gone, args=(server.port, n * 1_000_000, log))
+            for n, log in enumerate(logs)
+        ]
+        for writer in writers:
+            writer.start()
+        assert wait_until(lambda: all(log.exists() and len(log.read_text()) > 200 for log in logs), 30)
+        server.stop(signal.SIGKILL)
+        for writer in writers:
+            writer.join(20)
+    acknowledged = {int(line) for log in logs for line in log.read_text().split()}
+
+    with running_server(tmp_path / "server") as server:
+        found = dict(server.client().query("SELECT a, count() FROM acked GROUP BY a").result_rows)
+
+    assert acknowledged - found.keys() == set()
+    assert set(found.values()) == {5}
+
+
+def _process_client(port: int) -> Client:
+    import clickhouse_connect
+
+    return clickhouse_connect.get_client(
+        host="127.0.0.1", port=port, username="default", password=PASSWORD, database="analytics"
+    )
