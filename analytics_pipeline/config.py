@@ -83,7 +83,7 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 def _landing_url(value: str) -> str:
     parts = _parsed(value, "file", "s3")
     is_directory = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
-    is_bucket = parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc
+    is_bucket = parts.scheme == "s3" and parts.netloc and "@" not in value
     if not (is_directory or is_bucket) or parts.query or parts.fragment:
         raise ValueError("must look like file:///absolute/directory or s3://bucket/prefix")
     return value.rstrip("/")

@@ -15,7 +15,6 @@ import boto3
 import dagster as dg
 import psycopg
 import pytest
-from boto3.dynamodb.types import TypeSerializer
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -105,9 +104,9 @@ class Product:
 
     def put(self, *documents: Mapping[str, Any]) -> None:
         """Write identity documents into DynamoDB."""
-        client, serialise = boto3.client("dynamodb"), TypeSerializer().serialize
-        for item in documents:
-            client.put_item(TableName=self.table, Item={key: serialise(value) for key, value in item.items()})
+        with boto3.resource("dynamodb").Table(self.table).batch_writer() as batch:
+            for item in documents:
+                batch.put_item(Item=item)
 
     def remove(self, identifier: str, environment_key: str = KEY) -> None:
         key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}

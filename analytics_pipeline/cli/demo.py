@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.materialise import Materialised, materialise
+from analytics_pipeline.cli.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.summary import show_next_steps, show_runs, show_segment_counts
 from analytics_pipeline.config import Settings
 from analytics_pipeline.migrations import migrate
@@ -22,14 +23,7 @@ from analytics_pipeline.resources.postgres import postgres
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=Path(".analytics"),
-    envvar="ANALYTICS_HOME",
-    show_default=True,
-    help="Where the embedded engines keep their data.",
-)
+@home_option
 @click.option("--keep", is_flag=True, help="Leave the engines running at the end (stop them with: stack down).")
 def demo(home: Path, keep: bool) -> None:
     """Run the whole pipeline once on embedded engines, with a demo product, and show what came out.
@@ -40,7 +34,7 @@ def demo(home: Path, keep: bool) -> None:
     """
     console = Console()
     began = time.monotonic()
-    with embedded_stack(home, console, keep=keep) as environment:
+    with _embedded_stack(home, console, keep=keep) as environment:
         prepare_demo(environment, console)
         today = datetime.now(timezone.utc).date()
         materialised = _materialise(today, console)
@@ -50,25 +44,16 @@ def demo(home: Path, keep: bool) -> None:
 
 
 @contextmanager
-def embedded_stack(home: Path, console: Console, *, keep: bool) -> Iterator[Mapping[str, str]]:
+def _embedded_stack(home: Path, console: Console, *, keep: bool) -> Iterator[Mapping[str, str]]:
     """The engines, up; at the end those that were started here are stopped again, unless they are to be kept."""
-    from analytics_pipeline.embedded.processes import StackError
-    from analytics_pipeline.embedded.stack import Stack
-
-    stack = Stack(home)
+    stack = open_stack(home)
     before = stack.running()
     try:
-        with console.status("Starting PostgreSQL, ClickHouse and the AWS stand-in …"):
-            environment = stack.up()
-        console.print(f"[green]✓[/] Engines are running under {home}")
-        yield environment
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+        yield start_with_progress(stack, console)
     finally:
-        started = stack.running() - before
-        if started and not keep:
+        if not keep:
             with console.status("Stopping the engines; their data stays …"):
-                stack.down(started)
+                stack.down(stack.running() - before)
 
 
 def prepare_demo(environment: Mapping[str, str], console: Console) -> None:

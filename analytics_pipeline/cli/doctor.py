@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline import migrations
@@ -98,14 +99,16 @@ def _check_landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing_url is None:
         yield Finding("landing zone", "not configured", "set LANDING_URL", "identities, segments")
         return
-    yield _tried("landing zone", landing_zone(settings).check, "check LANDING_URL and the AWS environment")
+    yield _tried("landing zone", lambda: landing_zone(settings).check(), "check LANDING_URL and the AWS environment")
 
 
 def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
     if settings.identities_table is None:
         yield Finding("DynamoDB", "not configured", "set IDENTITIES_TABLE", "identities, segments")
         return
-    yield _tried("DynamoDB", identities_table(settings).check, "check IDENTITIES_TABLE and the AWS environment")
+    yield _tried(
+        "DynamoDB", lambda: identities_table(settings).check(), "check IDENTITIES_TABLE and the AWS environment"
+    )
 
 
 def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
@@ -131,7 +134,7 @@ def _check_dagster(settings: Settings) -> Iterator[Finding]:
 def _show_settings(settings: Settings) -> None:
     table = Table("setting", "value", title="Configuration (credentials are not shown)", title_justify="left")
     for name, value in settings.masked().items():
-        table.add_row(name, value or "[dim]not set[/]")
+        table.add_row(name, escape(value) or "[dim]not set[/]")
     console.print(table)
 
 
@@ -139,5 +142,6 @@ def _show_findings(findings: list[Finding]) -> None:
     table = Table("", "what", "state", "turns off", "repair", title="Findings", title_justify="left")
     for finding in findings:
         mark = "[red]✗[/]" if finding.repair else "[green]✓[/]"
-        table.add_row(mark, finding.subject, finding.state, finding.turns_off, finding.repair)
+        texts = (finding.subject, finding.state, finding.turns_off, finding.repair)
+        table.add_row(mark, *map(escape, texts))
     console.print(table)

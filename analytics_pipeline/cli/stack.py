@@ -14,13 +14,14 @@ from rich.filesize import decimal
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from analytics_pipeline.cli.errors import Exit
+
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.stack import EngineStatus, Stack
 
 T = TypeVar("T")
 
 _DEFAULT_HOME = ".analytics"
-_INCOMPLETE = 3
 _STYLES = {"running": "green", "not answering": "yellow", "stopped": "red"}
 
 home_option = click.option(
@@ -88,7 +89,7 @@ def status(home: Path) -> None:
     engines = open_stack(home).status()
     Console().print(_table(engines))
     if any(engine.state != "running" for engine in engines):
-        sys.exit(_INCOMPLETE)
+        sys.exit(Exit.GAPS)
 
 
 @stack.command()

@@ -98,7 +98,7 @@ def _projects(postgres: Postgres) -> list[Project]:
             id_,
             organisation_id,
             name,
-            tuple(Environment(row[3], row[4], row[5], id_, organisation_id) for row in group if row[3]),
+            tuple(Environment(row[3], row[4], row[5], id_, organisation_id) for row in group if row[3] is not None),
         )
         for (id_, organisation_id, name), group in groupby(rows, key=lambda row: row[:3])
     ]

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.query import QueryResult
 from clickhouse_connect.driver.summary import QuerySummary
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 STAGING_PREFIX = "staging_"
 STAGING_LIFETIME_HOURS = 24
+_STAGING_TIME = "%Y%m%d%H%M%S"
 
 # Server states that pass by themselves; any other error would only repeat.
 TRANSIENT_CODES = frozenset(
@@ -133,11 +135,17 @@ class ClickHouse:
 
     def query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a SELECT; `{name:Type}` in the text takes the parameter of that name."""
+        return [tuple(row) for row in self._result(sql, parameters).result_rows]
 
-        def run() -> list[tuple[Any, ...]]:
-            result = self.client.query(sql, parameters=parameters, settings=self._settings(wait_end_of_query=1))
+    def query_named(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """The same with each row as a dictionary by column name."""
+        return list(self._result(sql, parameters).named_results())
+
+    def _result(self, sql: str, parameters: Mapping[str, Any]) -> QueryResult:
+        def run() -> QueryResult:
+            result = self.client.query(sql, parameters=dict(parameters), settings=self._settings(wait_end_of_query=1))
             self.cost.add(result.summary)
-            return [tuple(row) for row in result.result_rows]
+            return result
 
         return self._retried(run)
 
@@ -194,8 +202,9 @@ class ClickHouse:
     @contextmanager
     def staging(self, table: str) -> Iterator[str]:
         """An empty table shaped like `table`, dropped at the end. Its name tells its age, for `sweep_staging`."""
-        name = f"{STAGING_PREFIX}{table}_{datetime.now(timezone.utc):%Y%m%d%H%M%S}_{secrets.token_hex(4)}"
-        self.execute(f"CREATE TABLE {quoted(name)}{self.on_cluster} AS {quoted(table)}")
+        name = f"{STAGING_PREFIX}{table}_{datetime.now(timezone.utc):{_STAGING_TIME}}_{secrets.token_hex(4)}"
+        # The name is nobody else's: a table that exists is this statement's own first attempt, whose answer was lost.
+        self.execute(f"CREATE TABLE IF NOT EXISTS {quoted(name)}{self.on_cluster} AS {quoted(table)}")
         try:
             yield name
         finally:
@@ -203,11 +212,12 @@ class ClickHouse:
 
     def sweep_staging(self) -> list[str]:
         """Drop staging tables that a killed run left behind more than a day ago; returns their names."""
+        oldest_kept = datetime.now(timezone.utc) - timedelta(hours=STAGING_LIFETIME_HOURS)
         leftovers = self.query(
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String})"
-            " AND metadata_modification_time < now() - INTERVAL {hours:UInt32} HOUR",
-            prefix=STAGING_PREFIX,
-            hours=STAGING_LIFETIME_HOURS,
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, {pattern:String})"
+            " AND extract(name, {pattern:String}) < {oldest_kept:String} ORDER BY name",
+            pattern=f"^{STAGING_PREFIX}.+_([0-9]{{14}})_[0-9a-f]{{8}}$",
+            oldest_kept=f"{oldest_kept:{_STAGING_TIME}}",
         )
         for (name,) in leftovers:
             self.execute(f"DROP TABLE IF EXISTS {quoted(name)}{self.on_cluster} SYNC")
@@ -269,9 +279,12 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
     if settings.clickhouse_url is None:
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     url = settings.clickhouse_url.get_secret_value()
+    scheme = url.partition("://")[0].lower()
     try:
         client = clickhouse_connect.get_client(
             dsn=url,
+            # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
+            interface=None if scheme == "chdb" else scheme,
             # Without a session, one client serves many threads.
             autogenerate_session_id=False,
             # A project's predicates carry more parameters than a URL takes.
@@ -284,6 +297,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
         )
     except ClickHouseError as error:
         raise ConnectionError(_refusal(url, error)) from None
+    except TypeError:
+        raise ConnectionError(_refused(url, "the URL has an option that the client does not know")) from None
     try:
         yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts)
     finally:
@@ -295,5 +310,9 @@ def _refusal(url: str, error: ClickHouseError) -> str:
     reason = {516: "the user or password is wrong", 81: "the database does not exist"}.get(
         code or 0, "the server does not answer" if code is None else f"ClickHouse error {code}"
     )
+    return _refused(url, reason)
+
+
+def _refused(url: str, reason: str) -> str:
     place = without_credentials(url)
     return f"ClickHouse at {place}: {reason}. Check CLICKHOUSE_URL, then run: analytics-pipeline doctor"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import msgspec
@@ -201,7 +201,7 @@ def landing_zone(settings: Settings) -> LandingZone:
         raise NotConfigured("landing_zone", "LANDING_URL")
     parts = urlsplit(settings.landing_url)
     if parts.scheme == "file":
-        return LandingZone(LocalStore(parts.path, mkdir=True))
+        return LandingZone(LocalStore(unquote(parts.path), mkdir=True))
     return LandingZone(_s3_store(parts.netloc, parts.path.strip("/")))
 
 

@@ -1,7 +1,7 @@
 """Postgres as the flows use it: short connections, server-side streaming, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,7 +36,7 @@ class Postgres:
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
         """
-        with self._open() as connection, connection:
+        with closing(self.open()) as connection, connection:
             yield connection
 
     def query(self, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
@@ -61,27 +61,27 @@ class Postgres:
         Raises:
             LeaseHeld: somebody else holds it.
         """
-        with self._open(autocommit=True) as connection:
+        with closing(self.open(autocommit=True)) as connection:
             taken = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"{SCHEMA}:{name}"])
             if taken.fetchone() != (True,):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
 
-    @contextmanager
-    def _open(self, *, autocommit: bool = False) -> Iterator[Connection]:
+    def open(self, *, autocommit: bool = False) -> Connection:
+        """A connection that the caller closes.
+
+        Raises:
+            ConnectionError: the server does not answer; the text shows no credentials.
+        """
         try:
-            connection = psycopg.connect(
+            return psycopg.connect(
                 self.url,
                 autocommit=autocommit,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="analytics_pipeline",
             )
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise ConnectionError(_refusal(self.url, error)) from None
-        try:
-            yield connection
-        finally:
-            connection.close()
 
 
 def postgres(settings: Settings) -> Postgres:
@@ -100,8 +100,10 @@ def _identifier(relation: str) -> sql.Identifier:
     return sql.Identifier(*relation.split("."))
 
 
-def _refusal(url: str, error: psycopg.OperationalError) -> str:
+def _refusal(url: str, error: psycopg.Error) -> str:
     reason = "the user or password is wrong" if "authentication" in str(error) else "the server does not answer"
-    if "does not exist" in str(error):
+    if not isinstance(error, psycopg.OperationalError):
+        reason = "the URL cannot be read"
+    elif "does not exist" in str(error):
         reason = "the database or user does not exist"
     return f"Postgres at {without_credentials(url)}: {reason}. Check DATABASE_URL, then run: analytics-pipeline doctor"

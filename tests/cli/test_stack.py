@@ -44,7 +44,8 @@ def test_env__nothing_running__says_how_to_start(tmp_path: Path) -> None:
     printed = _run("env", "--home", str(tmp_path))
     assert (printed.exit_code, printed.stdout) == (1, "")
     assert printed.stderr == (
-        f"Error: Not running in {tmp_path}: aws, clickhouse, postgres. Start: analytics-pipeline stack up --home {tmp_path}\n"
+        f"Error: Not running in {tmp_path}: aws, clickhouse, postgres. "
+        f"Start: analytics-pipeline stack up --home {tmp_path}\n"
     )
 
 

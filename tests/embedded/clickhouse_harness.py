@@ -62,9 +62,7 @@ class Server:
         defaults = {"username": "default", "password": PASSWORD, "database": "analytics"}
         return clickhouse_connect.get_client(host="127.0.0.1", port=self.port, **{**defaults, **options})
 
-    def post(
-        self, body: Any, *, method: str = "POST", headers: dict[str, str] | None = None, **params: Any
-    ) -> urllib3.BaseHTTPResponse:
+    def post(self, body: Any, *, method: str = "POST", headers: Any = None, **params: Any) -> urllib3.BaseHTTPResponse:
         """Sends one request as another program would, without clickhouse-connect's retries and checks."""
         login = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": PASSWORD}
         return urllib3.request(

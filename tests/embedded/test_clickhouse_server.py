@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_stop__query_and_insert_running__ends_soon_with_success(tmp_path: Path, 
         client, outcome = server.client(), []
         client.command("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
 
-        def endless_rows() -> object:
+        def endless_rows() -> Generator[bytes, None, None]:
             while server.process.poll() is None:
                 yield b"1\n"
                 time.sleep(0.05)

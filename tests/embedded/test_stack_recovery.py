@@ -70,7 +70,9 @@ def test_up__postgres_killed_under_a_busy_query__starts_again(running: Stack) ->
     assert "pg_sleep" not in _activity(url)
 
 
-def test_up__engine_hangs__replaces_it(running: Stack) -> None:
+def test_up__engine_hangs__replaces_it(running: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics_pipeline.embedded.engines._PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("analytics_pipeline.embedded.stack._STOP_SECONDS_WHEN_HANGING", 0.5)
     environment = running.environment()
     before = pids(running)
     psutil.Process(before["aws"]).suspend()

@@ -2,13 +2,12 @@
 
 import re
 import threading
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import chain
-from tempfile import SpooledTemporaryFile
 
-from analytics_pipeline.embedded.clickhouse.arrow import join_arrow_streams
+from analytics_pipeline.embedded.clickhouse.answers import answer, command, select
 from analytics_pipeline.embedded.clickhouse.compression import decode
 from analytics_pipeline.embedded.clickhouse.engine import Engine
 from analytics_pipeline.embedded.clickhouse.errors import (
@@ -21,11 +20,12 @@ from analytics_pipeline.embedded.clickhouse.errors import (
     clickhouse_error,
 )
 from analytics_pipeline.embedded.clickhouse.exchange import Exchange
-from analytics_pipeline.embedded.clickhouse.handle import Block, Handle, Stats
+from analytics_pipeline.embedded.clickhouse.handle import Handle
 from analytics_pipeline.embedded.clickhouse.reply import Reply, ServerInfo
 from analytics_pipeline.embedded.clickhouse.request import Request, collect, read_request, with_form
 from analytics_pipeline.embedded.clickhouse.sessions import Lease, Sessions
 from analytics_pipeline.embedded.clickhouse.sql import (
+    SELECT_KEYWORDS,
     InsertHead,
     Statement,
     parse_insert,
@@ -35,8 +35,6 @@ from analytics_pipeline.embedded.clickhouse.sql import (
 
 # An INSERT that has not come to its rows after this much text is INSERT SELECT, or not one at all.
 _MAX_HEAD_BYTES = 1024 * 1024
-_SPOOL_BYTES = 16 * 1024 * 1024
-_COPY_BYTES = 1024 * 1024
 _STRING_LITERAL = re.compile(rb"'([^'\\]*)'")
 # Statements of the engine's class CONTROL that change the session and nothing else.
 _SESSION_KEYWORDS = frozenset({"SET", "USE", "CREATE", "DROP"})
@@ -105,10 +103,10 @@ class Executor:
             self._change_session(request, statement, lease, reply)
         elif kind in ("READ_ONLY", "UNKNOWN"):
             exchange.when_gone(lambda: self._running.kill(request.query_id))
-            _select(request, statement, lease.handle, reply)
+            select(request, statement, lease.handle, reply)
             exchange.when_gone(None)
         else:
-            _command(request, statement, lease.handle, reply)
+            command(request, statement, lease.handle, reply)
 
     def _change_session(self, request: Request, statement: Statement, lease: Lease, reply: Reply) -> None:
         lease.stateful = True
@@ -121,7 +119,7 @@ class Executor:
         text = _STRING_LITERAL.sub(self._running.engine_literal, statement.text)
         with self._engine.control() as handle:
             handle.prepare(request.database, request.settings())
-            _answer(request, parse_statement(text), handle, reply)
+            answer(request, parse_statement(text), handle, reply)
 
 
 class _Running:
@@ -179,7 +177,7 @@ def _checked_kind(request: Request, statement: Statement, handle: Handle) -> str
     kind, count = handle.classify(statement.text)
     if count > 1:
         raise clickhouse_error(SYNTAX_ERROR, "Multi-statements are not allowed: send one statement per request")
-    if kind == "CONTROL" and statement.keyword in ("SELECT", "WITH", "FROM", "("):
+    if kind == "CONTROL" and statement.keyword in SELECT_KEYWORDS:
         raise clickhouse_error(NOT_IMPLEMENTED, "INTO OUTFILE is for clients: read the answer instead")
     reads = kind in ("READ_ONLY", "UNKNOWN") or statement.keyword in ("USE", "SET", "KILL")
     if not reads:
@@ -194,61 +192,3 @@ def _refuse_in_readonly(request: Request) -> None:
             "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
             "Use POST without the setting readonly for queries that change something",
         )
-
-
-def _select(request: Request, statement: Statement, handle: Handle, reply: Reply) -> None:
-    fmt = statement.format or request.format
-    if not statement.streams_as(fmt):
-        _answer(request, statement, handle, reply)
-        return
-    with closing(_blocks(request, statement, fmt, handle)) as blocks:
-        send = _send_spooled if request.waits_for_end else _send_streamed
-        send(request, fmt, blocks, reply)
-
-
-def _blocks(request: Request, statement: Statement, fmt: str, handle: Handle) -> Generator[Block, None, None]:
-    """Yields the answer; an empty one may still have a schema, which chDB's streams leave out."""
-    empty = True
-    with closing(handle.stream(statement.text, fmt, request.parameters())) as blocks:
-        for block in blocks:
-            empty = False
-            yield block
-    if empty:
-        yield handle.query(statement.text, fmt, request.parameters())
-
-
-def _send_streamed(request: Request, fmt: str, blocks: Iterator[Block], reply: Reply) -> None:
-    first = next(blocks)
-    chunks = _joined(fmt, (block.data for block in chain((first,), blocks)))
-    reply.succeed(fmt, first.stats, chunks, request.accept_encoding)
-
-
-def _send_spooled(request: Request, fmt: str, blocks: Iterator[Block], reply: Reply) -> None:
-    total = Stats()
-    with SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        for block in blocks:
-            total = _sum(total, block.stats)
-            spool.write(block.data)
-        spool.seek(0)
-        reply.succeed(fmt, total, iter(lambda: spool.read(_COPY_BYTES), b""), request.accept_encoding)
-
-
-def _answer(request: Request, statement: Statement, handle: Handle, reply: Reply) -> None:
-    fmt = statement.format or request.format
-    block = handle.query(statement.text, fmt, request.parameters())
-    reply.succeed(fmt, block.stats, (block.data,), request.accept_encoding)
-
-
-def _command(request: Request, statement: Statement, handle: Handle, reply: Reply) -> None:
-    """Runs a statement that may answer nothing; a client tells by the missing format."""
-    fmt = statement.format or request.format
-    block = handle.query(statement.text, fmt, request.parameters())
-    reply.succeed(fmt if block.data else None, block.stats, (block.data,), request.accept_encoding)
-
-
-def _joined(fmt: str, chunks: Iterable[bytes]) -> Iterable[bytes]:
-    return join_arrow_streams(chunks) if fmt.lower() == "arrowstream" else chunks
-
-
-def _sum(one: Stats, other: Stats) -> Stats:
-    return Stats(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(Stats)))

@@ -25,7 +25,8 @@ from analytics_pipeline.embedded.clickhouse.handle import identifier
 # Long enough for a killed query to report that it was killed.
 _GRACE_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 60
-# The query log of chDB lives in memory and ends with the process.
+# The query log of chDB lives in memory and ends with the process. Settings of a request reach the engine as SET, which
+# is logged as well: read the log WHERE query_kind != 'Set'.
 _CONFIG = """<clickhouse>
   <query_log>
     <database>system</database>

@@ -37,7 +37,7 @@ _STREAMED = frozenset(
     }
 )
 # A statement of these classes runs as a streaming query; chDB answers SHOW, DESCRIBE or EXPLAIN only at once.
-_SELECTS = frozenset({"SELECT", "WITH", "FROM", "("})
+SELECT_KEYWORDS = frozenset({"SELECT", "WITH", "FROM", "("})
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Statement:
 
     def streams_as(self, fmt: str) -> bool:
         """Tells whether the answer can be sent block by block; chDB drops the totals of a stream."""
-        return self.keyword in _SELECTS and not self.has_totals and fmt.lower() in _STREAMED
+        return self.keyword in SELECT_KEYWORDS and not self.has_totals and fmt.lower() in _STREAMED
 
 
 @dataclass(frozen=True)

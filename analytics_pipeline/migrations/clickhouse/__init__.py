@@ -40,7 +40,7 @@ class _TaggedConnection(Connection):  # type: ignore[misc]
         self._clickhouse.execute(statement)
 
     def query(self, statement: str) -> list[dict[str, Any]]:
-        return list(self._clickhouse.client.query(statement).named_results())
+        return self._clickhouse.query_named(statement)
 
     def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         columns = list(rows[0])

@@ -43,6 +43,5 @@ def _config() -> Config:
 
 
 def _engine(postgres: Postgres) -> Engine:
-    scheme, _, rest = postgres.url.partition("://")
-    assert scheme in ("postgresql", "postgres"), "other schemes are refused by the configuration"
-    return create_engine(f"postgresql+psycopg://{rest}", poolclass=NullPool)
+    # Our own connections: the same URLs are understood, and the same errors say what is wrong.
+    return create_engine("postgresql+psycopg://", creator=postgres.open, poolclass=NullPool)
