@@ -3,6 +3,7 @@
 import dagster as dg
 
 from analytics_pipeline import partitions
+from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.config import Settings
@@ -13,19 +14,25 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
+from analytics_pipeline.schedules import daily_segment_counts
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Assets by flow, on daily partitions; resources; one executor for all: a step's own process would cost seconds."""
     days = partitions.daily(Settings.load().analytics_start_date)
-    assets = [
+    daily_assets = [
         raw_identities,
         identity_snapshots,
         segment_counts,
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), assets),
+        assets=[
+            sources.identity_documents,
+            sources.environments,
+            sources.segments,
+            *dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), daily_assets),
+        ],
         resources={
             "clickhouse": ClickHouseResource(),
             "postgres": PostgresResource(),
@@ -33,5 +40,8 @@ def defs() -> dg.Definitions:
             "landing": LandingZoneResource(),
             "flags": FeatureFlagsResource(),
         },
+        schedules=[
+            daily_segment_counts,
+        ],
         executor=dg.in_process_executor,
     )

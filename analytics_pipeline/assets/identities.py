@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.runs import ProjectsConfig, cost_metadata, materialize_days, tenants_metadata
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
@@ -39,6 +40,7 @@ class SnapshotConfig(ProjectsConfig):
     group_name="identities",
     kinds={"dynamodb", "s3"},
     owners=OWNERS,
+    deps=[sources.identity_documents, sources.environments],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
     tags={"flow": "identities"},

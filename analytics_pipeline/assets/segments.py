@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import OWNERS, identity_snapshots
 from analytics_pipeline.assets.runs import ProjectsConfig, cost_metadata, materialize_days, tenants_metadata
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
@@ -19,7 +20,7 @@ from analytics_pipeline.resources.configurable import ClickHouseResource, Featur
     group_name="segments",
     kinds={"clickhouse", "postgres"},
     owners=OWNERS,
-    deps=[identity_snapshots],
+    deps=[identity_snapshots, sources.segments],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
     tags={"flow": "segments"},

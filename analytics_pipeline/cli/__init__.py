@@ -4,16 +4,20 @@ import importlib
 from typing import Any
 
 import click
+from dotenv import load_dotenv
 
 from analytics_pipeline.cli.errors import reported
 
+# Where each command is and what `--help` says of it: importing all of them for that would take seconds.
 _COMMANDS = {
-    "demo": "analytics_pipeline.cli.demo:demo",
-    "dev": "analytics_pipeline.cli.dev:dev",
-    "doctor": "analytics_pipeline.cli.doctor:doctor",
-    "migrate": "analytics_pipeline.cli.migrate:migrate",
-    "stack": "analytics_pipeline.cli.stack:stack",
+    "demo": ("demo:demo", "Run the whole pipeline once on embedded engines and show what came out."),
+    "dev": ("dev:dev", "Open the Dagster UI on embedded engines with demo data."),
+    "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
+    "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
+    "stack": ("stack:stack", "Start and stop the embedded engines alone."),
 }
+# The others work on the embedded engines, which must not meet production's settings.
+_ON_YOUR_STORES = ("doctor", "migrate")
 
 
 class _LazyGroup(click.Group):
@@ -23,9 +27,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         with reported():
@@ -34,7 +42,8 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="analytics-pipeline")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Turn a SaaS product's operational data into ClickHouse analytics you can trust.
 
     \b
@@ -48,8 +57,8 @@ def main() -> None:
     Exit codes: 0 done, 1 the work failed, 2 wrong usage, 3 something is missing or pending,
     4 the configuration is not valid, 5 a store cannot be reached.
 
-    Settings come from the environment; a file .env in the current directory is read as well, without overriding it.
+    Settings come from the environment; doctor and migrate also read a file .env in the current directory, without
+    overriding it.
     """
-    from dotenv import load_dotenv
-
-    load_dotenv(".env")
+    if context.invoked_subcommand in _ON_YOUR_STORES:
+        load_dotenv(".env")

@@ -293,6 +293,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
             connect_timeout=10,
             send_receive_timeout=settings.clickhouse_timeout_seconds + 30,
             settings={"max_execution_time": settings.clickhouse_timeout_seconds},
+            # One policy of retries, ours, which is logged and ends after `attempts`.
+            query_retries=0,
             client_name="analytics_pipeline",
         )
     except ClickHouseError as error:
