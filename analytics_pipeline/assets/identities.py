@@ -8,7 +8,13 @@ import dagster as dg
 from pydantic import Field
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.runs import ProjectsConfig, cost_metadata, materialize_days, tenants_metadata
+from analytics_pipeline.assets.runs import (
+    Materialisation,
+    ProjectsConfig,
+    cost_metadata,
+    materialize_days,
+    tenants_metadata,
+)
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
 from analytics_pipeline.flows.identities.capture import Capture, IdentityCapture, refuse_closed_day
@@ -52,7 +58,7 @@ def raw_identities(
     postgres: PostgresResource,
     landing: LandingZoneResource,
     flags: FeatureFlagsResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[Materialisation]:
     """All identities of every enabled project's environments, as files of the landing zone.
 
     DynamoDB holds only the present, so a day can be captured while it is open and for `IDENTITY_CAPTURE_GRACE_HOURS`
@@ -94,7 +100,7 @@ def identity_snapshots(
     postgres: PostgresResource,
     landing: LandingZoneResource,
     flags: FeatureFlagsResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[Materialisation]:
     """The day's snapshot of every captured identity in the ClickHouse table `identities`.
 
     Each environment's slice is replaced at once: new rows appear, changed ones change, vanished ones get a tombstone.

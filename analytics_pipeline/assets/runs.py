@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
@@ -14,6 +14,8 @@ from analytics_pipeline.partitions import days_of
 from analytics_pipeline.resources.clickhouse import Cost
 from analytics_pipeline.resources.postgres import LeaseHeld
 
+Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterialization
+
 
 class ProjectsConfig(dg.Config):
     """Narrows a run."""
@@ -23,7 +25,7 @@ class ProjectsConfig(dg.Config):
 
 def materialize_days(
     context: dg.AssetExecutionContext, work: Callable[[date], Mapping[str, Any]]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[Materialisation]:
     """Do `work` for each day of the run and report its metadata on that day's partition.
 
     A store that is not configured, or a lease that another run holds, skips: nothing is materialised and nothing fails.
@@ -42,11 +44,12 @@ def materialize_days(
             context.log.error("%s failed", day, exc_info=True)
     if failures:
         for day, metadata in done.items():
-            context.log_event(dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata))
+            # Yielded, because what is only logged is lost with the exception.
+            yield dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata)
         raise dg.Failure("\n".join(failures))
     for day, metadata in done.items():
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
-    yield dg.MaterializeResult(metadata={"days": len(done)})
+    yield dg.MaterializeResult()
 
 
 def cost_metadata(cost: Cost) -> dict[str, Any]:

@@ -8,7 +8,13 @@ import dagster as dg
 
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import OWNERS, identity_snapshots
-from analytics_pipeline.assets.runs import ProjectsConfig, cost_metadata, materialize_days, tenants_metadata
+from analytics_pipeline.assets.runs import (
+    Materialisation,
+    ProjectsConfig,
+    cost_metadata,
+    materialize_days,
+    tenants_metadata,
+)
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
 from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_disabled
 from analytics_pipeline.flows.tenants import Project, enabled_tenants
@@ -32,7 +38,7 @@ def segment_counts(
     clickhouse: ClickHouseResource,
     postgres: PostgresResource,
     flags: FeatureFlagsResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[Materialisation]:
     """How many identities each live segment holds in each environment, counted from the day's snapshot in one pass.
 
     The history is the ClickHouse table `segment_counts`; the newest day's counts are in Postgres,

@@ -94,7 +94,7 @@ def _customer_provider(path: str | None) -> AbstractProvider | None:
     module, _, name = path.partition(":")
     try:
         provider = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:
         raise ConfigurationError([("FEATURE_FLAG_PROVIDER", f"{path} cannot be loaded: {error}")]) from error
     if not isinstance(provider, AbstractProvider):
         raise ConfigurationError([("FEATURE_FLAG_PROVIDER", f"{path} is not an OpenFeature provider")])

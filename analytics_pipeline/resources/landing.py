@@ -156,8 +156,8 @@ class LandingZone:
         try:
             obstore.put(self.store, ".probe", b"")
             obstore.delete(self.store, ".probe")
-        except obstore.exceptions.BaseError as error:
-            raise OSError(str(error).splitlines()[0]) from error
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise OSError(" ".join(str(error).partition("\n\nDebug source")[0].split())) from error
         return "can be written"
 
     def manifest(self, unit: str) -> Manifest | None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 from analytics_pipeline.flows.identities.capture import unit_of
@@ -49,6 +50,37 @@ def test_graph__environment_becomes_empty__counts_zero(product: Product) -> None
 
     assert product.snapshot() == {}
     assert (product.history(), product.current()) == ({(1, 100): (0, "counted")},) * 2
+
+
+def test_graph__landing_zone_in_s3__works_as_on_a_disk(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("s3").create_bucket(
+        Bucket=f"landing-{product.table.replace('_', '-')}",
+        CreateBucketConfiguration={"LocationConstraint": "eu-west-1"},
+    )
+    monkeypatch.setenv("LANDING_URL", f"s3://landing-{product.table.replace('_', '-')}/some/prefix")
+    product.put(document("alice", plan="pro"), document("bob"))
+    assert product.materialise().success
+    product.remove("bob")
+
+    assert product.materialise().success
+
+    assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
+
+
+def test_graph__range_with_a_closed_day__open_day_is_captured_and_counts_as_materialised(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    tags = {
+        "dagster/asset_partition_range_start": (today() - timedelta(days=3)).isoformat(),
+        "dagster/asset_partition_range_end": today().isoformat(),
+    }
+
+    result = product.materialise("raw_identities", tags=tags)
+
+    assert not result.success
+    assert failure_text(result).count("closed for capture") >= 2
+    done = {event.partition for event in result.get_asset_materialization_events()}
+    assert today().isoformat() in done
+    assert product.landing.manifest(unit_of(today(), KEY)) is not None
 
 
 def test_graph__staging_tables__none_is_left(product: Product) -> None:

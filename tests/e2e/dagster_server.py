@@ -115,7 +115,8 @@ _LAUNCH_RUN = """mutation($parameters: ExecutionParams!) { launchRun(executionPa
     ... on RunConfigValidationInvalid { errors { message } } ... on InvalidSubsetError { message } } }"""
 
 _LAUNCH_BACKFILL = """mutation($parameters: LaunchBackfillParams!) {
-    launchPartitionBackfill(backfillParams: $parameters) { __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+    launchPartitionBackfill(backfillParams: $parameters) {
+        __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 
 _RUN_STATUS = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
 

@@ -33,7 +33,7 @@ def zone(
     else:
         bucket = f"bucket-{uuid.uuid4().hex[:12]}"
         where = {"LocationConstraint": environment["AWS_DEFAULT_REGION"]}
-        boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=where)  # type: ignore[arg-type]
+        boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
         monkeypatch.setenv("LANDING_URL", f"s3://{bucket}" + ("/deep/prefix" if request.param == "s3" else ""))
     return landing_zone(Settings.load())
 
@@ -261,9 +261,10 @@ def test_landing_zone__not_configured__says_which_variable(monkeypatch: pytest.M
 def test_check__bucket_does_not_exist__says_so(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDING_URL", "s3://no-such-bucket/prefix")
 
-    with pytest.raises(OSError, match="NoSuchBucket|no-such-bucket") as error:
+    with pytest.raises(OSError, match="The specified bucket does not exist") as error:
         landing_zone(Settings.load()).check()
     assert "\n" not in str(error.value)
+    assert "Debug" not in str(error.value)
 
 
 def test_check__s3_does_not_answer__says_so_in_bounded_time(
@@ -273,7 +274,7 @@ def test_check__s3_does_not_answer__says_so_in_bounded_time(
     monkeypatch.setenv("LANDING_URL", "s3://bucket/prefix")
     began = time.monotonic()
 
-    with pytest.raises(OSError, match="127.0.0.1:1") as error:
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:1/bucket") as error:
         landing_zone(Settings.load()).check()
 
     assert time.monotonic() - began < 30

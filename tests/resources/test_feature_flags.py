@@ -1,0 +1,173 @@
+"""Flags: the narrower scope wins, and whatever is unknown or broken is off."""
+
+from collections.abc import Iterator
+
+import pytest
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+
+from analytics_pipeline.config import ConfigurationError, Settings
+from analytics_pipeline.resources.feature_flags import feature_flags, is_enabled
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+FLAG = "segment_membership_inspection"
+
+
+@pytest.fixture(autouse=True)
+def _no_provider_is_left() -> Iterator[None]:
+    yield
+    api.clear_providers()
+
+
+@pytest.fixture
+def flags(store: Postgres) -> Postgres:
+    """A source whose `feature_flags` are empty."""
+    with store.connect() as connection:
+        connection.execute(
+            "CREATE TABLE feature_flags (name text, scope text, enabled boolean, updated_at timestamptz)"
+        )
+    return store
+
+
+def _set(flags: Postgres, scope: str, *, enabled: bool | None, name: str = FLAG, at: str = "2026-01-01") -> None:
+    with flags.connect() as connection:
+        connection.execute("INSERT INTO feature_flags VALUES (%s, %s, %s, %s)", [name, scope, enabled, at])
+
+
+def _enabled(**scope: object) -> bool:
+    settings = Settings.load()
+    return is_enabled(feature_flags(settings, postgres(settings)), FLAG, **scope)
+
+
+@pytest.mark.parametrize("own", [True, False, None])
+@pytest.mark.parametrize("everywhere", [True, False, None])
+def test_is_enabled__organisation_and_global__the_organisation_wins(
+    flags: Postgres, own: bool | None, everywhere: bool | None
+) -> None:
+    if everywhere is not None:
+        _set(flags, "global", enabled=everywhere)
+    if own is not None:
+        _set(flags, "organisation:1", enabled=own)
+
+    assert _enabled(organisation=1) is bool(everywhere if own is None else own)
+    assert _enabled(organisation=2) is bool(everywhere)
+    assert _enabled() is bool(everywhere)
+
+
+def test_is_enabled__similar_scopes_and_names__are_others(flags: Postgres) -> None:
+    for scope in ("organisation:11", "organisation:", "account:1", "organisation:1 ", "Organisation:1"):
+        _set(flags, scope, enabled=True)
+    _set(flags, "organisation:1", enabled=True, name="another_flag")
+
+    assert _enabled(organisation=1) is False
+
+
+def test_is_enabled__switched__is_seen_at_once(flags: Postgres) -> None:
+    settings = Settings.load()
+    client = feature_flags(settings, postgres(settings))
+    _set(flags, "organisation:1", enabled=True)
+    assert is_enabled(client, FLAG, organisation=1) is True
+
+    with flags.connect() as connection:
+        connection.execute("UPDATE feature_flags SET enabled = false")
+    assert is_enabled(client, FLAG, organisation=1) is False
+
+
+def test_is_enabled__two_rows_of_one_scope__the_newer_counts(flags: Postgres) -> None:
+    _set(flags, "organisation:1", enabled=True, at="2026-01-02")
+    _set(flags, "organisation:1", enabled=False, at="2026-01-01")
+
+    assert _enabled(organisation=1) is True
+
+
+def test_is_enabled__null__is_off(flags: Postgres) -> None:
+    _set(flags, "organisation:1", enabled=None)
+
+    assert _enabled(organisation=1) is False
+
+
+def test_is_enabled__relation_is_absent__is_off(store: Postgres) -> None:
+    assert _enabled(organisation=1) is False
+
+
+def test_is_enabled__postgres_does_not_answer__is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/product")
+
+    assert _enabled(organisation=1) is False
+
+
+def test_relation__asked_for_anything_but_a_boolean__answers_the_default(flags: Postgres) -> None:
+    _set(flags, "global", enabled=True)
+    settings = Settings.load()
+    client = feature_flags(settings, postgres(settings))
+
+    details = [
+        client.get_string_details(FLAG, "default"),
+        client.get_integer_details(FLAG, 7),
+        client.get_float_details(FLAG, 0.5),
+        client.get_object_details(FLAG, {"a": 1}),
+    ]
+
+    assert [(item.value, item.error_code) for item in details] == [
+        ("default", "TYPE_MISMATCH"),
+        (7, "TYPE_MISMATCH"),
+        (0.5, "TYPE_MISMATCH"),
+        ({"a": 1}, "TYPE_MISMATCH"),
+    ]
+
+
+class CustomersProvider(InMemoryProvider):
+    """On for organisation 1, broken for organisation 2; its flag is text for organisation 3."""
+
+    def __init__(self) -> None:
+        super().__init__({FLAG: InMemoryFlag("on", {"on": True, "off": False})})
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        organisation = evaluation_context.attributes.get("organisation") if evaluation_context else None
+        if organisation == "2":
+            raise RuntimeError("the flag service is down")
+        if organisation == "3":
+            return FlagResolutionDetails(value="yes")  # type: ignore[arg-type] # a provider that breaks its promise
+        return FlagResolutionDetails(value=organisation == "1")
+
+
+class NeedsArguments(InMemoryProvider):
+    """Cannot be made without arguments."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__({})
+
+
+def test_feature_flags__customers_provider__answers_and_is_off_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
+    monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CustomersProvider")
+
+    assert [_enabled(organisation=number) for number in (1, 2, 3, 4)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("no_such_module.flags:Provider", "cannot be loaded: No module named 'no_such_module'"),
+        (f"{__name__}:Missing", f"cannot be loaded: module '{__name__}' has no attribute 'Missing'"),
+        (
+            f"{__name__}:NeedsArguments",
+            "cannot be loaded: NeedsArguments.__init__() missing 1 required positional argument: 'key'",
+        ),
+        ("os:getcwd", "is not an OpenFeature provider"),
+        ("collections:OrderedDict", "is not an OpenFeature provider"),
+    ],
+)
+def test_feature_flags__bad_class_path__is_a_mistake_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, path: str, reason: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
+    monkeypatch.setenv("FEATURE_FLAG_PROVIDER", path)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        _enabled(organisation=1)
+    assert refusal.value.problems == [("FEATURE_FLAG_PROVIDER", f"{path} {reason}")]
