@@ -15,6 +15,7 @@ from analytics_pipeline.resources.configurable import (
     PostgresResource,
 )
 from analytics_pipeline.schedules import daily_segment_counts
+from analytics_pipeline.sensors.segments import segment_changes
 
 
 @dg.definitions
@@ -42,6 +43,9 @@ def defs() -> dg.Definitions:
         },
         schedules=[
             daily_segment_counts,
+        ],
+        sensors=[
+            segment_changes,
         ],
         executor=dg.in_process_executor,
     )

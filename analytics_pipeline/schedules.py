@@ -1,6 +1,7 @@
 """Level-triggered schedules: each tick asks for what our ledgers say is missing, so a missed tick loses nothing."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
@@ -12,6 +13,9 @@ from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
 
+# Older gaps are an operator's decision: their snapshots may be about to expire.
+LOOK_BACK = timedelta(days=7)
+GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -22,42 +26,62 @@ _UNDER_WAY = [
 
 @dg.schedule(
     cron_schedule="15 * * * *",
-    target=dg.AssetSelection.assets("raw_identities", "identity_snapshots", "segment_counts"),
+    target=dg.AssetSelection.assets(*GRAPH),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Captures, loads and counts the day that has just closed; asks again each hour while something of it is missing.
+def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Asks, each hour, for what is missing of the last seven closed days and can still be had, the newest first.
 
-    Once `IDENTITY_CAPTURE_GRACE_HOURS` have passed the day can no longer be captured, and the schedule rests.
+    The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last; an older day
+    that is loaded but not counted is counted. A day that is complete, or has a run under way, is left alone.
     """
     now = context.scheduled_execution_time
-    day = now.date() - timedelta(days=1)
     try:
-        reason = _nothing_to_do(context.instance, now)
+        wanted = [request for request in _missing(now) if not _is_under_way(context.instance, request)]
     except NotConfigured as error:
-        reason = f"skipped: {error.reason}"
-    if reason:
-        return dg.SkipReason(reason)
-    # The tick is part of the key: a day that failed is asked for again.
-    return dg.RunRequest(run_key=f"{day}:{now:%Y%m%d%H%M}", partition_key=day.isoformat())
+        return dg.SkipReason(f"skipped: {error.reason}")
+    return wanted or dg.SkipReason("nothing is missing that can still be had, or a run for it is under way")
 
 
-def _nothing_to_do(instance: dg.DagsterInstance, now: datetime) -> str:
-    """Why the tick asks for nothing; empty when it must ask."""
+def _missing(now: datetime) -> Iterator[dg.RunRequest]:
     settings = Settings.load()
     if settings.clickhouse_url is None:
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     identities_table(settings)
-    day = now.date() - timedelta(days=1)
+    store = postgres(settings)
+    tenants = enabled_tenants(store, feature_flags(settings, store))
+    last = now.date() - timedelta(days=1)
+    first = max(last - LOOK_BACK + timedelta(days=1), settings.analytics_start_date)
+    for gap in missing(store, tenants, first, last):
+        to_load = gap.to_load if _can_be_captured(gap.day, now, settings) else frozenset[int]()
+        # Without its snapshot a project cannot be counted.
+        to_count = to_load | (gap.to_count - gap.to_load)
+        if to_count:
+            yield _request(gap.day, now, to_load, to_count)
+
+
+def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
     try:
         refuse_closed_day(day, now, timedelta(hours=settings.identity_capture_grace_hours))
     except DayHasClosed:
-        return f"{day} can no longer be captured"
-    store = postgres(settings)
-    if not missing(store, enabled_tenants(store, feature_flags(settings, store)), day):
-        return f"{day} is complete"
-    tags = {"dagster/partition": day.isoformat(), "dagster/schedule_name": "daily_segment_counts"}
-    if instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
-        return f"a run for {day} is under way"
-    return ""
+        return False
+    return True
+
+
+def _request(day: date, now: datetime, to_load: frozenset[int], to_count: frozenset[int]) -> dg.RunRequest:
+    """A run for just these projects, so that nothing that is complete is captured or counted again."""
+    projects = dict.fromkeys(GRAPH[:2], to_load) if to_load else {}
+    projects[GRAPH[2]] = to_count
+    return dg.RunRequest(
+        # The tick is part of the key: a day that failed is asked for again.
+        run_key=f"{day}:{now:%Y%m%d%H%M}",
+        partition_key=day.isoformat(),
+        asset_selection=[dg.AssetKey(asset) for asset in projects],
+        run_config={"ops": {asset: {"config": {"projects": sorted(ids)}} for asset, ids in projects.items()}},
+    )
+
+
+def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
+    return instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)) > 0

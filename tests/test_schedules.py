@@ -8,8 +8,10 @@ import pytest
 import time_machine
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.schedules import GRAPH
 from tests.product import KEY, Product, document, today
 
+NOTHING = "nothing is missing that can still be had, or a run for it is under way"
 YESTERDAY = today() - timedelta(days=1)
 
 
@@ -18,18 +20,23 @@ def tick(hour: int = 1) -> datetime:
     return datetime(today().year, today().month, today().day, hour, 15, tzinfo=timezone.utc)
 
 
-def evaluate(at: datetime, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    """What the schedule answers at the tick."""
+def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
+    """What the schedule asks for at the tick, or why it asks for nothing."""
     definitions = defs()
-    schedule = definitions.resolve_schedule_def("daily_segment_counts")
     context = dg.build_schedule_context(
         instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
     )
-    answer = schedule.evaluate_tick(context)
-    if answer.run_requests:
-        (request,) = answer.run_requests
-        return request
-    return dg.SkipReason(answer.skip_message)
+    answer = definitions.resolve_schedule_def("daily_segment_counts").evaluate_tick(context)
+    return list(answer.run_requests or []) or str(answer.skip_message)
+
+
+def asked(answer: list[dg.RunRequest] | str) -> list[tuple[str | None, dict[str, list[int]]]]:
+    """(day, asset to projects) of each request."""
+    assert not isinstance(answer, str), answer
+    return [
+        (request.partition_key, {op: of["config"]["projects"] for op, of in request.run_config["ops"].items()})
+        for request in answer
+    ]
 
 
 @pytest.fixture
@@ -41,12 +48,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_schedule__day_just_closed_is_missing__asks_for_it_at_every_tick(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
-    product.put(document("alice"))
+    answers = [evaluate(tick(hour), instance) for hour in (0, 1, 5)]
 
-    requests = [evaluate(tick(hour), instance) for hour in (0, 1, 5)]
-
-    assert [request.partition_key for request in requests if isinstance(request, dg.RunRequest)] == [str(YESTERDAY)] * 3
-    assert len({request.run_key for request in requests if isinstance(request, dg.RunRequest)}) == 3
+    assert [asked(answer) for answer in answers] == [[(str(YESTERDAY), {asset: [10] for asset in GRAPH})]] * 3
+    assert len({request.run_key for answer in answers for request in answer if isinstance(request, dg.RunRequest)}) == 3
 
 
 def test_schedule__day_is_complete__skips(product: Product, instance: dg.DagsterInstance) -> None:
@@ -54,20 +59,39 @@ def test_schedule__day_is_complete__skips(product: Product, instance: dg.Dagster
     with time_machine.travel(tick(), tick=True):
         assert product.materialise(day=YESTERDAY).success
 
-    assert evaluate(tick(2), instance) == dg.SkipReason(f"{YESTERDAY} is complete")
+    assert evaluate(tick(2), instance) == NOTHING
     assert set(product.snapshot(YESTERDAY)) == {(KEY, "alice")}
 
 
-def test_schedule__environment_is_new__asks_again(product: Product, instance: dg.DagsterInstance) -> None:
+def test_schedule__project_is_new__asks_for_that_one_alone(product: Product, instance: dg.DagsterInstance) -> None:
     with time_machine.travel(tick(), tick=True):
         product.materialise(day=YESTERDAY)
-    product.add_environment(101, key="new")
+    product.add_project(11)
+    product.add_environment(110, project=11, key="new")
+    product.add_segment(2, [], project=11)
 
-    assert isinstance(evaluate(tick(2), instance), dg.RunRequest)
+    assert asked(evaluate(tick(2), instance)) == [(str(YESTERDAY), {asset: [11] for asset in GRAPH})]
+
+
+def test_schedule__loaded_but_not_counted__is_counted_even_after_the_day_closed(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    with time_machine.travel(tick(), tick=True):
+        product.materialise("raw_identities", "identity_snapshots", day=YESTERDAY)
+
+    assert asked(evaluate(tick(12), instance)) == [(str(YESTERDAY), {"segment_counts": [10]})]
 
 
 def test_schedule__day_can_no_longer_be_captured__skips(product: Product, instance: dg.DagsterInstance) -> None:
-    assert evaluate(tick(6), instance) == dg.SkipReason(f"{YESTERDAY} can no longer be captured")
+    assert evaluate(tick(6), instance) == NOTHING
+
+
+def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:
+    tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "daily_segment_counts"}
+    job = defs().resolve_implicit_global_asset_job_def()
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+    assert evaluate(tick(), instance) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -83,4 +107,4 @@ def test_schedule__store_not_configured__skips(
 ) -> None:
     monkeypatch.delenv(variable)
 
-    assert evaluate(tick(), instance) == dg.SkipReason(f"skipped: {reason}")
+    assert evaluate(tick(), instance) == f"skipped: {reason}"

@@ -16,6 +16,7 @@ from analytics_pipeline.assets.runs import (
     tenants_metadata,
 )
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
+from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_disabled
 from analytics_pipeline.flows.tenants import Project, enabled_tenants
 from analytics_pipeline.resources.clickhouse import Tag
@@ -50,7 +51,7 @@ def segment_counts(
         store = postgres.store()
         with clickhouse.connect(Tag("segments", "count", run_id=context.run.run_id)) as warehouse:
             tenants = enabled_tenants(store, flags.client(), config.projects)
-            refresh = CountRefresh(warehouse, store, day)
+            refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id))
             with store.lease(f"segment_counts:{day}"):
                 warehouse.sweep_staging()
                 results, failures = _refresh_each(context, refresh, tenants.projects)
@@ -74,6 +75,7 @@ def _refresh_each(
             results.append(refresh.refresh(project))
         except Exception as error:
             context.log.warning("project %s failed", project.id, exc_info=True)
+            refresh.ledger.fail(project, reason_of(error))
             failures.append(Failure(f"project {project.id}", reason_of(error)))
     return results, failures
 

@@ -1,7 +1,8 @@
-"""Which environments and projects a day still lacks, by our own ledgers: a green partition proves less than they do."""
+"""What a day still lacks, by our own ledgers: a green partition proves less than they do."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.resources.postgres import Postgres
@@ -9,31 +10,41 @@ from analytics_pipeline.resources.postgres import Postgres
 
 @dataclass(frozen=True)
 class Missing:
-    """The day's environments without a completed load, and its projects whose current counts are of an earlier day."""
+    """The projects with an environment that the day's snapshot lacks, and the projects that the day's counts lack."""
 
-    environments: tuple[int, ...]
-    projects: tuple[int, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.environments or self.projects)
+    day: date
+    to_load: frozenset[int]
+    to_count: frozenset[int]
 
 
-def missing(postgres: Postgres, tenants: Tenants, day: date) -> Missing:
-    """What the day lacks of the tenants' snapshots and counts."""
-    loaded = {key for (key,) in postgres.query(_LOADED, day=day)}
-    counted = {project for (project,) in postgres.query(_COUNTED, day=day)}
-    return Missing(
-        tuple(environment.id for environment in tenants.environments if environment.key not in loaded),
-        tuple(project.id for project in tenants.projects if project.environments and project.id not in counted),
-    )
+def missing(postgres: Postgres, tenants: Tenants, first: date, last: date) -> list[Missing]:
+    """What each day from `first` to `last`, both inclusive, lacks of the enabled tenants; the newest day first."""
+    loads = _by_day(postgres.query(_LOADS, first=first, last=last))
+    refreshes = _by_day(postgres.query(_REFRESHES, first=first, last=last))
+    days = [last - timedelta(days=number) for number in range((last - first).days + 1)]
+    return [
+        Missing(
+            day,
+            frozenset(e.project_id for e in tenants.environments if e.key not in loads.get(day, ())),
+            frozenset(p.id for p in tenants.projects if p.environments and p.id not in refreshes.get(day, ())),
+        )
+        for day in days
+    ]
 
 
-_LOADED = """
-    SELECT environment_key FROM analytics_pipeline.identity_loads
-    WHERE snapshot_date = %(day)s AND status = 'completed'
+def _by_day(rows: Collection[tuple[date, object]]) -> dict[date, set[object]]:
+    found: dict[date, set[object]] = {}
+    for day, unit in rows:
+        found.setdefault(day, set()).add(unit)
+    return found
+
+
+_LOADS = """
+    SELECT snapshot_date, environment_key FROM analytics_pipeline.identity_loads
+    WHERE snapshot_date BETWEEN %(first)s AND %(last)s AND status = 'completed'
 """
 
-_COUNTED = """
-    SELECT project_id FROM analytics_pipeline.segment_membership_counts
-    GROUP BY project_id HAVING min(snapshot_date) >= %(day)s
+_REFRESHES = """
+    SELECT snapshot_date, project_id FROM analytics_pipeline.segment_refreshes
+    WHERE snapshot_date BETWEEN %(first)s AND %(last)s AND status = 'completed'
 """

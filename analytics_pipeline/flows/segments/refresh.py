@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
+from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.resources.clickhouse import ClickHouse
@@ -46,11 +47,16 @@ class CountRefresh:
 
     clickhouse: ClickHouse
     postgres: Postgres
-    day: date
+    ledger: RefreshLedger
+
+    @property
+    def day(self) -> date:
+        return self.ledger.day
 
     def refresh(self, project: Project) -> ProjectCounts:
         """Count the project's live segments and replace its stored counts of the day."""
         clickhouse = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
+        fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
         loaded = self._loaded_environments(project)
         ready = [environment for environment in project.environments if environment.key in loaded]
@@ -64,6 +70,7 @@ class CountRefresh:
         computed_at = self._store_history(clickhouse, project, counts)
         with self.postgres.connect() as connection:
             _store_current(connection, project, counts, self.day, computed_at)
+        self.ledger.complete(project, fingerprint)
         logger.info("project %s: %s counts stored", project.id, len(counts))
         return ProjectCounts(project, counts)
 

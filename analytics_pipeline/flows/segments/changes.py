@@ -1,0 +1,62 @@
+"""Projects whose segments are no longer those that were last counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from analytics_pipeline.flows.segments.ledger import fingerprints
+from analytics_pipeline.flows.tenants import Tenants
+from analytics_pipeline.resources.postgres import Postgres
+
+# An editor saves a segment many times in a row; counting waits until nothing has changed for this long …
+QUIET = timedelta(minutes=2)
+# … but not for ever: somebody who edits all day still sees counts.
+PATIENCE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A project to count again on its newest snapshot day."""
+
+    project_id: int
+    day: date
+    fingerprint: str
+
+
+def changed_projects(postgres: Postgres, tenants: Tenants) -> list[Changed]:
+    """The enabled projects whose segments have changed since their last count, the longest waiting first."""
+    enabled = {project.id for project in tenants.projects}
+    current = fingerprints(postgres)
+    rows = postgres.query(_NEWEST_SNAPSHOTS, quiet=QUIET, patience=PATIENCE)
+    return [
+        Changed(project, day, current[project])
+        for project, day, counted, is_settled in rows
+        if project in enabled and _is_changed(current, project, counted) and is_settled
+    ]
+
+
+def _is_changed(current: Mapping[int, str], project: int, counted: str | None) -> bool:
+    return project in current and current[project] != counted
+
+
+_NEWEST_SNAPSHOTS = """
+    WITH snapshot AS (
+        SELECT project_id, max(snapshot_date) AS day FROM analytics_pipeline.identity_loads
+        WHERE captured_at IS NOT NULL GROUP BY project_id
+    ),
+    change AS (
+        SELECT project_id, max(greatest(updated_at, deleted_at)) AS newest FROM {segments} GROUP BY project_id
+    )
+    SELECT
+        snapshot.project_id,
+        snapshot.day,
+        refresh.fingerprint,
+        change.newest < now() - %(quiet)s::interval OR refresh.completed_at < now() - %(patience)s::interval
+    FROM snapshot
+    JOIN change USING (project_id)
+    -- Only what was counted can have to be counted again; a first count is the schedule's.
+    JOIN analytics_pipeline.segment_refreshes AS refresh
+        ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day
+    WHERE refresh.completed_at IS NOT NULL
+    ORDER BY refresh.completed_at, snapshot.project_id
+"""
