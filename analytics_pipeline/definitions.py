@@ -6,6 +6,12 @@ from analytics_pipeline import partitions
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
 from analytics_pipeline.assets.segments import segment_counts
+from analytics_pipeline.checks.identities import (
+    every_environment_loaded,
+    no_environment_emptied,
+    snapshot_rows_equal_capture,
+)
+from analytics_pipeline.checks.segments import counts_within_identities
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -41,6 +47,12 @@ def defs() -> dg.Definitions:
             "landing": LandingZoneResource(),
             "flags": FeatureFlagsResource(),
         },
+        asset_checks=[
+            every_environment_loaded,
+            snapshot_rows_equal_capture,
+            no_environment_emptied,
+            counts_within_identities,
+        ],
         schedules=[
             daily_segment_counts,
         ],

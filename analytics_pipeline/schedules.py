@@ -8,7 +8,7 @@ import dagster as dg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
 from analytics_pipeline.flows.segments.coverage import missing
-from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
@@ -56,9 +56,9 @@ def _missing(now: datetime) -> Iterator[dg.RunRequest]:
     for gap in missing(store, tenants, first, last):
         to_load = gap.to_load if _can_be_captured(gap.day, now, settings) else frozenset[int]()
         # Without its snapshot a project cannot be counted.
-        to_count = to_load | (gap.to_count - gap.to_load)
+        to_count = to_load | (gap.to_count - gap.unloaded)
         if to_count:
-            yield _request(gap.day, now, to_load, to_count)
+            yield _request(gap.day, now, tenants, to_load, to_count)
 
 
 def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
@@ -69,16 +69,23 @@ def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
     return True
 
 
-def _request(day: date, now: datetime, to_load: frozenset[int], to_count: frozenset[int]) -> dg.RunRequest:
-    """A run for just these projects, so that nothing that is complete is captured or counted again."""
+def _request(
+    day: date, now: datetime, tenants: Tenants, to_load: frozenset[int], to_count: frozenset[int]
+) -> dg.RunRequest:
+    """A run for just these projects, so that nothing that is complete is captured or counted again.
+
+    When they are all there are, the run is not narrowed: only such a run also removes what has gone from the source.
+    """
     projects = dict.fromkeys(GRAPH[:2], to_load) if to_load else {}
     projects[GRAPH[2]] = to_count
+    everything = {project.id for project in tenants.projects if project.environments}
+    narrowed = {asset: sorted(ids) for asset, ids in projects.items() if ids != everything}
     return dg.RunRequest(
         # The tick is part of the key: a day that failed is asked for again.
         run_key=f"{day}:{now:%Y%m%d%H%M}",
         partition_key=day.isoformat(),
         asset_selection=[dg.AssetKey(asset) for asset in projects],
-        run_config={"ops": {asset: {"config": {"projects": sorted(ids)}} for asset, ids in projects.items()}},
+        run_config={"ops": {asset: {"config": {"projects": ids}} for asset, ids in narrowed.items()}},
     )
 
 

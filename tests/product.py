@@ -26,6 +26,7 @@ from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect, qu
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
+_SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
 
@@ -126,9 +127,18 @@ class Product:
                 asset_selection=[dg.AssetKey(name) for name in names],
                 run_config={
                     "ops": {name: {"config": config} for name in names if config},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    "loggers": _SILENT,
                 },
                 raise_on_error=False,
+            )
+
+    def check(self, asset: str, check: str) -> dg.ExecuteInProcessResult:
+        """Execute one asset check by itself, as its button in the UI does."""
+        selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), check))
+        job = dg.Definitions.merge(defs(), dg.Definitions(jobs=[dg.define_asset_job("check", selection)]))
+        with dg.DagsterInstance.ephemeral() as instance:
+            return job.resolve_job_def("check").execute_in_process(
+                instance=instance, run_config={"loggers": _SILENT}, raise_on_error=False
             )
 
     def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:

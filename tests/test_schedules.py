@@ -30,11 +30,20 @@ def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] 
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
-def asked(answer: list[dg.RunRequest] | str) -> list[tuple[str | None, dict[str, list[int]]]]:
-    """(day, asset to projects) of each request."""
+def asked(answer: list[dg.RunRequest] | str) -> list[tuple[str | None, dict[str, list[int] | None]]]:
+    """(day, asset to the projects that it is narrowed to) of each request."""
     assert not isinstance(answer, str), answer
     return [
-        (request.partition_key, {op: of["config"]["projects"] for op, of in request.run_config["ops"].items()})
+        (
+            request.partition_key,
+            {
+                key.to_user_string(): request.run_config.get("ops", {})
+                .get(key.to_user_string(), {})
+                .get("config", {})
+                .get("projects")
+                for key in request.asset_selection or []
+            },
+        )
         for request in answer
     ]
 
@@ -50,7 +59,7 @@ def test_schedule__day_just_closed_is_missing__asks_for_it_at_every_tick(
 ) -> None:
     answers = [evaluate(tick(hour), instance) for hour in (0, 1, 5)]
 
-    assert [asked(answer) for answer in answers] == [[(str(YESTERDAY), {asset: [10] for asset in GRAPH})]] * 3
+    assert [asked(answer) for answer in answers] == [[(str(YESTERDAY), dict.fromkeys(GRAPH))]] * 3
     assert len({request.run_key for answer in answers for request in answer if isinstance(request, dg.RunRequest)}) == 3
 
 
@@ -79,7 +88,25 @@ def test_schedule__loaded_but_not_counted__is_counted_even_after_the_day_closed(
     with time_machine.travel(tick(), tick=True):
         product.materialise("raw_identities", "identity_snapshots", day=YESTERDAY)
 
-    assert asked(evaluate(tick(12), instance)) == [(str(YESTERDAY), {"segment_counts": [10]})]
+    assert asked(evaluate(tick(12), instance)) == [(str(YESTERDAY), {"segment_counts": None})]
+
+
+def test_schedule__captured_before_the_day_closed__asks_for_the_closing_snapshot(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    with time_machine.travel(tick() - timedelta(hours=12), tick=True):
+        assert product.materialise(day=YESTERDAY).success
+
+    assert asked(evaluate(tick(1), instance)) == [(str(YESTERDAY), dict.fromkeys(GRAPH))]
+    assert evaluate(tick(7), instance) == NOTHING
+
+
+def test_schedule__loaded_again_after_the_count__counts_again(product: Product, instance: dg.DagsterInstance) -> None:
+    with time_machine.travel(tick(), tick=True):
+        product.materialise(day=YESTERDAY)
+        product.materialise("raw_identities", "identity_snapshots", day=YESTERDAY)
+
+    assert asked(evaluate(tick(12), instance)) == [(str(YESTERDAY), {"segment_counts": None})]
 
 
 def test_schedule__day_can_no_longer_be_captured__skips(product: Product, instance: dg.DagsterInstance) -> None:

@@ -12,15 +12,36 @@ from analytics_pipeline.assets.runs import (
     Materialisation,
     ProjectsConfig,
     cost_metadata,
+    is_open,
     materialize_days,
+    table_metadata,
     tenants_metadata,
 )
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
-from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_disabled
+from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_others
+from analytics_pipeline.flows.segments.trends import DAYS, Trend, sparkline, trends
 from analytics_pipeline.flows.tenants import Project, enabled_tenants
 from analytics_pipeline.resources.clickhouse import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
+from analytics_pipeline.resources.postgres import LeaseHeld
+
+_SNAPSHOT = identity_snapshots.key
+_SEGMENTS = sources.segments.key
+_LINEAGE = dg.TableColumnLineage(
+    {
+        "date": [dg.TableColumnDep(_SNAPSHOT, "snapshot_date")],
+        "project_id": [dg.TableColumnDep(_SNAPSHOT, "project_id")],
+        "environment_key": [dg.TableColumnDep(_SNAPSHOT, "environment_id")],
+        "segment_id": [dg.TableColumnDep(_SEGMENTS, "id")],
+        "count": [
+            dg.TableColumnDep(_SNAPSHOT, "traits"),
+            dg.TableColumnDep(_SNAPSHOT, "identifier"),
+            dg.TableColumnDep(_SNAPSHOT, "identity_key"),
+            dg.TableColumnDep(_SEGMENTS, "rules"),
+        ],
+    }
+)
 
 
 @dg.asset(
@@ -31,7 +52,7 @@ from analytics_pipeline.resources.configurable import ClickHouseResource, Featur
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
     tags={"flow": "segments"},
-    metadata={"dagster/table_name": "analytics.segment_counts"},
+    metadata={"dagster/table_name": "segment_counts", "dagster/column_lineage": _LINEAGE},
 )
 def segment_counts(
     context: dg.AssetExecutionContext,
@@ -51,33 +72,44 @@ def segment_counts(
         store = postgres.store()
         with clickhouse.connect(Tag("segments", "count", run_id=context.run.run_id)) as warehouse:
             tenants = enabled_tenants(store, flags.client(), config.projects)
-            refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id))
-            with store.lease(f"segment_counts:{day}"):
-                warehouse.sweep_staging()
-                results, failures = _refresh_each(context, refresh, tenants.projects)
-                purged = purge_disabled(store, [skipped.project_id for skipped in tenants.skipped])
-        if failures:
-            repair = f"materialise segment_counts of {day} again, with the run config `projects` narrowed to these"
-            raise PartialFailure("Segment counts", failures, len(results), repair)
-        metadata = _metadata(results) | {"current_counts_purged": purged}
-        return metadata | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
+            warehouse.sweep_staging()
+            refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id), is_open(day))
+            results, busy, failures = _refresh_each(context, refresh, tenants.projects)
+            purged = purge_others(store, [project.id for project in tenants.projects], config.projects)
+            if failures:
+                repair = f"materialise segment_counts of {day} again, with the run config `projects` narrowed to these"
+                raise PartialFailure("Segment counts", failures, len(results), repair)
+            cost = cost_metadata(warehouse.cost)
+            metadata = _metadata(results) | {"projects_busy": busy, "current_counts_purged": purged}
+            metadata |= {"counts_over_time": _chart(trends(warehouse, store, day))}
+            metadata |= table_metadata(warehouse, "segment_counts")
+        return metadata | tenants_metadata(tenants) | cost
 
     yield from materialize_days(context, count)
 
 
 def _refresh_each(
     context: dg.AssetExecutionContext, refresh: CountRefresh, projects: tuple[Project, ...]
-) -> tuple[list[ProjectCounts], list[Failure]]:
+) -> tuple[list[ProjectCounts], int, list[Failure]]:
+    """The refreshed projects, how many were left to another run that counts them now, and those that failed."""
     results: list[ProjectCounts] = []
     failures: list[Failure] = []
     for project in projects:
         try:
             results.append(refresh.refresh(project))
+        except LeaseHeld as error:
+            context.log.info("project %s: %s", project.id, error)
         except Exception as error:
             context.log.warning("project %s failed", project.id, exc_info=True)
             refresh.ledger.fail(project, reason_of(error))
             failures.append(Failure(f"project {project.id}", reason_of(error)))
-    return results, failures
+    return results, len(projects) - len(results) - len(failures), failures
+
+
+def _chart(found: list[Trend]) -> dg.MetadataValue:
+    """The largest segments over the last days, one bar a day."""
+    rows = [f"| {trend.name.replace('|', '¦')} | {trend.counts[-1]} | `{sparkline(trend.counts)}` |" for trend in found]
+    return dg.MetadataValue.md("\n".join([f"| segment | now | last {DAYS} days |", "|---|--:|---|", *rows]))
 
 
 def _metadata(results: list[ProjectCounts]) -> dict[str, Any]:

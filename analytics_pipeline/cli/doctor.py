@@ -38,7 +38,8 @@ class Finding:
 def doctor() -> None:
     """Check the configuration, every connection, the source's tables and the migrations.
 
-    Each gap is listed with the flows that it turns off and with its repair. Nothing is changed.
+    Each gap is listed with the flows that it turns off and with its repair. Nothing is changed, but for a probe object
+    that is written to the landing zone and removed again.
     Exit code 3 when there is a gap, 4 when the configuration itself is not valid.
     """
     settings = Settings.load()

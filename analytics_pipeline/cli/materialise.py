@@ -27,13 +27,15 @@ class Materialised:
 
 def materialise(day: date, progress: Progress) -> list[Materialised]:
     """Materialise every asset for `day` in the instance of DAGSTER_HOME; `progress` hears (asset, done, total)."""
-    job = defs().resolve_implicit_global_asset_job_def()
-    assets = [node.name for node in job.nodes_in_topological_order]
+    definitions = defs()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    graph = definitions.resolve_asset_graph()
+    assets = [key.to_user_string() for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
     run_id = str(uuid.uuid4())
 
     def listen(entry: EventLogEntry) -> None:
         event = entry.dagster_event
-        if event and event.step_key and event.event_type is DagsterEventType.STEP_START:
+        if event and event.step_key in assets and event.event_type is DagsterEventType.STEP_START:
             progress(event.step_key, assets.index(event.step_key), len(assets))
 
     with dg.DagsterInstance.get() as instance:

@@ -88,7 +88,7 @@ def _run(phases: Sequence[Phase]) -> None:
 def _configured() -> Settings:
     settings = Settings.load()
     if settings.database_url is None and settings.clickhouse_url is None:
-        raise NotConfigured("store", "Neither DATABASE_URL nor CLICKHOUSE_URL")
+        raise NotConfigured("store", "DATABASE_URL or CLICKHOUSE_URL")
     return settings
 
 

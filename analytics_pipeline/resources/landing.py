@@ -35,12 +35,16 @@ class CorruptUnit(Exception):
 
 
 class LandedFile(msgspec.Struct, frozen=True):
-    """One committed file: its name inside the unit, rows, stored bytes and the SHA-256 of those bytes."""
+    """One committed file: its name inside the unit, rows, stored bytes and the SHA-256 of those bytes.
+
+    Of a file that somebody else wrote, the store's entity tag stands for the checksum, and rows may be unknown (None).
+    """
 
     name: str
-    rows: int
+    rows: int | None
     bytes: int
-    sha256: str
+    sha256: str = ""
+    etag: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -53,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        return sum(file.rows for file in self.files)
+        return sum(file.rows or 0 for file in self.files)
 
     @property
     def bytes(self) -> int:
@@ -133,10 +137,29 @@ class _LineFile:
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """The S3 bucket behind a landing zone, for services that write and read it themselves."""
+
+    name: str
+    prefix: str
+    endpoint: str
+    session: boto3.Session
+
+    def key(self, path: str) -> str:
+        """The object key of a path inside the landing zone."""
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def url(self, path: str) -> str:
+        """The path-style URL of a path inside the landing zone."""
+        return f"{self.endpoint}/{self.name}/{self.key(path)}"
+
+
+@dataclass(frozen=True)
 class LandingZone:
-    """Units of captured data under one root."""
+    """Units of captured data under one root; `bucket` when that root is in S3."""
 
     store: "ObjectStore"
+    bucket: Bucket | None = None
 
     @contextmanager
     def writer(self, unit: str, *, fmt: str, captured_at: datetime) -> Iterator[UnitWriter]:
@@ -146,6 +169,30 @@ class LandingZone:
             yield writer
         finally:
             writer.close()
+
+    def adopt(self, unit: str, manifest: Manifest) -> None:
+        """Make files that somebody else wrote the unit's content, in one atomic put, then remove all others."""
+        obstore.put(self.store, f"{unit}/{MANIFEST}", msgspec.json.encode(manifest))
+        kept = {MANIFEST, *(file.name for file in manifest.files)}
+        gone = [f"{unit}/{file.name}" for file in self.stored(unit) if file.name not in kept]
+        if gone:
+            obstore.delete(self.store, gone)
+
+    def stored(self, unit: str) -> list[LandedFile]:
+        """All files that the store holds of the unit now, named or not, without rows; the oldest first."""
+        entries = [entry for batch in obstore.list(self.store, f"{unit}/") for entry in batch]
+        return [
+            LandedFile(entry["path"].removeprefix(f"{unit}/"), None, entry["size"], etag=entry["e_tag"] or "")
+            for entry in sorted(entries, key=lambda entry: (entry["last_modified"], entry["path"]))
+        ]
+
+    def get(self, unit: str, name: str) -> bytes:
+        """The content of one small file.
+
+        Raises:
+            FileNotFoundError: the unit has no such file.
+        """
+        return bytes(obstore.get(self.store, f"{unit}/{name}").bytes())
 
     def check(self) -> str:
         """Write and remove a probe object; says so in a few words.
@@ -202,16 +249,18 @@ def landing_zone(settings: Settings) -> LandingZone:
     parts = urlsplit(settings.landing_url)
     if parts.scheme == "file":
         return LandingZone(LocalStore(unquote(parts.path), mkdir=True))
-    return LandingZone(_s3_store(parts.netloc, parts.path.strip("/")))
-
-
-def _s3_store(bucket: str, prefix: str) -> "ObjectStore":
     session = boto3.Session()
     endpoint = session.client("s3").meta.endpoint_url
+    bucket = Bucket(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), session)
+    return LandingZone(_s3_store(bucket), bucket)
+
+
+def _s3_store(bucket: Bucket) -> "ObjectStore":
+    session, endpoint = bucket.session, bucket.endpoint
     return S3Store(
-        bucket,
-        prefix=prefix or None,
-        region=session.region_name,
+        bucket.name,
+        prefix=bucket.prefix or None,
+        region=session.region_name or "us-east-1",  # boto3's own default for S3
         endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
         client_options={"allow_http": endpoint.startswith("http://")},
         credential_provider=Boto3CredentialProvider(session),

@@ -22,6 +22,10 @@ class LeaseHeld(Exception):
     """Another run holds the lease; nothing was changed."""
 
 
+class LeaseLost(Exception):
+    """The connection that held the lease broke, so another run may have worked beside this one."""
+
+
 @dataclass(frozen=True)
 class Postgres:
     """The application's database: its relations are read, only the schema `analytics_pipeline` is written."""
@@ -60,12 +64,17 @@ class Postgres:
 
         Raises:
             LeaseHeld: somebody else holds it.
+            LeaseLost: it did not hold to the end.
         """
         with closing(self.open(autocommit=True)) as connection:
             taken = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"{SCHEMA}:{name}"])
             if taken.fetchone() != (True,):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
+            try:
+                connection.execute("SELECT 1")
+            except psycopg.OperationalError as error:
+                raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure") from error
 
     def open(self, *, autocommit: bool = False) -> Connection:
         """A connection that the caller closes.

@@ -1,9 +1,10 @@
 """`segment_counts` through Dagster, on real engines: history and current counts, isolation, statuses."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
+import time_machine
 from flag_engine.utils.hashing import get_hashed_percentage_for_object_ids
 
 from tests.product import KEY, Product, condition, document, failure_text, today
@@ -129,6 +130,95 @@ def test_counts__older_day_counted_again__current_counts_stay(product: Product) 
     assert product.current() == current
     assert product.history(today() - timedelta(days=1)) == {(1, 100): (None, "failed")}
     assert product.history() == {(1, 100): (1, "counted")}
+
+
+def test_counts__snapshot_has_expired__fails_and_keeps_the_counts(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    before = (product.history(), product.current())
+    product.clickhouse.execute("TRUNCATE TABLE identities")
+
+    result = product.materialise("segment_counts")
+
+    assert not result.success
+    assert f"Materialise identity_snapshots of {today()} first" in failure_text(result)
+    assert (product.history(), product.current()) == before
+
+
+def test_counts__flags_cannot_be_read__fails_and_purges_nothing(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    before = product.current()
+    product.execute("DROP TABLE feature_flags")
+
+    result = product.materialise("segment_counts")
+
+    assert not result.success
+    assert "the feature flag segment_membership_inspection cannot be read" in failure_text(result)
+    assert product.current() == before
+
+
+def test_counts__project_deleted__its_current_counts_go(product: Product) -> None:
+    product.add_project(11)
+    product.add_environment(110, project=11, key="second")
+    product.add_segment(2, [], project=11)
+    product.materialise()
+    product.execute("DELETE FROM projects WHERE id = 11")
+
+    product.materialise("segment_counts")
+
+    assert set(product.current()) == {(1, 100)}
+
+
+def test_counts__closed_day_counted_again__keeps_what_was_true_then(product: Product) -> None:
+    """A segment that was deleted since keeps its history; one that is still there is counted anew."""
+    product.add_segment(2, condition("IS_SET", "plan", None))
+    product.put(document("alice", plan="pro"))
+    closed = today() - timedelta(days=4)
+    with time_machine.travel(datetime(closed.year, closed.month, closed.day, 12, tzinfo=timezone.utc), tick=True):
+        assert product.materialise(day=closed).success
+    product.execute("UPDATE segments SET deleted_at = now() WHERE id = 2")
+    product.execute("UPDATE segments SET rules = '[]' WHERE id = 1")
+
+    assert product.materialise("segment_counts", day=closed).success
+
+    assert product.history(closed) == {(1, 100): (0, "counted"), (2, 100): (1, "counted")}
+
+
+def test_counts__project_busy_in_another_run__is_left_to_it(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise("raw_identities", "identity_snapshots")
+
+    with product.postgres.lease(f"segment_counts:10:{today()}"):
+        result = product.materialise("segment_counts")
+
+    assert result.success
+    assert product.history() == {}
+    (materialization,) = result.asset_materializations_for_node("segment_counts")
+    assert materialization.metadata["projects_busy"].value == 1
+
+
+def test_counts__several_days__chart_shows_them(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    yesterday = today() - timedelta(days=1)
+    with time_machine.travel(datetime(yesterday.year, yesterday.month, yesterday.day, 12, tzinfo=timezone.utc)):
+        product.materialise(day=yesterday)
+    product.put(document("bob", plan="pro"))
+
+    result = product.materialise()
+
+    (materialization,) = result.asset_materializations_for_node("segment_counts")
+    assert materialization.metadata["counts_over_time"].value == (
+        "| segment | now | last 14 days |\n|---|--:|---|\n| Segment 1 | 2 | `" + " " * 12 + "▄█` |"
+    )
+    schema = materialization.metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchemaMetadataValue)
+    assert [column.name for column in schema.schema.columns][:4] == [
+        "date",
+        "organisation_id",
+        "project_id",
+        "segment_id",
+    ]
 
 
 def test_counts__condition_on_the_environment__holds_for_each_environment(product: Product) -> None:

@@ -12,6 +12,8 @@ from analytics_pipeline.resources.postgres import Postgres
 QUIET = timedelta(minutes=2)
 # … but not for ever: somebody who edits all day still sees counts.
 PATIENCE = timedelta(minutes=15)
+# A project whose count failed, or is under way, is left alone for this long.
+BACK_OFF = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ def changed_projects(postgres: Postgres, tenants: Tenants) -> list[Changed]:
     """The enabled projects whose segments have changed since their last count, the longest waiting first."""
     enabled = {project.id for project in tenants.projects}
     current = fingerprints(postgres)
-    rows = postgres.query(_NEWEST_SNAPSHOTS, quiet=QUIET, patience=PATIENCE)
+    rows = postgres.query(_NEWEST_SNAPSHOTS, quiet=QUIET, patience=PATIENCE, back_off=BACK_OFF)
     return [
         Changed(project, day, current[project])
         for project, day, counted, is_settled in rows
@@ -58,5 +60,7 @@ _NEWEST_SNAPSHOTS = """
     JOIN analytics_pipeline.segment_refreshes AS refresh
         ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day
     WHERE refresh.completed_at IS NOT NULL
-    ORDER BY refresh.completed_at, snapshot.project_id
+        -- A run under way is left to finish, and a project that fails is not tried again and again.
+        AND (refresh.status = 'completed' OR refresh.started_at < now() - %(back_off)s::interval)
+    ORDER BY refresh.started_at, snapshot.project_id
 """

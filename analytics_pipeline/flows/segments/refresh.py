@@ -8,7 +8,7 @@ from datetime import date, datetime
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.source import live_segments
-from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.flows.tenants import Environment, Project
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.slices import Slice, replace_slice
@@ -29,6 +29,17 @@ _COLUMNS = (
 )
 
 
+_LOADED_ROWS = """
+    SELECT environment_key, rows FROM analytics_pipeline.identity_loads
+    WHERE snapshot_date = %(day)s AND project_id = %(project)s AND captured_at IS NOT NULL
+"""
+_COUNTED_AGAIN = " AND segment_id IN {segments:Array(UInt64)} AND environment_id IN {environments:Array(UInt64)}"
+
+
+class SnapshotGone(Exception):
+    """ClickHouse no longer holds rows that the ledger says were loaded."""
+
+
 @dataclass(frozen=True)
 class ProjectCounts:
     """What one refresh stored for a project."""
@@ -43,29 +54,42 @@ class ProjectCounts:
 
 @dataclass(frozen=True)
 class CountRefresh:
-    """Counts one day's snapshot. Each project is replaced on its own: history first, then the current counts."""
+    """Counts one day's snapshot. Each project is replaced on its own: history first, then the current counts.
+
+    While the day `is_open`, counts of what the source no longer has go. Of a closed day, what was true then stays: only
+    the counts of segments and environments that are there to be counted again are replaced.
+    """
 
     clickhouse: ClickHouse
     postgres: Postgres
     ledger: RefreshLedger
+    is_open: bool
 
     @property
     def day(self) -> date:
         return self.ledger.day
 
     def refresh(self, project: Project) -> ProjectCounts:
-        """Count the project's live segments and replace its stored counts of the day."""
+        """Count the project's live segments and replace its stored counts of the day.
+
+        Raises:
+            LeaseHeld: another run is counting the project.
+            SnapshotGone: ClickHouse no longer holds what was loaded; the stored counts stay.
+        """
+        with self.postgres.lease(f"segment_counts:{project.id}:{self.day}"):
+            return self._refresh(project)
+
+    def _refresh(self, project: Project) -> ProjectCounts:
         clickhouse = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
-        loaded = self._loaded_environments(project)
-        ready = [environment for environment in project.environments if environment.key in loaded]
+        ready = self._loaded_environments(clickhouse, project)
         counts = count_segments(clickhouse, self.day, segments, ready)
         counts += [
             SegmentCount(segment.id, environment, None, "failed", f"the environment has no snapshot of {self.day}")
             for segment in segments
             for environment in project.environments
-            if environment.key not in loaded
+            if environment not in ready
         ]
         computed_at = self._store_history(clickhouse, project, counts)
         with self.postgres.connect() as connection:
@@ -74,22 +98,36 @@ class CountRefresh:
         logger.info("project %s: %s counts stored", project.id, len(counts))
         return ProjectCounts(project, counts)
 
-    def _loaded_environments(self, project: Project) -> set[str]:
-        rows = self.postgres.query(
-            "SELECT environment_key FROM analytics_pipeline.identity_loads"
-            " WHERE snapshot_date = %(day)s AND project_id = %(project)s AND captured_at IS NOT NULL",
-            day=self.day,
-            project=project.id,
+    def _loaded_environments(self, clickhouse: ClickHouse, project: Project) -> list[Environment]:
+        captured: dict[str, int] = dict(self.postgres.query(_LOADED_ROWS, day=self.day, project=project.id))
+        stored: dict[str, int] = dict(
+            clickhouse.query(
+                "SELECT environment_id, count() FROM identities FINAL"
+                " WHERE snapshot_date = {day:Date} AND environment_id IN {environments:Array(String)}"
+                " GROUP BY environment_id",
+                day=self.day,
+                environments=list(captured),
+            )
         )
-        return {key for (key,) in rows}
+        if gone := [key for key, rows in captured.items() if rows != stored.get(key, 0)]:
+            raise SnapshotGone(
+                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day} (it may have"
+                f" expired); the stored counts stay. Materialise identity_snapshots of {self.day} first"
+            )
+        return [environment for environment in project.environments if environment.key in captured]
 
     def _store_history(self, clickhouse: ClickHouse, project: Project, counts: Sequence[SegmentCount]) -> datetime:
         target = Slice(
             table="segment_counts",
             key=("project_id", "segment_id", "environment_id", "date"),
             version="computed_at",
-            predicate="project_id = {project:UInt64} AND date = {day:Date}",
-            parameters={"project": project.id, "day": self.day},
+            predicate="project_id = {project:UInt64} AND date = {day:Date}" + ("" if self.is_open else _COUNTED_AGAIN),
+            parameters={
+                "project": project.id,
+                "day": self.day,
+                "segments": sorted({count.segment_id for count in counts}),
+                "environments": sorted({count.environment.id for count in counts}),
+            },
         )
         computed_at = target.next_version(clickhouse)
         rows = [_row(self.day, count, computed_at) for count in counts]
@@ -98,11 +136,16 @@ class CountRefresh:
         return computed_at
 
 
-def purge_disabled(postgres: Postgres, project_ids: Collection[int]) -> int:
-    """Remove the current counts of projects whose organisation has switched the feature off; returns how many."""
+def purge_others(postgres: Postgres, keep: Collection[int], among: Collection[int] | None = None) -> int:
+    """Remove the current counts of all projects but `keep`: switched off, without segments, or gone from the source.
+
+    `among` narrows to those projects. Returns how many counts went.
+    """
     with postgres.connect() as connection:
         return connection.execute(
-            "DELETE FROM analytics_pipeline.segment_membership_counts WHERE project_id = ANY(%s)", [list(project_ids)]
+            "DELETE FROM analytics_pipeline.segment_membership_counts"
+            " WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))",
+            {"keep": list(keep), "among": None if among is None else list(among)},
         ).rowcount
 
 

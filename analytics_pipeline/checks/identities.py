@@ -1,0 +1,55 @@
+"""Is the snapshot complete, is it what was captured, is it plausible."""
+
+from dataclasses import asdict
+from datetime import date
+
+import dagster as dg
+
+from analytics_pipeline.assets.identities import identity_snapshots
+from analytics_pipeline.checks.findings import Finding, check_days
+from analytics_pipeline.flows.identities.audit import emptied_environments, row_differences, unloaded_environments
+from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
+
+_TAG = Tag("identities", "check")
+
+
+@dg.asset_check(asset=identity_snapshots)
+def every_environment_loaded(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, flags: FeatureFlagsResource
+) -> dg.AssetCheckResult:
+    """Every environment of the enabled projects has a completed load of the day in `identity_loads`."""
+
+    def look(day: date) -> list[Finding]:
+        store = postgres.store()
+        tenants = enabled_tenants(store, flags.client())
+        return [{"environment": id_} for id_ in unloaded_environments(store, tenants, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=identity_snapshots, blocking=True)
+def snapshot_rows_equal_capture(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds, for each loaded environment, as many live identities as its capture did."""
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [asdict(difference) for difference in row_differences(postgres.store(), warehouse, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=identity_snapshots)
+def no_environment_emptied(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """No environment that had identities the day before has none now. A warning: a customer may have removed them."""
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [{"environment_key": key} for key in emptied_environments(postgres.store(), warehouse, day)]
+
+    return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)

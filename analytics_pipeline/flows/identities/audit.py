@@ -1,0 +1,56 @@
+"""Questions that a stored snapshot must answer well: is it complete, is it what was captured, is it plausible."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from analytics_pipeline.flows.tenants import Tenants
+from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """An environment whose stored rows are not those that its capture held."""
+
+    environment_key: str
+    captured: int
+    stored: int
+
+
+def unloaded_environments(postgres: Postgres, tenants: Tenants, day: date) -> list[int]:
+    """The ids of enabled environments without a completed load of the day."""
+    completed = _completed_rows(postgres, day)
+    return [environment.id for environment in tenants.environments if environment.key not in completed]
+
+
+def row_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[RowDifference]:
+    """Where the live rows of the day are not as many as the ledger says the loaded capture held."""
+    stored = _live_rows(clickhouse, day)
+    return [
+        RowDifference(key, captured, stored.get(key, 0))
+        for key, captured in sorted(_completed_rows(postgres, day).items())
+        if captured != stored.get(key, 0)
+    ]
+
+
+def emptied_environments(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[str]:
+    """The keys of environments that are empty on the day but were not the day before: a surprise, perhaps a mistake."""
+    before = _live_rows(clickhouse, day - timedelta(days=1))
+    return sorted(key for key, rows in _completed_rows(postgres, day).items() if rows == 0 and before.get(key))
+
+
+def _completed_rows(postgres: Postgres, day: date) -> dict[str, int]:
+    rows = postgres.query(
+        "SELECT environment_key, rows FROM analytics_pipeline.identity_loads"
+        " WHERE snapshot_date = %(day)s AND status = 'completed'",
+        day=day,
+    )
+    return dict(rows)
+
+
+def _live_rows(clickhouse: ClickHouse, day: date) -> dict[str, int]:
+    rows = clickhouse.query(
+        "SELECT environment_id, count() FROM identities FINAL WHERE snapshot_date = {day:Date} GROUP BY environment_id",
+        day=day,
+    )
+    return dict(rows)

@@ -1,0 +1,34 @@
+"""Questions that stored counts must answer well."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from analytics_pipeline.resources.clickhouse import ClickHouse
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A segment that is said to hold more identities than its environment has."""
+
+    segment_id: int
+    environment_id: int
+    count: int
+    identities: int
+
+
+def impossible_counts(clickhouse: ClickHouse, day: date) -> list[Impossible]:
+    """The day's counts that exceed the identities of their environment's snapshot."""
+    rows = clickhouse.query(
+        """
+        SELECT counts.segment_id, counts.environment_id, counts.count, identities.total
+        FROM segment_counts AS counts FINAL
+        LEFT JOIN (
+            SELECT environment_id, count() AS total FROM identities FINAL
+            WHERE snapshot_date = {day:Date} GROUP BY environment_id
+        ) AS identities ON identities.environment_id = counts.environment_key
+        WHERE counts.date = {day:Date} AND counts.count > identities.total
+        ORDER BY counts.segment_id, counts.environment_id
+        """,
+        day=day,
+    )
+    return [Impossible(*row) for row in rows]

@@ -1,0 +1,112 @@
+"""The asset checks: each passes on a sound product and finds the fault that it is there for."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from tests.product import KEY, Product, document, today
+
+ALL = {
+    "every_environment_loaded",
+    "snapshot_rows_equal_capture",
+    "no_environment_emptied",
+    "counts_within_identities",
+}
+
+
+def outcomes(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Check to whether it passed."""
+    return {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+
+
+def findings(result: dg.ExecuteInProcessResult, check: str) -> list[dict[str, object]]:
+    (evaluation,) = [found for found in result.get_asset_check_evaluations() if found.check_name == check]
+    table = evaluation.metadata["findings"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]
+
+
+def test_checks__sound_product__all_pass(product: Product) -> None:
+    product.put(document("alice", plan="pro"), document("bob"))
+
+    assert outcomes(product.materialise()) == dict.fromkeys(ALL, True)
+
+
+def test_checks__environment_is_not_loaded__is_named(product: Product) -> None:
+    product.put(document("alice"))
+    product.materialise()
+    product.add_project(11)
+    product.add_environment(110, project=11, key="new")
+    product.add_segment(2, [], project=11)
+
+    result = product.materialise("identity_snapshots", projects=[10])
+
+    assert outcomes(result)["every_environment_loaded"] is False
+    assert findings(result, "every_environment_loaded") == [{"day": str(today()), "environment": 110}]
+
+
+def test_checks__rows_appear_beside_the_capture__are_found(product: Product) -> None:
+    product.put(document("alice"))
+    product.materialise()
+    _insert(product, "ghost", today())
+
+    result = product.check("identity_snapshots", "snapshot_rows_equal_capture")
+
+    assert findings(result, "snapshot_rows_equal_capture") == [
+        {"day": str(today()), "environment_key": KEY, "captured": 1, "stored": 2}
+    ]
+
+
+def test_checks__environment_emptied__warns(product: Product) -> None:
+    _insert(product, "alice", today() - timedelta(days=1))
+
+    result = product.materialise()
+
+    assert result.success
+    assert outcomes(result) == dict.fromkeys(ALL, True) | {"no_environment_emptied": False}
+    assert findings(result, "no_environment_emptied") == [{"day": str(today()), "environment_key": KEY}]
+
+
+def test_checks__count_exceeds_identities__is_named(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    product.clickhouse.execute("TRUNCATE TABLE identities")
+
+    result = product.check("segment_counts", "counts_within_identities")
+
+    assert findings(result, "counts_within_identities") == [
+        {"day": str(today()), "segment_id": 1, "environment_id": 100, "count": 1, "identities": 0}
+    ]
+
+
+@pytest.mark.parametrize("variable", ["CLICKHOUSE_URL", "DATABASE_URL"])
+def test_checks__store_not_configured__have_nothing_to_check(
+    product: Product, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv(variable)
+
+    result = product.check("identity_snapshots", "snapshot_rows_equal_capture")
+
+    assert outcomes(result) == {"snapshot_rows_equal_capture": True}
+
+
+def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    _insert(product, "ghost", today())
+
+    result = product.materialise("identity_snapshots")
+
+    assert outcomes(result)["snapshot_rows_equal_capture"]
+    assert set(product.snapshot()) == {(KEY, "alice")}
+
+
+def _insert(product: Product, identifier: str, day: object) -> None:
+    product.clickhouse.execute(
+        "INSERT INTO identities (snapshot_date, project_id, environment_id, identifier, identity_key, inserted_at)"
+        " VALUES ({day:Date}, 10, {key:String}, {identifier:String}, 'k', '2020-01-01 00:00:00')",
+        day=day,
+        key=KEY,
+        identifier=identifier,
+    )
