@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Two processes, each with engines of its own; a file's tests stay together because they share what it starts.
+PYTEST := pytest -n 2 --dist loadfile
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -18,10 +20,10 @@ dev: $(INSTALLED) ## The Dagster UI on the embedded engines, with demo data (Ctr
 	@exec analytics-pipeline dev
 
 test: lint ## Lint, types and the whole suite but its slowest proofs
-	pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint ## The same with the slow proofs
-	pytest
+	$(PYTEST)
 
 lint: $(INSTALLED) ## Ruff, strict types, SQL lint
 	ruff check .
