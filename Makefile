@@ -38,7 +38,7 @@ format: $(INSTALLED) ## Format the code
 lock: $(INSTALLED) ## Renew requirements.lock after a change of pyproject.toml
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
+		--no-strip-extras --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
 
 clean: ## Remove everything that was made here: engines, their data, the environment, caches
 	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down; fi
@@ -46,8 +46,9 @@ clean: ## Remove everything that was made here: engines, their data, the environ
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV); this takes a few minutes the first time …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

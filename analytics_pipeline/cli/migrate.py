@@ -12,7 +12,8 @@ from rich.table import Table
 from analytics_pipeline import migrations
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.migrations import PHASES, Migration, Phase
+from analytics_pipeline.migrations import Migration
+from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.resources.postgres import LeaseHeld
 
 console = Console()

@@ -7,12 +7,11 @@ from typing import Literal
 from analytics_pipeline.config import Settings
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
+from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
-Phase = Literal["pre", "post"]
 Store = Literal["postgres", "clickhouse"]
-PHASES: tuple[Phase, ...] = ("pre", "post")
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,20 @@
-"""Flags: the narrower scope wins, and whatever is unknown or broken is off."""
+"""Flags: the narrower scope wins, an unknown flag is off, and a provider that fails is not an answer."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+from psycopg.rows import TupleRow
+from typing_extensions import LiteralString
 
 from analytics_pipeline.config import ConfigurationError, Settings
-from analytics_pipeline.resources.feature_flags import feature_flags, is_enabled
+from analytics_pipeline.resources import feature_flags as module
+from analytics_pipeline.resources.feature_flags import FlagsUnavailable, feature_flags, is_enabled
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 FLAG = "segment_membership_inspection"
@@ -64,15 +69,41 @@ def test_is_enabled__similar_scopes_and_names__are_others(flags: Postgres) -> No
     assert _enabled(organisation=1) is False
 
 
-def test_is_enabled__switched__is_seen_at_once(flags: Postgres) -> None:
+def test_is_enabled__switched__is_seen_a_second_later_and_asked_for_no_more_often(
+    flags: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     settings = Settings.load()
     client = feature_flags(settings, postgres(settings))
     _set(flags, "organisation:1", enabled=True)
     assert is_enabled(client, FLAG, organisation=1) is True
 
-    with flags.connect() as connection:
-        connection.execute("UPDATE feature_flags SET enabled = false")
-    assert is_enabled(client, FLAG, organisation=1) is False
+    _set(flags, "organisation:1", enabled=False, at="2026-01-02")
+    _set(flags, "organisation:2", enabled=True)
+    seen = []
+    for clock[0] in (0.9, 1.1):
+        seen.append([is_enabled(client, FLAG, organisation=number) for number in (1, 2)])
+    assert seen == [[True, False], [False, True]]
+
+
+def test_is_enabled__a_thousand_organisations__are_one_query(flags: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    asked: list[str] = []
+    answer = Postgres.query
+
+    def query(self: Postgres, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
+        asked.append(statement)
+        return answer(self, statement, **parameters)
+
+    monkeypatch.setattr(Postgres, "query", query)
+    _set(flags, "organisation:7", enabled=True)
+    settings = Settings.load()
+    client = feature_flags(settings, postgres(settings))
+
+    on = [number for number in range(1000) if is_enabled(client, FLAG, organisation=number)]
+
+    assert (on, len(asked)) == ([7], 1)
 
 
 def test_is_enabled__two_rows_of_one_scope__the_newer_counts(flags: Postgres) -> None:
@@ -88,14 +119,22 @@ def test_is_enabled__null__is_off(flags: Postgres) -> None:
     assert _enabled(organisation=1) is False
 
 
-def test_is_enabled__relation_is_absent__is_off(store: Postgres) -> None:
-    assert _enabled(organisation=1) is False
+def test_is_enabled__relation_is_absent__is_unknown_and_not_off(store: Postgres) -> None:
+    with pytest.raises(FlagsUnavailable, match=f"the feature flag {FLAG} cannot be read: .*does not exist"):
+        _enabled(organisation=1)
 
 
-def test_is_enabled__postgres_does_not_answer__is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/product")
+def test_is_enabled__postgres_does_not_answer__is_unknown_and_shows_no_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:S3CRET@127.0.0.1:1/product")
 
-    assert _enabled(organisation=1) is False
+    with pytest.raises(FlagsUnavailable) as failure:
+        _enabled(organisation=1)
+    assert str(failure.value) == (
+        f"the feature flag {FLAG} cannot be read: Postgres at postgresql://127.0.0.1:1/product:"
+        " the server does not answer. Check DATABASE_URL, then run: analytics-pipeline doctor; nothing was changed"
+    )
 
 
 def test_relation__asked_for_anything_but_a_boolean__answers_the_default(flags: Postgres) -> None:
@@ -142,11 +181,22 @@ class NeedsArguments(InMemoryProvider):
         super().__init__({})
 
 
-def test_feature_flags__customers_provider__answers_and_is_off_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feature_flags__customers_provider__answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
     monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CustomersProvider")
 
-    assert [_enabled(organisation=number) for number in (1, 2, 3, 4)] == [True, False, False, False]
+    assert [_enabled(organisation=number) for number in (1, 4)] == [True, False]
+
+
+@pytest.mark.parametrize(("organisation", "reason"), [(2, "the flag service is down"), (3, "Expected type")])
+def test_feature_flags__customers_provider_fails__is_unknown_and_not_off(
+    monkeypatch: pytest.MonkeyPatch, organisation: int, reason: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
+    monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CustomersProvider")
+
+    with pytest.raises(FlagsUnavailable, match=f"the feature flag {FLAG} cannot be read: {reason}"):
+        _enabled(organisation=organisation)
 
 
 @pytest.mark.parametrize(

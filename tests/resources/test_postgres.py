@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.resources.postgres import LeaseHeld, Postgres, postgres
+from analytics_pipeline.resources.postgres import LeaseHeld, LeaseLost, Postgres, postgres
 
 
 def test_connect__body_ends__is_committed(store: Postgres) -> None:
@@ -119,6 +119,21 @@ def test_lease__work_raises__is_given_back(store: Postgres) -> None:
     for _ in range(2):
         with pytest.raises(_Broken):
             work()
+
+
+def test_lease__connection_breaks_on_the_way__the_work_does_not_count_as_safe(store: Postgres) -> None:
+    def work() -> None:
+        with store.lease("work"):
+            store.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+
+    with pytest.raises(LeaseLost, match="the lease on work was lost on the way; run this again to be sure"):
+        work()
+    with store.lease("work"):
+        pass
 
 
 HOLDER = """

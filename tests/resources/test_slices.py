@@ -234,7 +234,7 @@ _LOADS = st.lists(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loads=_LOADS)
 def test_replace__any_sequence_of_loads__equals_a_dictionary(
     clickhouse: ClickHouse, loads: list[tuple[str, date, dict[int, str]]]
@@ -263,7 +263,7 @@ def test_replace__readers_meanwhile__see_one_complete_state_or_the_other(facts: 
     readers = [threading.Thread(target=poll) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(12):
+    for number in range(8):
         _load(facts, states[(number + 1) % 2], FIRST + timedelta(seconds=2 + number))
     done.set()
     for reader in readers:

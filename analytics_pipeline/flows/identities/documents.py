@@ -4,6 +4,9 @@ The mapping follows the product's own reading of a document: system traits overl
 key the last one wins, integers outside Int64 become their decimal text, a trait without a value is null.
 """
 
+# The recursive struct below resolves on Python 3.10 only when its annotations are text as a whole.
+from __future__ import annotations
+
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
@@ -25,8 +28,8 @@ class AttributeValue(msgspec.Struct, gc=False, omit_defaults=True):
     N: str | None = None
     BOOL: bool | None = None
     NULL: bool | None = None
-    M: dict[str, "AttributeValue"] | None = None
-    L: list["AttributeValue"] | None = None
+    M: dict[str, AttributeValue] | None = None
+    L: list[AttributeValue] | None = None
     B: str | None = None
     SS: list[str] | None = None
     NS: list[str] | None = None

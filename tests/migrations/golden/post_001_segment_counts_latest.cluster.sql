@@ -1,0 +1,16 @@
+-- The newest day's answer for each segment and environment: what dashboards read.
+CREATE OR REPLACE VIEW segment_counts_latest ON CLUSTER `main` AS
+SELECT
+    date,
+    organisation_id,
+    project_id,
+    segment_id,
+    environment_id,
+    environment_key,
+    count,
+    status,
+    reason,
+    computed_at
+FROM segment_counts FINAL
+ORDER BY project_id ASC, segment_id ASC, environment_id ASC, date DESC
+LIMIT 1 BY project_id, segment_id, environment_id;

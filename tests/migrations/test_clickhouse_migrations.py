@@ -1,0 +1,397 @@
+"""The ClickHouse schema: what runs, in which phase, only once; and the tables that other people may query.
+
+The golden files hold the DDL as it would run with and without a cluster. `ON CLUSTER` and the Replicated engines need
+ZooKeeper, which no embedded engine has: that variant is compared, never run. After a change of a script, renew them
+with `python -m tests.migrations.test_clickhouse_migrations` and read the difference.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from clickhouse_migrations.exceptions import MigrationException
+from clickhouse_migrations.migration import MigrationStorage
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.migrations import Migration, migrate, status
+from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
+from analytics_pipeline.migrations.clickhouse import PHASES, rendered
+from analytics_pipeline.migrations.postgres import revisions
+from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
+
+GOLDEN = Path(__file__).parent / "golden"
+CLUSTERS: Mapping[str, str | None] = {"single": None, "cluster": "main"}
+POSTGRES = [Migration("postgres", "pre", name, "applied") for name in revisions()]
+PRE = [Migration("clickhouse", "pre", name, "applied") for name in rendered("pre", None)]
+POST = [Migration("clickhouse", "post", name, "applied") for name in rendered("post", None)]
+
+
+def _golden() -> dict[str, str]:
+    return {
+        f"{phase}_{name.removesuffix('.sql')}.{kind}.sql": text
+        for kind, cluster in CLUSTERS.items()
+        for phase in PHASES
+        for name, text in rendered(phase, cluster).items()
+    }
+
+
+def test_rendered__with_and_without_cluster__is_what_the_golden_files_hold() -> None:
+    assert _golden() == {path.name: path.read_text() for path in GOLDEN.iterdir()}
+
+
+def test_rendered__with_cluster__every_create_reaches_every_replica() -> None:
+    for phase in PHASES:
+        for text in rendered(phase, "main`\\").values():
+            creates = [line for line in text.splitlines() if line.startswith("CREATE ")]
+            assert creates
+            assert all(" ON CLUSTER `main\\`\\\\`" in line for line in creates)
+            assert text.count("ENGINE = ") == text.count("ENGINE = Replicated")
+
+
+def _tables(clickhouse: ClickHouse) -> list[str]:
+    rows = clickhouse.query("SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name")
+    return [name for (name,) in rows]
+
+
+def _schemas(store: Postgres) -> list[str]:
+    rows = store.query("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$' ORDER BY nspname")
+    return [name for (name,) in rows]
+
+
+def _pending(migrations: list[Migration]) -> list[Migration]:
+    return [replace(migration, state="pending") for migration in migrations]
+
+
+def test_status__empty_stores__lists_everything_as_pending_and_changes_nothing(
+    clickhouse: ClickHouse, store: Postgres
+) -> None:
+    found = status(Settings.load())
+
+    assert found == _pending([*POSTGRES, *PRE, *POST])
+    assert (_tables(clickhouse), _schemas(store)) == ([], ["public"])
+
+
+def test_migrate__twice__the_second_does_nothing(clickhouse: ClickHouse, store: Postgres) -> None:
+    heard: list[Migration] = []
+
+    assert migrate(Settings.load(), progress=heard.append) == heard == [*POSTGRES, *PRE, *POST]
+    tables = _tables(clickhouse)
+    assert tables == sorted([*CONTRACT, "schema_versions_post", "schema_versions_pre"])
+    versions = clickhouse.query("SELECT * FROM schema_versions_pre ORDER BY version")
+
+    assert migrate(Settings.load()) == []
+    assert _tables(clickhouse) == tables
+    assert clickhouse.query("SELECT * FROM schema_versions_pre ORDER BY version") == versions
+    assert status(Settings.load()) == [*POSTGRES, *PRE, *POST]
+
+
+def test_migrate__phase_by_phase__each_applies_its_own(clickhouse: ClickHouse, store: Postgres) -> None:
+    settings = Settings.load()
+
+    assert migrate(settings, ["pre"]) == [*POSTGRES, *PRE]
+    assert status(settings) == [*POSTGRES, *PRE, *_pending(POST)]
+    assert status(settings, ["post"]) == _pending(POST)
+    assert migrate(settings, ["pre"]) == []
+    assert migrate(settings, ["post"]) == POST
+
+
+def test_migrate__without_postgres__applies_clickhouse_alone(
+    clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+
+    assert migrate(Settings.load()) == [*PRE, *POST]
+    assert status(Settings.load()) == [*PRE, *POST]
+
+
+def test_migrate__without_clickhouse__applies_postgres_alone(store: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLICKHOUSE_URL")
+
+    assert migrate(Settings.load()) == POSTGRES
+    assert status(Settings.load()) == POSTGRES
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two empty phases of a test's own, in place of ours."""
+    for phase in PHASES:
+        (tmp_path / phase).mkdir()
+    monkeypatch.setattr(clickhouse_migrations, "_storage", lambda phase: MigrationStorage(tmp_path / phase))
+    return tmp_path
+
+
+def _script(scripts: Path, phase: str, name: str, table: str | None = None) -> None:
+    text = f"CREATE TABLE {table or name} ${{ON_CLUSTER}} (a UInt8) ENGINE = ${{REPLICATED}}MergeTree ORDER BY a;"
+    (scripts / phase / f"{name}.sql").write_text(text)
+
+
+def test_phases__a_later_pre__never_makes_a_post_look_applied(clickhouse: ClickHouse, scripts: Path) -> None:
+    _script(scripts, "pre", "001_a", "a")
+    _script(scripts, "post", "001_x", "x")
+    clickhouse_migrations.migrate(clickhouse, "pre")
+    _script(scripts, "pre", "002_b", "b")
+    _script(scripts, "pre", "003_c", "c")
+    _script(scripts, "post", "002_y", "y")
+
+    assert clickhouse_migrations.migrate(clickhouse, "pre") == ["002_b.sql", "003_c.sql"]
+    assert [s.state for s in clickhouse_migrations.status(clickhouse, "post")] == ["pending", "pending"]
+    assert clickhouse_migrations.migrate(clickhouse, "post") == ["001_x.sql", "002_y.sql"]
+    assert [(s.name, s.state) for s in clickhouse_migrations.status(clickhouse, "post")] == [
+        ("001_x.sql", "applied"),
+        ("002_y.sql", "applied"),
+    ]
+
+
+def test_migrate__applied_script_was_edited__is_refused_and_changes_nothing(
+    clickhouse: ClickHouse, scripts: Path
+) -> None:
+    _script(scripts, "pre", "001_a", "a")
+    clickhouse_migrations.migrate(clickhouse, "pre")
+    _script(scripts, "pre", "001_a", "edited")
+    _script(scripts, "pre", "002_b", "b")
+    tables = _tables(clickhouse)
+
+    with pytest.raises(MigrationException, match="md5 is not equal, Migration version is 1"):
+        clickhouse_migrations.migrate(clickhouse, "pre")
+
+    assert _tables(clickhouse) == tables
+    assert [(s.name, s.state) for s in clickhouse_migrations.status(clickhouse, "pre")] == [
+        ("001_a.sql", "md5-mismatch"),
+        ("002_b.sql", "pending"),
+    ]
+
+
+def test_migrate__applied_script_has_gone__is_refused(clickhouse: ClickHouse, scripts: Path) -> None:
+    _script(scripts, "pre", "001_a", "a")
+    _script(scripts, "pre", "002_b", "b")
+    clickhouse_migrations.migrate(clickhouse, "pre")
+    (scripts / "pre" / "001_a.sql").unlink()
+
+    with pytest.raises(MigrationException, match="gone missing"):
+        clickhouse_migrations.migrate(clickhouse, "pre")
+    assert [(s.name, s.state) for s in clickhouse_migrations.status(clickhouse, "pre")] == [
+        ("001", "unknown"),
+        ("002_b.sql", "applied"),
+    ]
+
+
+def test_migrate__a_script_fails__the_next_run_goes_on_from_it(clickhouse: ClickHouse, scripts: Path) -> None:
+    _script(scripts, "pre", "001_a", "a")
+    _script(scripts, "pre", "002_b", "a")
+    _script(scripts, "pre", "003_c", "c")
+    with pytest.raises(Exception, match="already exists"):
+        clickhouse_migrations.migrate(clickhouse, "pre")
+    assert [s.state for s in clickhouse_migrations.status(clickhouse, "pre")] == ["applied", "pending", "pending"]
+
+    _script(scripts, "pre", "002_b", "b")
+    assert clickhouse_migrations.migrate(clickhouse, "pre") == ["002_b.sql", "003_c.sql"]
+
+
+def test_migrate__every_statement__carries_its_tag(clickhouse: ClickHouse) -> None:
+    clickhouse_migrations.migrate(clickhouse, "pre")
+    clickhouse_migrations.status(clickhouse, "pre")
+    clickhouse.tagged("flush").execute("SYSTEM FLUSH LOGS")
+
+    untagged = clickhouse.query(
+        "SELECT query FROM system.query_log WHERE current_database = currentDatabase() AND type = 'QueryFinish'"
+        " AND NOT startsWith(log_comment, 'analytics_pipeline:tests:') AND NOT startsWith(query, 'SET ')"
+        # What the driver asks when it connects.
+        " AND NOT match(query, 'system.settings|^SELECT version()|^SELECT 1 AS check')"
+    )
+    assert untagged == []
+
+
+def test_migrate__already_under_way__is_refused_and_changes_nothing(clickhouse: ClickHouse, store: Postgres) -> None:
+    with store.lease("migrations"), pytest.raises(LeaseHeld, match="another run is working on migrations"):
+        migrate(Settings.load())
+
+    assert (_tables(clickhouse), _schemas(store)) == ([], ["public"])
+
+
+def test_migrate__by_several_at_once__one_does_the_work(clickhouse: ClickHouse, store: Postgres) -> None:
+    settings = Settings.load()
+    outcomes: list[list[Migration] | str] = []
+
+    def run() -> None:
+        try:
+            outcomes.append(migrate(settings))
+        except LeaseHeld:
+            outcomes.append("held")
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert outcomes.count([*POSTGRES, *PRE, *POST]) == 1
+    assert all(outcome in ("held", []) for outcome in outcomes if outcome != [*POSTGRES, *PRE, *POST])
+    assert status(settings) == [*POSTGRES, *PRE, *POST]
+
+
+def test_retention__setting__is_applied_changed_and_kept(
+    clickhouse: ClickHouse, store: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for days in (None, "7", "7", "36500"):
+        if days:
+            monkeypatch.setenv("IDENTITY_SNAPSHOT_RETENTION_DAYS", days)
+        migrate(Settings.load())
+        seen.append(_retention(clickhouse))
+    monkeypatch.setenv("IDENTITY_SNAPSHOT_RETENTION_DAYS", "5")
+    migrate(Settings.load(), ["post"])
+
+    assert seen == ["toIntervalDay(30)", "toIntervalDay(7)", "toIntervalDay(7)", "toIntervalDay(36500)"]
+    assert _retention(clickhouse) == "toIntervalDay(36500)"
+
+
+def _retention(clickhouse: ClickHouse) -> str:
+    found: str = clickhouse.scalar(
+        "SELECT extract(create_table_query, 'TTL snapshot_date [+] (toIntervalDay.[0-9]+.)') FROM system.tables"
+        " WHERE database = currentDatabase() AND name = 'identities'"
+    )
+    return found
+
+
+def test_retention__rows_past_it__go_with_the_next_merge(
+    clickhouse: ClickHouse, store: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDENTITY_SNAPSHOT_RETENTION_DAYS", "7")
+    migrate(Settings.load())
+    today = datetime.now(timezone.utc).date()
+    for age in (0, 6, 9):
+        _identity(clickhouse, today - timedelta(days=age), "alice")
+
+    clickhouse.execute("OPTIMIZE TABLE identities FINAL")
+
+    assert clickhouse.query("SELECT snapshot_date FROM identities ORDER BY ALL") == [
+        (today - timedelta(days=6),),
+        (today,),
+    ]
+
+
+def _identity(clickhouse: ClickHouse, day: date, identifier: str) -> None:
+    clickhouse.insert_rows(
+        "identities",
+        ["snapshot_date", "environment_id", "identifier", "inserted_at"],
+        [[day, "key", identifier, datetime(2026, 1, 1, tzinfo=timezone.utc)]],
+    )
+
+
+IDENTITIES = {
+    "snapshot_date": "Date",
+    "project_id": "UInt64",
+    "environment_id": "String",
+    "identifier": "String",
+    "identity_key": "String",
+    "traits": "JSON(max_dynamic_paths=64)",
+    "inserted_at": "DateTime64(3, 'UTC')",
+    "ingested_at": "DateTime64(3, 'UTC')",
+    "source": "LowCardinality(String)",
+    "is_deleted": "UInt8",
+}
+SEGMENT_COUNTS = {
+    "date": "Date",
+    "organisation_id": "UInt64",
+    "project_id": "UInt64",
+    "segment_id": "UInt64",
+    "environment_id": "UInt64",
+    "environment_key": "String",
+    "count": "Nullable(UInt64)",
+    "status": "Enum8('counted' = 1, 'fallback' = 2, 'failed' = 3)",
+    "reason": "String",
+    "computed_at": "DateTime64(3, 'UTC')",
+}
+CONTRACT = {
+    "identities": (
+        IDENTITIES,
+        "ReplacingMergeTree(inserted_at, is_deleted)",
+        "snapshot_date",
+        "environment_id, identifier, snapshot_date",
+        "environment_id, identifier",
+    ),
+    "segment_counts": (
+        SEGMENT_COUNTS | {"is_deleted": "UInt8"},
+        "ReplacingMergeTree(computed_at, is_deleted)",
+        "toYYYYMM(date)",
+        "project_id, segment_id, environment_id, date",
+        "project_id, segment_id, environment_id, date",
+    ),
+    "segment_counts_latest": (SEGMENT_COUNTS, "", "", "", ""),
+}
+
+
+def test_tables__that_others_may_query__are_as_documented(clickhouse: ClickHouse) -> None:
+    for phase in PHASES:
+        clickhouse_migrations.migrate(clickhouse, phase)
+
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in clickhouse.query(
+        "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() ORDER BY table, position"
+    ):
+        columns.setdefault(table, {})[column] = kind
+    tables = clickhouse.query(
+        "SELECT name, extract(engine_full, '^[A-Za-z]+[(][^)]*[)]'), partition_key, sorting_key, primary_key"
+        " FROM system.tables WHERE database = currentDatabase() AND NOT startsWith(name, 'schema_versions')"
+    )
+
+    assert {name: (columns[name], *rest) for name, *rest in tables} == CONTRACT
+    assert {name: list(columns[name]) for name in CONTRACT} == {name: list(CONTRACT[name][0]) for name in CONTRACT}
+
+
+def test_tables__that_others_may_query__say_what_each_column_means(clickhouse: ClickHouse) -> None:
+    clickhouse_migrations.migrate(clickhouse, "pre")
+
+    silent = clickhouse.query(
+        "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = ''"
+        " AND NOT startsWith(table, 'schema_versions')"
+    )
+    assert silent == []
+
+
+def test_identities__same_identity_on_many_days__final_shows_each_day(clickhouse: ClickHouse) -> None:
+    clickhouse_migrations.migrate(clickhouse, "pre")
+    today = datetime.now(timezone.utc).date()
+    days = [today - timedelta(days=age) for age in (2, 1, 0)]
+    for day in days:
+        _identity(clickhouse, day, "alice")
+        _identity(clickhouse, day, "alice")
+
+    assert clickhouse.query("SELECT snapshot_date, identifier FROM identities FINAL ORDER BY ALL") == [
+        (day, "alice") for day in days
+    ]
+
+
+def test_segment_counts_latest__many_days__shows_the_newest_live_answer_of_each_pair(clickhouse: ClickHouse) -> None:
+    for phase in PHASES:
+        clickhouse_migrations.migrate(clickhouse, phase)
+    columns = ["date", "project_id", "segment_id", "environment_id", "count", "status", "computed_at", "is_deleted"]
+    at = datetime(2026, 2, 1, tzinfo=timezone.utc)
+    later = at + timedelta(seconds=1)
+    clickhouse.insert_rows(
+        "segment_counts",
+        columns,
+        [
+            [date(2026, 1, 31), 1, 1, 1, 5, "counted", at, 0],
+            [date(2026, 2, 1), 1, 1, 1, 6, "counted", at, 0],
+            [date(2026, 2, 1), 1, 1, 1, None, "failed", later, 0],
+            [date(2026, 1, 31), 1, 2, 1, 0, "fallback", at, 0],
+            [date(2026, 2, 1), 1, 2, 1, 9, "counted", at, 0],
+            [date(2026, 2, 1), 1, 2, 1, None, "counted", later, 1],
+        ],
+    )
+
+    rows = clickhouse.query("SELECT date, segment_id, count, status FROM segment_counts_latest ORDER BY segment_id")
+    assert rows == [(date(2026, 2, 1), 1, None, "failed"), (date(2026, 1, 31), 2, 0, "fallback")]
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for path in GOLDEN.iterdir():
+        path.unlink()
+    for golden_name, golden_text in _golden().items():
+        (GOLDEN / golden_name).write_text(golden_text)

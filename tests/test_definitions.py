@@ -1,0 +1,130 @@
+"""What Dagster sees, compared with a snapshot that reads like a catalogue.
+
+After a change that is meant: `pytest tests/test_definitions.py --snapshot-update`, and read the difference.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.definitions import defs
+
+
+@pytest.fixture
+def definitions(monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    """The definitions as they are where nothing is configured."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return defs()
+
+
+@pytest.fixture
+def catalogue(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(JSONSnapshotExtension)
+
+
+def test_assets__of_the_definitions__are_those_of_the_catalogue(
+    definitions: dg.Definitions, catalogue: SnapshotAssertion
+) -> None:
+    specs = sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key.to_user_string())
+
+    assert {spec.key.to_user_string(): _asset(definitions, spec) for spec in specs} == catalogue
+
+
+def _asset(definitions: dg.Definitions, spec: dg.AssetSpec) -> dict[str, Any]:
+    node = definitions.resolve_asset_graph().get(spec.key)
+    policy = node.backfill_policy
+    return {
+        "description": (spec.description or "").splitlines()[:1],
+        "group": spec.group_name,
+        "kinds": sorted(spec.kinds),
+        "owners": list(spec.owners),
+        "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+        "partitions": _partitions(spec.partitions_def),
+        "backfill policy": None if policy is None else f"{policy.policy_type.value}, {policy.max_partitions_per_run}",
+        "tags": {name: value for name, value in sorted(spec.tags.items()) if not name.startswith("dagster/kind")},
+        "table": spec.metadata.get("dagster/table_name"),
+        "columns": _columns(spec.metadata),
+        "is executable": node.is_executable,
+    }
+
+
+def _columns(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
+    lineage = metadata.get("dagster/column_lineage")
+    if lineage is None:
+        return {}
+    assert isinstance(lineage, dg.TableColumnLineage)
+    return {
+        column: [f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps]
+        for column, deps in sorted(lineage.deps_by_column.items())
+    }
+
+
+def _partitions(found: dg.PartitionsDefinition[Any] | None) -> str | None:
+    if found is None:
+        return None
+    assert isinstance(found, dg.TimeWindowPartitionsDefinition)
+    return f"{found.cron_schedule} from {found.start:%Y-%m-%d %H:%M} {found.timezone}, end_offset {found.end_offset}"
+
+
+def test_everything_else__of_the_definitions__is_as_in_the_catalogue(
+    definitions: dg.Definitions, catalogue: SnapshotAssertion
+) -> None:
+    repository = definitions.get_repository_def()
+    executor = definitions.executor
+
+    assert {
+        "resources": {
+            name: type(resource).__name__ for name, resource in sorted((definitions.resources or {}).items())
+        },
+        "executor": executor.name if isinstance(executor, dg.ExecutorDefinition) else None,
+        "schedules": {schedule.name: _schedule(schedule) for schedule in repository.schedule_defs},
+        "sensors": {sensor.name: _sensor(sensor) for sensor in repository.sensor_defs},
+        "asset checks": sorted(f"{k.asset_key.to_user_string()}:{k.name}" for k in _check_keys(definitions)),
+    } == catalogue
+
+
+def _schedule(schedule: dg.ScheduleDefinition) -> dict[str, Any]:
+    return {
+        "cron": schedule.cron_schedule,
+        "timezone": schedule.execution_timezone,
+        "default status": schedule.default_status.value,
+        "description": (schedule.description or "").splitlines()[:1],
+    }
+
+
+def _sensor(sensor: dg.SensorDefinition) -> dict[str, Any]:
+    return {
+        "seconds between ticks": sensor.minimum_interval_seconds,
+        "default status": sensor.default_status.value,
+        "description": (sensor.description or "").splitlines()[:1],
+    }
+
+
+def _check_keys(definitions: dg.Definitions) -> list[dg.AssetCheckKey]:
+    return list(definitions.resolve_asset_graph().asset_check_keys)
+
+
+def test_assets__of_the_definitions__all_have_a_description_a_group_and_kinds(definitions: dg.Definitions) -> None:
+    incomplete = [
+        spec.key.to_user_string()
+        for spec in definitions.resolve_all_asset_specs()
+        if not (spec.description and spec.group_name and spec.group_name != "default" and spec.kinds)
+    ]
+    assert incomplete == []
+
+
+def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANALYTICS_START_DATE", "2025-03-04")
+
+    starts = {
+        spec.partitions_def.get_first_partition_key()
+        for spec in defs().resolve_all_asset_specs()
+        if spec.partitions_def is not None
+    }
+    assert starts == {"2025-03-04"}
