@@ -29,6 +29,7 @@ _UNDER_WAY = [
     target=dg.AssetSelection.assets(*GRAPH),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each hour, for what is missing of the last seven closed days and can still be had.",
 )
 def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Asks, each hour, for what is missing of the last seven closed days and can still be had, the newest first.

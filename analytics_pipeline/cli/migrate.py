@@ -17,6 +17,10 @@ from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.resources.postgres import LeaseHeld
 
 console = Console()
+_OUT_OF_STEP = (
+    "Nothing was applied. `analytics-pipeline migrate status` names the scripts that are out of step:"
+    " restore them as they were and put the change into a new one."
+)
 
 
 @click.group()
@@ -78,8 +82,10 @@ def _run(phases: Sequence[Phase]) -> None:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("Migrating", total=len(pending))
             applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
-    except (LeaseHeld, MigrationException) as error:
+    except LeaseHeld as error:
         raise click.ClickException(str(error)) from error
+    except MigrationException as error:
+        raise click.ClickException(f"{error} {_OUT_OF_STEP}") from error
     if applied:
         _show("Applied", applied)
     else:

@@ -252,14 +252,22 @@ class ClickHouse:
         return {"log_comment": str(self.tag), **settings}
 
     def _retried(self, run: Callable[[], T]) -> T:
-        retrying = Retrying(
-            retry=retry_if_exception(is_transient),
-            stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential_jitter(multiplier=0.5, max=20),
-            before_sleep=before_sleep_log(logger, logging.WARNING),
-            reraise=True,
-        )
-        return retrying(run)
+        return _retrying(self.attempts, is_transient)(run)
+
+
+def _retrying(attempts: int, is_worth_it: Callable[[BaseException], bool]) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception(is_worth_it),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential_jitter(multiplier=0.5, max=20),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether a server that answers is in trouble; one that does not answer at all is reported at once."""
+    return is_transient(error) and error_code(error) is not None
 
 
 def _literal(partition: str) -> str:
@@ -281,7 +289,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
     url = settings.clickhouse_url.get_secret_value()
     scheme = url.partition("://")[0].lower()
     try:
-        client = clickhouse_connect.get_client(
+        client = _retrying(attempts, _is_busy)(
+            clickhouse_connect.get_client,
             dsn=url,
             # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
             interface=None if scheme == "chdb" else scheme,

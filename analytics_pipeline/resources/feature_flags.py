@@ -105,7 +105,8 @@ def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
     context = EvaluationContext(attributes={kind: str(value) for kind, value in scope.items()})
     details = flags.get_boolean_details(flag_key=name, default_value=False, evaluation_context=context)
     if details.error_code not in (None, ErrorCode.FLAG_NOT_FOUND):
-        raise FlagsUnavailable(f"the feature flag {name} cannot be read: {details.error_message}; nothing was changed")
+        reason = " ".join((details.error_message or "the provider gives no reason").split())
+        raise FlagsUnavailable(f"the feature flag {name} cannot be read: {reason}; nothing was changed")
     return details.value
 
 
