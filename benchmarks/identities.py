@@ -106,9 +106,7 @@ def _alternatives(warehouse: ClickHouse, endpoint: str, day: date, total: int) -
     read, rows = min(PART_READ, total), min(PART_LOADED, total)
     warehouse.execute("CREATE TABLE alternative AS identities")
     return [
-        _measured(
-            "reading", "boto3 resource, flatten, json", min(PART_READ, total), lambda: _read_by_resource(endpoint)
-        ),
+        _measured("reading", "boto3 resource, flatten, json", read, lambda: _read_by_resource(endpoint, read)),
         _measured("loading", "client.insert, 1,000 rows each", rows, lambda: _insert_rows(warehouse, day, rows)),
         _measured("counting", "one query per segment and environment", total, lambda: _count_singly(warehouse, day)),
         _measured("counting", "flag_engine in Python", PART_EVALUATED, _evaluate),
