@@ -1,15 +1,22 @@
-"""Segment rules as ClickHouse predicates over `identities AS i`, with every value of a rule as a bound parameter."""
+"""Segment rules as ClickHouse predicates over `identities AS i`, with every text of a rule as a bound parameter.
 
-from collections.abc import Iterator, Sequence
+The rules are combined here and not by flagsmith-sql-flag-engine, whose conditions differ from the engine's in the cases
+that `conditions` and `comparisons` name. A rule that SQL cannot say exactly has no predicate.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flagsmith_sql_flag_engine import Binder, ClickHouseServerParamStyle, TranslateContext, translate_segment
-from flagsmith_sql_flag_engine.dialects.clickhouse import ClickHouseDialect
+from flagsmith_sql_flag_engine import Binder, ClickHouseServerParamStyle
 
+from analytics_pipeline.flows.segments.conditions import Sql, Translator
+from analytics_pipeline.flows.segments.properties import read_property
 from analytics_pipeline.flows.segments.source import Segment
+from analytics_pipeline.flows.segments.subjects import Guard, Inexact
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import quoted
+
+_JOINS = {"ALL": " AND ", "ANY": " OR ", "NONE": " OR "}
 
 
 class Untranslatable(Exception):
@@ -18,25 +25,11 @@ class Untranslatable(Exception):
 
 @dataclass(frozen=True)
 class Predicate:
-    """A boolean SQL expression and the values of its placeholders."""
+    """A boolean SQL expression, the values of its placeholders, and what must be 0 for it to be exact."""
 
     sql: str
     parameters: dict[str, str]
-
-
-class Dialect(ClickHouseDialect):
-    """The library's dialect with what its own leaves open."""
-
-    def _sub(self, alias: str, trait_key: str) -> str:
-        # ClickHouse reads backslash escapes inside backticks, so a key could otherwise end its own quotation.
-        return f"{alias}.traits.{quoted(trait_key)}"
-
-    def trait_eq(self, alias: str, trait_key: str, value: object, negate: bool, binder: Binder | None = None) -> str:
-        # FALSE OR NULL is NULL, and NOT NULL matches nobody: a NONE rule would lose everybody.
-        return f"ifNull({super().trait_eq(alias, trait_key, value, negate, binder)}, false)"
-
-    def trait_in(self, alias: str, trait_key: str, items: list[str], binder: Binder | None = None) -> str:
-        return f"ifNull({super().trait_in(alias, trait_key, items, binder)}, false)"
+    guards: frozenset[Guard]
 
 
 def translate(segment: Segment, environments: Sequence[Environment]) -> Predicate:
@@ -51,32 +44,45 @@ def translate(segment: Segment, environments: Sequence[Environment]) -> Predicat
         if any(_reads_environment(rule) for rule in segment.rules):
             return _branches(segment, environments)
         binder = _binder(f"s{segment.id}_")
-        return Predicate(_translate(segment, environments[0], binder), binder.params)
-    except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        sql = _segment(segment, environments[0], binder)
+        return Predicate(sql.text, binder.params, sql.guards)
+    except Inexact as error:
+        raise Untranslatable(str(error)) from error
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise Untranslatable(f"its rules are malformed ({type(error).__name__}: {error})") from error
 
 
 def _branches(segment: Segment, environments: Sequence[Environment]) -> Predicate:
     parameters: dict[str, str] = {}
+    guards: frozenset[Guard] = frozenset()
     branches = []
     for environment in environments:
         binder = _binder(f"s{segment.id}_e{environment.id}_")
-        branch = f"i.environment_id = {binder.add(environment.key)} AND ({_translate(segment, environment, binder)})"
-        branches.append(f"({branch})")
+        sql = _segment(segment, environment, binder)
+        branches.append(f"(i.environment_id = {binder.add(environment.key)} AND ({sql.text}))")
         parameters |= binder.params
-    return Predicate(" OR ".join(branches), parameters)
+        guards |= sql.guards
+    return Predicate(" OR ".join(branches), parameters, guards)
 
 
-def _translate(segment: Segment, environment: Environment, binder: Binder) -> str:
-    context = TranslateContext(
-        evaluation_context={"environment": {"key": environment.key, "name": environment.name}},
-        dialect=Dialect(),
-        binder=binder,
-    )
-    sql = translate_segment(segment.context, context)
-    if sql is None:
-        raise Untranslatable("it uses an operator, path or regular expression that has no SQL form")
-    return sql
+def _segment(segment: Segment, environment: Environment, binder: Binder) -> Sql:
+    translator = Translator(segment.context["key"], environment, binder.add)
+    return _joined(" AND ", [_rule(rule, translator) for rule in segment.rules]) if segment.rules else Sql("false")
+
+
+def _rule(rule: dict[str, Any], translator: Translator) -> Sql:
+    """As in `flag_engine.segments.evaluator.context_matches_rule`: conditions and nested rules are two groups."""
+    join = _JOINS[rule["type"]]
+    conditions = [translator.condition(condition) for condition in rule.get("conditions") or []]
+    rules = [_rule(nested, translator) for nested in rule.get("rules") or []]
+    groups = [_joined(join, group) for group in (conditions, rules) if group]
+    if rule["type"] == "NONE":
+        groups = [Sql(f"NOT ({group.text})", group.guards) for group in groups]
+    return _joined(" AND ", groups) if groups else Sql("true")
+
+
+def _joined(join: str, parts: Sequence[Sql]) -> Sql:
+    return Sql(join.join(f"({part.text})" for part in parts), frozenset().union(*(part.guards for part in parts)))
 
 
 def _binder(prefix: str) -> Binder:
@@ -84,11 +90,7 @@ def _binder(prefix: str) -> Binder:
 
 
 def _reads_environment(rule: dict[str, Any]) -> bool:
-    return any(path.startswith("$.") and not path.startswith("$.identity") for path in _properties(rule))
-
-
-def _properties(rule: dict[str, Any]) -> Iterator[str]:
-    for condition in rule.get("conditions") or []:
-        yield condition.get("property") or ""
-    for nested in rule.get("rules") or []:
-        yield from _properties(nested)
+    properties = [condition.get("property") or "" for condition in rule.get("conditions") or []]
+    return any(read_property(text).kind == "constant" for text in properties) or any(
+        _reads_environment(nested) for nested in rule.get("rules") or []
+    )

@@ -1,0 +1,119 @@
+"""Identities and segments side by side: what the pipeline counts, and what the engine says of each identity."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+from boto3.dynamodb.types import TypeSerializer
+from flag_engine.segments.evaluator import is_context_in_segment
+
+from analytics_pipeline.flows.identities.documents import AttributeValue, IdentityRow, RowMapper
+from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
+from analytics_pipeline.flows.segments.source import Segment
+from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse import ClickHouse
+
+DAY = datetime.now(timezone.utc).date()  # older rows expire
+_CAPTURED = datetime.now(timezone.utc)
+_COLUMNS = ("snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at")
+
+
+@dataclass(frozen=True)
+class Person:
+    """An identity of the source, in an environment of its own, so that each count is one verdict."""
+
+    identifier: str
+    traits: Mapping[str, Any]
+    django_id: int | None = None
+
+
+def environments_of(people: Sequence[Person]) -> list[Environment]:
+    return [Environment(100 + n, f"env-{n}", f"Name {n % 3}", 10, 1) for n in range(len(people))]
+
+
+def load(clickhouse: ClickHouse, people: Sequence[Person]) -> list[IdentityRow]:
+    """Make the people the day's snapshot, through the pipeline's own mapping; returns the rows."""
+    environments = environments_of(people)
+    rows = [
+        RowMapper(environment, DAY, _CAPTURED).row(_document(person, environment.key))
+        for person, environment in zip(people, environments, strict=True)
+    ]
+    clickhouse.execute("TRUNCATE TABLE identities")
+
+    def body() -> Generator[bytes, None, None]:
+        yield msgspec.json.Encoder().encode_lines(rows)
+
+    clickhouse.insert_stream(
+        "identities", _COLUMNS, body, fmt="JSONEachRow", settings={"type_json_skip_duplicated_paths": 1}
+    )
+    return rows
+
+
+def _document(person: Person, environment_key: str) -> dict[str, AttributeValue]:
+    plain = {
+        "composite_key": f"{environment_key}_{person.identifier}",
+        "environment_api_key": environment_key,
+        "identifier": person.identifier,
+        "identity_traits": [{"trait_key": key, "trait_value": value} for key, value in person.traits.items()],
+        "system_traits": None,
+        "django_id": person.django_id,
+    }
+    serialized = {key: TypeSerializer().serialize(value) for key, value in plain.items()}
+    return msgspec.convert(serialized, dict[str, AttributeValue])
+
+
+def verdicts(rows: Sequence[IdentityRow], people: Sequence[Person], segment: Segment) -> list[bool] | str:
+    """The engine's verdict on each identity as its row holds it, or the name of what the engine raises."""
+    try:
+        return [
+            is_context_in_segment(_context(row, environment), segment.context)
+            for row, environment in zip(rows, environments_of(people), strict=True)
+        ]
+    except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
+        return type(error).__name__
+
+
+def _context(row: IdentityRow, environment: Environment) -> Any:
+    traits = {key: _value(value) for key, value in row.traits.items()}
+    return {
+        "environment": {"key": environment.key, "name": environment.name},
+        "identity": {"identifier": row.identifier, "key": row.identity_key, "traits": traits},
+    }
+
+
+def _value(value: Any) -> Any:
+    """A fraction of a row is the text of its digits; ClickHouse stores the nearest float."""
+    return float(bytes(value)) if isinstance(value, msgspec.Raw) else value
+
+
+def count(
+    clickhouse: ClickHouse, people: Sequence[Person], segments: Sequence[Segment]
+) -> dict[int, list[SegmentCount]]:
+    """The pipeline's counts by segment, in the order of the people."""
+    counts: dict[int, list[SegmentCount]] = {segment.id: [] for segment in segments}
+    for found in count_segments(clickhouse, DAY, segments, environments_of(people)):
+        counts[found.segment_id].append(found)
+    return {segment: sorted(found, key=lambda answer: answer.environment.id) for segment, found in counts.items()}
+
+
+def differences(clickhouse: ClickHouse, people: Sequence[Person], segments: Sequence[Segment]) -> list[str]:
+    """Where the pipeline says otherwise than the engine, in words; a segment the engine raises on must be failed."""
+    rows = load(clickhouse, people)
+    counts = count(clickhouse, people, segments)
+    found = []
+    for segment in segments:
+        expected = verdicts(rows, people, segment)
+        answers = counts[segment.id]
+        statuses = {answer.status for answer in answers}
+        if isinstance(expected, str):
+            if statuses != {"failed"}:
+                found.append(f"{segment.rules}: the engine raises {expected}, the pipeline says {statuses}")
+            continue
+        for person, verdict, answer in zip(people, expected, answers, strict=True):
+            if answer.count != int(verdict):
+                found.append(
+                    f"{segment.rules} on {person}: {verdict}, but {answer.count} {answer.status} {answer.reason}"
+                )
+    return found
