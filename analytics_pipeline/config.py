@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -157,6 +157,7 @@ class Settings(_Environment):
 
     identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
+    identity_reader: Literal["query", "export"] = "query"
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     identity_capture_grace_hours: Annotated[int, Field(ge=0, le=23)] = 6
     identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
@@ -201,6 +202,8 @@ def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
 def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
+    if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
+        yield "IDENTITY_READER", "export needs a LANDING_URL of the form s3://bucket/prefix: DynamoDB writes only there"
 
 
 def _shown(value: object) -> str:

@@ -17,7 +17,8 @@ from analytics_pipeline.assets.runs import (
 )
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
-from analytics_pipeline.flows.identities.capture import Capture, IdentityCapture, refuse_closed_day
+from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture, refuse_closed_day
+from analytics_pipeline.flows.identities.export import ExportCapture
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
@@ -68,13 +69,19 @@ def raw_identities(
 
     def capture(day: date) -> Mapping[str, Any]:
         settings = Settings.load()
-        store, zone, reader = postgres.store(), landing.zone(), QueryReader(dynamodb.identities())
+        store, zone, table = postgres.store(), landing.zone(), dynamodb.identities()
         grace = timedelta(hours=settings.identity_capture_grace_hours)
         refuse_closed_day(day, datetime.now(timezone.utc), grace)
         tenants = enabled_tenants(store, flags.client(), config.projects)
-        work = IdentityCapture(reader, zone, store, context.run.run_id, settings.identity_capture_concurrency)
+        method: CaptureMethod = (
+            ExportCapture(table, zone)
+            if settings.identity_reader == "export"
+            else IdentityCapture(
+                QueryReader(table), zone, store, context.run.run_id, settings.identity_capture_concurrency
+            )
+        )
         with store.lease(f"identities:{day}"):
-            captures, failures = work.capture(day, tenants.environments)
+            captures, failures = method.capture(day, tenants.environments)
         if failures:
             repair = f"materialise raw_identities of {day} again while the day is open"
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
@@ -128,18 +135,20 @@ def identity_snapshots(
 
 
 def _capture_metadata(captures: list[Capture]) -> dict[str, Any]:
+    identities = [capture.identities for capture in captures if capture.identities is not None]
+    letters = [capture.dead_letters for capture in captures if capture.dead_letters is not None]
     return {
-        "dagster/partition_row_count": sum(capture.manifest.rows for capture in captures),
+        # What an export holds is known when it is loaded.
+        **({"dagster/partition_row_count": sum(identities)} if len(identities) == len(captures) else {}),
+        **({"dead_letters": sum(letters)} if len(letters) == len(captures) else {}),
         "bytes": sum(capture.manifest.bytes for capture in captures),
-        "environments": len(captures),
-        "dead_letters": sum(capture.dead_letters for capture in captures),
+        "environments": sum(len(capture.environments) for capture in captures),
     }
 
 
 def _load_metadata(result: LoadResult, gone: list[str]) -> dict[str, Any]:
-    captures = [*result.loaded, *result.unchanged]
     return {
-        "dagster/partition_row_count": sum(capture.manifest.rows for capture in captures),
+        "dagster/partition_row_count": sum(one.rows for one in [*result.loaded, *result.unchanged]),
         "environments_loaded": len(result.loaded),
         "environments_unchanged": len(result.unchanged),
         "environments_gone": len(gone),

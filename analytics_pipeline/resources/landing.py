@@ -97,16 +97,8 @@ class UnitWriter:
         """Make this capture the unit's content, in one atomic put, then remove the files of earlier ones."""
         self.close()
         manifest = Manifest(self._format, self._captured_at, tuple(self._files), about)
-        obstore.put(self._store, f"{self._unit}/{MANIFEST}", msgspec.json.encode(manifest))
-        self._sweep()
+        LandingZone(self._store).adopt(self._unit, manifest)
         return manifest
-
-    def _sweep(self) -> None:
-        named = {MANIFEST, *(file.name for file in self._files)}
-        for batch in obstore.list(self._store, f"{self._unit}/"):
-            gone = [entry["path"] for entry in batch if entry["path"].rpartition("/")[2] not in named]
-            if gone:
-                obstore.delete(self._store, gone)
 
 
 class _LineFile:

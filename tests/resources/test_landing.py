@@ -23,7 +23,7 @@ FIRST = datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=timezone.utc)
 SECOND = FIRST + timedelta(milliseconds=1)
 
 
-@pytest.fixture(params=["file", "s3", "s3 without prefix"])
+@pytest.fixture(params=["file", "s3"])
 def zone(
     request: pytest.FixtureRequest, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> LandingZone:
@@ -31,11 +31,14 @@ def zone(
     if request.param == "file":
         monkeypatch.setenv("LANDING_URL", (tmp_path / "landing").as_uri())
     else:
-        bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        where = {"LocationConstraint": environment["AWS_DEFAULT_REGION"]}
-        boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
-        monkeypatch.setenv("LANDING_URL", f"s3://{bucket}" + ("/deep/prefix" if request.param == "s3" else ""))
+        monkeypatch.setenv("LANDING_URL", f"s3://{_bucket()}/deep/prefix")
     return landing_zone(Settings.load())
+
+
+def _bucket() -> str:
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return name
 
 
 @pytest.fixture
@@ -248,6 +251,19 @@ def test_landing_zone__url_with_encoded_characters__is_the_directory_that_it_nam
     _capture(landing_zone(Settings.load()), ["a"])
 
     assert [path.name for path in directory.iterdir()] == ["identities"]
+
+
+@pytest.mark.parametrize(("path", "prefix"), [("", ""), ("/", ""), ("/deep/prefix/", "deep/prefix/")])
+def test_landing_zone__bucket_with_or_without_prefix__is_where_the_objects_are(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, path: str, prefix: str
+) -> None:
+    bucket = _bucket()
+    monkeypatch.setenv("LANDING_URL", f"s3://{bucket}{path}")
+
+    (file,) = _capture(landing_zone(Settings.load()), ["a"]).files
+
+    held = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert [item["Key"] for item in held] == [f"{prefix}{UNIT}/{file.name}", f"{prefix}{UNIT}/{MANIFEST}"]
 
 
 def test_landing_zone__not_configured__says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:

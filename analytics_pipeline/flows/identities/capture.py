@@ -1,4 +1,7 @@
-"""DynamoDB → landing zone: the identities of every enabled environment, as they are now, kept as one day's capture."""
+"""DynamoDB → landing zone: the identities of every enabled environment, as they are now, kept as one day's capture.
+
+`IdentityCapture` asks for each environment; `ExportCapture` (export.py) is its peer for whole tables.
+"""
 
 import logging
 import time
@@ -6,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, timezone
+from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -35,11 +39,20 @@ class DayHasClosed(Exception):
 
 @dataclass(frozen=True)
 class Capture:
-    """The committed capture of one environment: rows, stored bytes, and documents that went to dead letters."""
+    """A committed capture of environments: identities, and documents that went to dead letters; None: not known yet."""
 
-    environment: Environment
+    environments: tuple[Environment, ...]
     manifest: Manifest
-    dead_letters: int
+    identities: int | None
+    dead_letters: int | None
+
+
+class CaptureMethod(Protocol):
+    """A way to get identities into the landing zone."""
+
+    def capture(self, day: date, environments: Sequence[Environment]) -> tuple[list[Capture], list[Failure]]:
+        """Capture the environments anew. What fails keeps its earlier capture."""
+        ...
 
 
 def unit_of(day: date, environment_key: str) -> str:
@@ -87,7 +100,7 @@ class IdentityCapture:
                 except Exception as error:
                     logger.warning("capture of environment %s failed", tasks[task].id, exc_info=True)
                     failures.append(Failure(f"environment {tasks[task].id}", reason_of(error)))
-        return sorted(captures, key=lambda capture: capture.environment.id), sorted(failures, key=lambda f: f.unit)
+        return sorted(captures, key=lambda capture: capture.environments[0].id), sorted(failures, key=lambda f: f.unit)
 
     def _version(self, before: Iterable[Manifest | None]) -> datetime:
         """Now in milliseconds, but always later than earlier captures: clocks of two machines may disagree."""
@@ -107,7 +120,7 @@ class IdentityCapture:
                 writer.write(encoder.encode_lines(rows), len(rows))
             replace_dead_letters(self.postgres, "identities", unit, letters, self.run_id)
             manifest = writer.commit({"day": day.isoformat(), **asdict(environment), "dead_letters": len(letters)})
-        return Capture(environment, manifest, len(letters))
+        return Capture((environment,), manifest, manifest.rows, len(letters))
 
     def _pages(self, environment: Environment) -> Iterator[list[Document]]:
         """The environment's pages, with a log line of the progress every ten seconds."""
@@ -125,8 +138,13 @@ def _mapped(page: list[Document], mapper: RowMapper, letters: list[DeadLetter]) 
         try:
             yield mapper.row(document)
         except Unmappable as error:
-            key = document.get("composite_key")
-            payload = msgspec.json.encode(document).decode("utf-8", "backslashreplace")
-            letters.append(DeadLetter(key.S if key and key.S else "", str(error), payload))
+            letters.append(letter_of(document, error))
             if len(letters) > MAX_DEAD_LETTERS:
                 raise TooManyDeadLetters(f"more than {MAX_DEAD_LETTERS:,} documents cannot be mapped") from error
+
+
+def letter_of(document: Document, error: Unmappable) -> DeadLetter:
+    """The dead letter of a document that cannot become a row."""
+    key = document.get("composite_key")
+    payload = msgspec.json.encode(document).decode("utf-8", "backslashreplace")
+    return DeadLetter(key.S if key and key.S else "", str(error), payload)

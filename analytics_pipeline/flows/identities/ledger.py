@@ -6,8 +6,16 @@ from datetime import date, datetime
 from typing import Any
 
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.landing import Manifest
 from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An environment whose capture of `captured_at` is loaded: `rows` live rows."""
+
+    environment: Environment
+    captured_at: datetime
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -18,22 +26,22 @@ class IdentityLedger:
     day: date
     run_id: str
 
-    def completed(self) -> dict[str, datetime]:
-        """When the capture of each completely loaded environment was made, by environment key."""
+    def completed(self) -> dict[str, tuple[datetime, int]]:
+        """When the capture of each completely loaded environment was made and its rows, by environment key."""
         rows = self.postgres.query(
-            "SELECT environment_key, captured_at FROM analytics_pipeline.identity_loads"
+            "SELECT environment_key, captured_at, rows FROM analytics_pipeline.identity_loads"
             " WHERE snapshot_date = %(day)s AND status = 'completed'",
             day=self.day,
         )
-        return dict(rows)
+        return {key: (captured_at, count) for key, captured_at, count in rows}
 
     def start(self, environments: Sequence[Environment]) -> None:
         """The loads of these environments begin."""
         self._record([_entry(environment, "running") for environment in environments])
 
-    def complete(self, captures: Sequence[tuple[Environment, Manifest]]) -> None:
-        """These captures are loaded and visible."""
-        self._record([_entry(environment, "completed", manifest) for environment, manifest in captures])
+    def complete(self, loaded: Sequence[Loaded]) -> None:
+        """These are loaded and visible."""
+        self._record([_entry(one.environment, "completed", one) for one in loaded])
 
     def fail(self, environment: Environment, error: str) -> None:
         """The environment could not be loaded and kept what it had."""
@@ -54,15 +62,15 @@ class IdentityLedger:
             )
 
 
-def _entry(environment: Environment, status: str, manifest: Manifest | None = None, error: str = "") -> dict[str, Any]:
+def _entry(environment: Environment, status: str, loaded: Loaded | None = None, error: str = "") -> dict[str, Any]:
     return {
         "key": environment.key,
         "environment_id": environment.id,
         "project_id": environment.project_id,
         "organisation_id": environment.organisation_id,
         "status": status,
-        "captured_at": manifest.captured_at if manifest else None,
-        "rows": manifest.rows if manifest else None,
+        "captured_at": loaded.captured_at if loaded else None,
+        "rows": loaded.rows if loaded else None,
         "error": error,
     }
 

@@ -1,27 +1,35 @@
 """Landing zone → ClickHouse: each environment's slice of the day becomes what its capture holds."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from functools import partial
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
 from analytics_pipeline.flows.identities.capture import FORMAT, unit_of
-from analytics_pipeline.flows.identities.ledger import IdentityLedger
+from analytics_pipeline.flows.identities.export import FORMAT as EXPORT_FORMAT
+from analytics_pipeline.flows.identities.export import export_unit_of
+from analytics_pipeline.flows.identities.export_staging import ExportStager
+from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
+from analytics_pipeline.flows.identities.staging import (
+    EnvironmentCapture,
+    EnvironmentsRefused,
+    IncompleteLoad,
+    RowFileStager,
+    Stager,
+    staged_rows,
+)
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.landing import LandingZone, Manifest
 from analytics_pipeline.resources.slices import Slice, replace_slice
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at")
-# A trait key "a.b" beside a trait "a" with a key "b" is one path to ClickHouse and would refuse the whole file.
-_JSON_SETTINGS = {"type_json_skip_duplicated_paths": 1}
 # Small environments share a staging table, so that thousands of them do not become thousands of parts.
 ROWS_PER_BATCH = 500_000
+FORMATS = (FORMAT, EXPORT_FORMAT)
 _NO_VERSION = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -31,18 +39,6 @@ class NotCaptured(Exception):
 
 class StaleCapture(Exception):
     """ClickHouse already holds a newer capture than the landing zone does."""
-
-
-class IncompleteLoad(Exception):
-    """ClickHouse did not take every row of the capture."""
-
-
-@dataclass(frozen=True)
-class EnvironmentCapture:
-    """An environment and its committed capture."""
-
-    environment: Environment
-    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class Stored:
 class LoadResult:
     """What became of the day's environments; `gone` holds the keys of those that the source no longer has."""
 
-    loaded: list[EnvironmentCapture] = field(default_factory=list)
-    unchanged: list[EnvironmentCapture] = field(default_factory=list)
+    loaded: list[Loaded] = field(default_factory=list)
+    unchanged: list[Loaded] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
@@ -78,20 +74,24 @@ class SnapshotLoad:
         result = LoadResult()
         stored = self._stored()
         completed = self.ledger.completed()
+        export = self.landing.manifest(export_unit_of(self.day))
         pending: list[EnvironmentCapture] = []
         for environment in environments:
             try:
-                capture = self._capture(environment, stored.get(environment.key, Stored()))
+                capture = self._capture(environment, export, stored.get(environment.key, Stored()))
             except Exception as error:  # noqa: BLE001 - whatever it is, the other environments go on
                 self._fail(environment, error, result)
                 continue
-            held = stored.get(environment.key, Stored(0, capture.manifest.captured_at))
-            is_complete = (
-                completed.get(environment.key) == capture.manifest.captured_at
-                and held == Stored(capture.manifest.rows, capture.manifest.captured_at)
-                and not self.reload
+            captured_at = capture.manifest.captured_at
+            held = stored.get(environment.key, Stored())
+            # An environment that stayed empty has no row that could carry the version.
+            is_complete = completed.get(environment.key) == (captured_at, held.rows) and (
+                held.version == captured_at or held.rows == 0
             )
-            (result.unchanged if is_complete else pending).append(capture)
+            if is_complete and not self.reload:
+                result.unchanged.append(Loaded(environment, captured_at, held.rows))
+            else:
+                pending.append(capture)
         for batch in _batches(pending):
             self._load_or_split(batch, result)
         return result
@@ -119,12 +119,16 @@ class SnapshotLoad:
         )
         return {key: Stored(count, version) for key, count, version in rows}
 
-    def _capture(self, environment: Environment, held: Stored) -> EnvironmentCapture:
-        manifest = self.landing.manifest(unit_of(self.day, environment.key))
-        if manifest is None:
+    def _capture(self, environment: Environment, export: Manifest | None, held: Stored) -> EnvironmentCapture:
+        """The newest capture that covers the environment: its own, or the export of the whole table."""
+        candidates = [item for item in (self.landing.manifest(unit_of(self.day, environment.key)), export) if item]
+        if not candidates:
             raise NotCaptured(f"no capture of {self.day}; materialise raw_identities while the day is open")
-        if manifest.format != FORMAT:
-            raise NotCaptured(f"the capture has the unknown format {manifest.format}; this version reads {FORMAT}")
+        manifest = max(candidates, key=lambda candidate: candidate.captured_at)
+        if manifest.format not in FORMATS:
+            raise NotCaptured(
+                f"the capture has the unknown format {manifest.format}; this version reads {' and '.join(FORMATS)}"
+            )
         if manifest.captured_at < held.version:
             raise StaleCapture(
                 f"the landing zone's capture of {manifest.captured_at} is older than the loaded one of {held.version};"
@@ -133,52 +137,54 @@ class SnapshotLoad:
         return EnvironmentCapture(environment, manifest)
 
     def _load_or_split(self, batch: list[EnvironmentCapture], result: LoadResult) -> None:
-        """Load the batch; when that fails, each of its environments alone, so that only the culprits fail."""
+        """Load the batch; when that fails, each of its environments alone, so that only the culprits fail.
+
+        The environments of an export share its files: what is wrong with them is wrong for all.
+        """
+        if not batch:
+            return
         self.ledger.start([capture.environment for capture in batch])
         try:
-            self._load(batch)
+            loaded = self._load(batch)
+        except EnvironmentsRefused as error:
+            self._load_or_split(self._without_refused(batch, error, result), result)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other environments go on
-            if len(batch) == 1:
-                self._fail(batch[0].environment, error, result)
+            if len(batch) == 1 or batch[0].manifest.format == EXPORT_FORMAT:
+                for capture in batch:
+                    self._fail(capture.environment, error, result)
                 return
             for capture in batch:
                 self._load_or_split([capture], result)
         else:
-            self.ledger.complete([(capture.environment, capture.manifest) for capture in batch])
-            result.loaded.extend(batch)
+            self.ledger.complete(loaded)
+            result.loaded.extend(loaded)
 
-    def _load(self, batch: list[EnvironmentCapture]) -> None:
-        target = _slice(self.day, [capture.environment.key for capture in batch])
-        with replace_slice(self.clickhouse, target, batch[0].manifest.captured_at) as staging:
-            for capture in batch:
-                self._insert(staging, capture)
-            self._verify(staging, batch)
-
-    def _insert(self, staging: str, capture: EnvironmentCapture) -> None:
-        environment = capture.environment
-        clickhouse = self.clickhouse.tagged(
-            "load", organisation_id=environment.organisation_id, project_id=environment.project_id
-        )
-        unit = unit_of(self.day, environment.key)
-        for file in capture.manifest.files:
-            body = partial(self.landing.read, unit, file)
-            clickhouse.insert_stream(
-                staging, COLUMNS, body, fmt="JSONEachRow", compression="zstd", settings=_JSON_SETTINGS
-            )
-        logger.info("environment %s: %s identities staged", environment.id, f"{capture.manifest.rows:,}")
-
-    def _verify(self, staging: str, batch: list[EnvironmentCapture]) -> None:
-        staged = dict(
-            self.clickhouse.query(
-                f"SELECT environment_id, count() FROM {quoted(staging)} FINAL GROUP BY environment_id"
-            )
-        )
+    def _without_refused(
+        self, batch: list[EnvironmentCapture], error: EnvironmentsRefused, result: LoadResult
+    ) -> list[EnvironmentCapture]:
         for capture in batch:
-            found = staged.get(capture.environment.key, 0)
-            if found != capture.manifest.rows:
-                raise IncompleteLoad(
-                    f"{found:,} of {capture.manifest.rows:,} captured rows arrived; nothing was changed"
-                )
+            if capture.environment.key in error.environments:
+                self._fail(capture.environment, error, result)
+        return [capture for capture in batch if capture.environment.key not in error.environments]
+
+    def _load(self, batch: list[EnvironmentCapture]) -> list[Loaded]:
+        manifest = batch[0].manifest
+        target = _slice(self.day, [capture.environment.key for capture in batch])
+        with replace_slice(self.clickhouse, target, manifest.captured_at) as staging:
+            expected = self._stager(manifest.format).stage(staging, batch)
+            self._verify(staging, expected)
+        return [Loaded(c.environment, manifest.captured_at, expected[c.environment.key]) for c in batch]
+
+    def _stager(self, fmt: str) -> Stager:
+        if fmt == EXPORT_FORMAT:
+            return ExportStager(self.clickhouse, self.landing, self.ledger.postgres, self.day, self.ledger.run_id)
+        return RowFileStager(self.clickhouse, self.landing, self.day)
+
+    def _verify(self, staging: str, expected: Mapping[str, int]) -> None:
+        staged = staged_rows(self.clickhouse, staging)
+        for key, rows in expected.items():
+            if staged.get(key, 0) != rows:
+                raise IncompleteLoad(f"{staged.get(key, 0):,} of {rows:,} captured rows arrived; nothing was changed")
 
     def _fail(self, environment: Environment, error: Exception, result: LoadResult) -> None:
         logger.warning("load of environment %s failed", environment.id, exc_info=error)
@@ -197,13 +203,21 @@ def _slice(day: date, environment_keys: list[str]) -> Slice:
 
 
 def _batches(captures: list[EnvironmentCapture]) -> Iterator[list[EnvironmentCapture]]:
-    """Captures of one version, up to `ROWS_PER_BATCH` rows together; a larger environment is a batch of its own."""
-    ordered = sorted(captures, key=lambda capture: (capture.manifest.captured_at, capture.environment.id))
-    for _, group in groupby(ordered, key=lambda capture: capture.manifest.captured_at):
+    """Captures of one format and version, up to `ROWS_PER_BATCH` rows together; a larger environment is alone.
+
+    Those of an export stay together, so that its files are read once.
+    """
+    ordered = sorted(captures, key=lambda capture: (*_origin(capture), capture.environment.id))
+    for (fmt, _), group in groupby(ordered, key=_origin):
         batch: list[EnvironmentCapture] = []
         for capture in group:
-            if batch and sum(c.manifest.rows for c in batch) + capture.manifest.rows > ROWS_PER_BATCH:
+            rows = sum(c.manifest.rows for c in batch) + capture.manifest.rows
+            if batch and rows > ROWS_PER_BATCH and fmt != EXPORT_FORMAT:
                 yield batch
                 batch = []
             batch.append(capture)
         yield batch
+
+
+def _origin(capture: EnvironmentCapture) -> tuple[str, datetime]:
+    return capture.manifest.format, capture.manifest.captured_at

@@ -1,0 +1,84 @@
+"""How a capture's identities get into a staging table: one way for each format of the landing zone."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Protocol
+
+from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.landing import LandingZone, Manifest
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at")
+# A trait key "a.b" beside a trait "a" with a key "b" is one path to ClickHouse and would refuse the whole file.
+JSON_SETTINGS = {"type_json_skip_duplicated_paths": 1}
+
+
+class IncompleteLoad(Exception):
+    """ClickHouse did not take every row of the capture."""
+
+
+class EnvironmentsRefused(Exception):
+    """Some environments of a batch cannot be loaded; the others can, without them."""
+
+    def __init__(self, environments: Sequence[Environment], reason: str) -> None:
+        self.environments = frozenset(environment.key for environment in environments)
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class EnvironmentCapture:
+    """An environment and the committed capture that holds its identities, alone or with those of others."""
+
+    environment: Environment
+    manifest: Manifest
+
+
+class Stager(Protocol):
+    """Puts environments, captured in one format at one time, into a staging table."""
+
+    def stage(self, staging: str, batch: Sequence[EnvironmentCapture]) -> dict[str, int]:
+        """Insert the batch; returns how many rows each environment must have now, by key.
+
+        Raises:
+            EnvironmentsRefused: a smaller batch could be staged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RowFileStager:
+    """Captures of rows that are mapped already, one unit for each environment: streamed as they are."""
+
+    clickhouse: ClickHouse
+    landing: LandingZone
+    day: date
+
+    def stage(self, staging: str, batch: Sequence[EnvironmentCapture]) -> dict[str, int]:
+        for capture in batch:
+            self._insert(staging, capture)
+        return {capture.environment.key: capture.manifest.rows for capture in batch}
+
+    def _insert(self, staging: str, capture: EnvironmentCapture) -> None:
+        environment = capture.environment
+        clickhouse = self.clickhouse.tagged(
+            "load", organisation_id=environment.organisation_id, project_id=environment.project_id
+        )
+        unit = unit_of(self.day, environment.key)
+        for file in capture.manifest.files:
+            body = partial(self.landing.read, unit, file)
+            clickhouse.insert_stream(
+                staging, COLUMNS, body, fmt="JSONEachRow", compression="zstd", settings=JSON_SETTINGS
+            )
+        logger.info("environment %s: %s identities staged", environment.id, f"{capture.manifest.rows:,}")
+
+
+def staged_rows(clickhouse: ClickHouse, staging: str) -> dict[str, int]:
+    """How many identities of each environment a staging table holds."""
+    rows = clickhouse.query(f"SELECT environment_id, count() FROM {quoted(staging)} FINAL GROUP BY environment_id")
+    return dict(rows)
