@@ -20,7 +20,6 @@ from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import postgres
 
-console = Console()
 ALL = "every flow"
 
 
@@ -45,11 +44,11 @@ def doctor() -> None:
     settings = Settings.load()
     _show_settings(settings)
     checks = (_check_postgres, _check_clickhouse, _check_landing, _check_dynamodb, _check_dagster)
-    with console.status("Looking at the stores …"):
+    with Console().status("Looking at the stores …"):
         findings = [finding for check in checks for finding in check(settings)]
     _show_findings(findings)
     has_gaps = any(finding.repair for finding in findings)
-    console.print("[yellow]There are gaps; see the repairs above." if has_gaps else "[green]All is well.")
+    Console().print("[yellow]There are gaps; see the repairs above." if has_gaps else "[green]All is well.")
     sys.exit(Exit.GAPS if has_gaps else Exit.DONE)
 
 
@@ -136,7 +135,7 @@ def _show_settings(settings: Settings) -> None:
     table = Table("setting", "value", title="Configuration (credentials are not shown)", title_justify="left")
     for name, value in settings.masked().items():
         table.add_row(name, escape(value) or "[dim]not set[/]")
-    console.print(table)
+    Console().print(table)
 
 
 def _show_findings(findings: list[Finding]) -> None:
@@ -145,4 +144,4 @@ def _show_findings(findings: list[Finding]) -> None:
         mark = "[red]✗[/]" if finding.repair else "[green]✓[/]"
         texts = (finding.subject, finding.state, finding.turns_off, finding.repair)
         table.add_row(mark, *map(escape, texts))
-    console.print(table)
+    Console().print(table)

@@ -10,8 +10,6 @@ from rich.console import Console
 
 from analytics_pipeline.config import ConfigurationError, NotConfigured
 
-errors = Console(stderr=True)
-
 
 class Exit(IntEnum):
     """What the exit codes mean; 2 is click's own for wrong usage."""
@@ -39,5 +37,5 @@ def reported() -> Iterator[None]:
 
 
 def _stop(message: str, code: Exit) -> None:
-    errors.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

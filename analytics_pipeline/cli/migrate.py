@@ -16,7 +16,6 @@ from analytics_pipeline.migrations import Migration
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.resources.postgres import LeaseHeld
 
-console = Console()
 _OUT_OF_STEP = (
     "Nothing was applied. `analytics-pipeline migrate status` names the scripts that are out of step:"
     " restore them as they were and put the change into a new one."
@@ -71,7 +70,7 @@ def migrate_dry_run() -> None:
     if pending:
         _show("Would be applied", pending)
     else:
-        console.print("Nothing is pending.")
+        Console().print("Nothing is pending.")
 
 
 def _run(phases: Sequence[Phase]) -> None:
@@ -79,7 +78,7 @@ def _run(phases: Sequence[Phase]) -> None:
     pending = [migration for migration in migrations.status(settings, phases) if migration.state == "pending"]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=Console(), transient=True) as progress:
             task = progress.add_task("Migrating", total=len(pending))
             applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
     except LeaseHeld as error:
@@ -89,7 +88,7 @@ def _run(phases: Sequence[Phase]) -> None:
     if applied:
         _show("Applied", applied)
     else:
-        console.print("Everything is applied already.")
+        Console().print("Everything is applied already.")
 
 
 def _configured() -> Settings:
@@ -104,4 +103,4 @@ def _show(title: str, rows: list[Migration]) -> None:
     table = Table("store", "phase", "migration", "state", title=title, title_justify="left")
     for row in rows:
         table.add_row(row.store, row.phase, row.name, f"[{colours.get(row.state, 'red')}]{row.state}[/]")
-    console.print(table)
+    Console().print(table)
