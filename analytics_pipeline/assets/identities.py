@@ -12,7 +12,9 @@ from analytics_pipeline.assets.runs import (
     Materialisation,
     ProjectsConfig,
     cost_metadata,
+    is_open,
     materialize_days,
+    table_metadata,
     tenants_metadata,
 )
 from analytics_pipeline.config import Settings
@@ -33,6 +35,17 @@ from analytics_pipeline.resources.configurable import (
 )
 
 OWNERS = ["team:data-platform"]
+
+
+_SOURCE = sources.identity_documents.key
+_LINEAGE = dg.TableColumnLineage(
+    {
+        "environment_id": [dg.TableColumnDep(_SOURCE, "environment_api_key")],
+        "identifier": [dg.TableColumnDep(_SOURCE, "identifier")],
+        "identity_key": [dg.TableColumnDep(_SOURCE, "django_id"), dg.TableColumnDep(_SOURCE, "composite_key")],
+        "traits": [dg.TableColumnDep(_SOURCE, "identity_traits"), dg.TableColumnDep(_SOURCE, "system_traits")],
+    }
+)
 
 
 class SnapshotConfig(ProjectsConfig):
@@ -98,7 +111,7 @@ def raw_identities(
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
     tags={"flow": "identities"},
-    metadata={"dagster/table_name": "analytics.identities"},
+    metadata={"dagster/table_name": "identities", "dagster/column_lineage": _LINEAGE},
 )
 def identity_snapshots(
     context: dg.AssetExecutionContext,
@@ -124,12 +137,15 @@ def identity_snapshots(
             with store.lease(f"identities:{day}"):
                 warehouse.sweep_staging()
                 result = work.load(tenants.environments)
-                gone = [] if config.projects else work.remove_gone(tenants.known_environment_keys)
-        if result.failures:
-            repair = f"materialise identity_snapshots of {day} again; it loads only what is missing"
-            done = len(result.loaded) + len(result.unchanged)
-            raise PartialFailure("Load of identities", result.failures, done, repair)
-        return _load_metadata(result, gone) | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
+                # Of a closed day, what was true then stays.
+                is_whole = config.projects is None and is_open(day)
+                gone = work.remove_gone(tenants.known_environment_keys) if is_whole else []
+            if result.failures:
+                repair = f"materialise identity_snapshots of {day} again; it loads only what is missing"
+                done = len(result.loaded) + len(result.unchanged)
+                raise PartialFailure("Load of identities", result.failures, done, repair)
+            metadata = _load_metadata(result, gone) | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
+            return metadata | table_metadata(warehouse, "identities")
 
     yield from materialize_days(context, load)
 

@@ -1,11 +1,12 @@
 """The identity assets through Dagster, on real engines: slices replaced, failures isolated, reruns change nothing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
+import time_machine
 
 from analytics_pipeline.flows.identities.capture import unit_of
 from tests.product import KEY, Product, document, failure_text, today
@@ -169,6 +170,32 @@ def test_snapshots__failed_environment_captured_again__rerun_repairs_it(product:
 
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
     assert product.loads() == {KEY: ("completed", 1)}
+
+
+def test_raw_identities__manifest_is_damaged__next_capture_replaces_it(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    assert product.settings.landing_url is not None
+    manifest = Path(urlsplit(product.settings.landing_url).path) / unit_of(today(), KEY) / "manifest.json"
+    manifest.write_text("{")
+    assert "manifest.json cannot be read" in failure_text(product.materialise("identity_snapshots"))
+
+    assert product.materialise().success
+
+    assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
+
+
+def test_snapshots__environment_gone_since_the_day_closed__its_rows_stay(product: Product) -> None:
+    closed = today() - timedelta(days=4)
+    product.add_environment(101, key="other")
+    product.put(document("alice"), document("olga", "other"))
+    with time_machine.travel(datetime(closed.year, closed.month, closed.day, 12, tzinfo=timezone.utc), tick=True):
+        assert product.materialise(day=closed).success
+    product.execute("DELETE FROM environments WHERE id = 101")
+
+    assert product.materialise("identity_snapshots", day=closed, reload=True).success
+
+    assert set(product.snapshot(closed)) == {(KEY, "alice"), ("other", "olga")}
 
 
 def test_snapshots__environment_gone_from_the_source__its_rows_go(product: Product) -> None:
