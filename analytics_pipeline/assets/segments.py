@@ -121,7 +121,8 @@ def _metadata(results: list[ProjectCounts]) -> dict[str, Any]:
     ]
     return {
         "dagster/partition_row_count": len(counts),
-        "counted": len(counts) - len(unknown),
+        "counted": len([count for count in counts if count.status == "counted"]),
+        "fallback": len([count for count in counts if count.status == "fallback"]),
         "unknown": len(unknown),
         **({"unknown_counts": dg.MetadataValue.table(records)} if records else {}),
     }

@@ -42,6 +42,7 @@ def _notes(asset: Materialised) -> str:
         "environments_loaded": "environments loaded",
         "environments_unchanged": "loaded already",
         "dead_letters": "dead letters",
+        "fallback": "counted by the flag engine, because SQL cannot say them",
         "unknown": "without an answer (the table `unknown_counts` of the run says why)",
         "projects_skipped": "projects skipped",
     }
