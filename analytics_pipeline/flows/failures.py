@@ -6,7 +6,7 @@ import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from analytics_pipeline.resources.clickhouse import error_code
+from analytics_pipeline.resources.clickhouse_errors import error_code
 from analytics_pipeline.resources.postgres import SCHEMA
 
 _LONGEST_REASON = 300

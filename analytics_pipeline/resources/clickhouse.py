@@ -1,6 +1,5 @@
 """ClickHouse as the flows use it: tagged statements with bound parameters, retries, cost, staging, partition swaps."""
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -11,38 +10,18 @@ from typing import Any, Literal, TypeVar
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.query import QueryResult
 from clickhouse_connect.driver.summary import QuerySummary
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+from analytics_pipeline.resources.clickhouse_errors import error_code, is_busy, is_transient, retrying
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STAGING_PREFIX = "staging_"
 STAGING_LIFETIME_HOURS = 24
 _STAGING_TIME = "%Y%m%d%H%M%S"
-
-# Server states that pass by themselves; any other error would only repeat.
-TRANSIENT_CODES = frozenset(
-    {
-        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
-        203,  # NO_FREE_CONNECTION
-        209,  # SOCKET_TIMEOUT
-        210,  # NETWORK_ERROR
-        242,  # TABLE_IS_READ_ONLY
-        252,  # TOO_MANY_PARTS
-        279,  # ALL_CONNECTION_TRIES_FAILED
-        285,  # TOO_FEW_LIVE_REPLICAS
-        319,  # UNKNOWN_STATUS_OF_INSERT
-        439,  # CANNOT_SCHEDULE_TASK
-        999,  # KEEPER_EXCEPTION
-    }
-)
-_MEMORY_LIMIT = 241
-_ERROR_CODE = re.compile(r"Code: (\d+)")
 
 # The text of a value must survive as it is: a date inferred from a string would change what it equals.
 TEXT_STAYS_TEXT = {"input_format_try_infer_dates": 0, "input_format_try_infer_datetimes": 0}
@@ -84,26 +63,6 @@ class Cost:
         self.written_rows += int(summary.get("written_rows", 0))
         self.written_bytes += int(summary.get("written_bytes", 0))
         self.seconds += int(summary.get("elapsed_ns", 0)) / 1e9
-
-
-def error_code(error: BaseException) -> int | None:
-    """The ClickHouse error code of `error`, or None when the server sent none."""
-    code = getattr(error, "code", None)
-    if isinstance(code, int):
-        return code
-    match = _ERROR_CODE.search(str(error))
-    return int(match.group(1)) if match else None
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether repeating the statement may succeed: connection trouble or a passing server state."""
-    if not isinstance(error, ClickHouseError):
-        return isinstance(error, ConnectionError)
-    code = error_code(error)
-    if code is None:
-        return isinstance(error, OperationalError)
-    # A limit of the query itself repeats; the server's own is somebody else's load.
-    return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
 
 
 def quoted(identifier: str) -> str:
@@ -252,22 +211,7 @@ class ClickHouse:
         return {"log_comment": str(self.tag), **settings}
 
     def _retried(self, run: Callable[[], T]) -> T:
-        return _retrying(self.attempts, is_transient)(run)
-
-
-def _retrying(attempts: int, is_worth_it: Callable[[BaseException], bool]) -> Retrying:
-    return Retrying(
-        retry=retry_if_exception(is_worth_it),
-        stop=stop_after_attempt(attempts),
-        wait=wait_exponential_jitter(multiplier=0.5, max=20),
-        before_sleep=before_sleep_log(logger, logging.WARNING),
-        reraise=True,
-    )
-
-
-def _is_busy(error: BaseException) -> bool:
-    """Whether a server that answers is in trouble; one that does not answer at all is reported at once."""
-    return is_transient(error) and error_code(error) is not None
+        return retrying(self.attempts, is_transient)(run)
 
 
 def _literal(partition: str) -> str:
@@ -289,7 +233,7 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
     url = settings.clickhouse_url.get_secret_value()
     scheme = url.partition("://")[0].lower()
     try:
-        client = _retrying(attempts, _is_busy)(
+        client = retrying(attempts, is_busy)(
             clickhouse_connect.get_client,
             dsn=url,
             # The client guesses TLS from the port, not from the URL, and would send the password in clear text.

@@ -20,17 +20,9 @@ from hypothesis import strategies as st
 from tenacity import wait_none
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.resources import clickhouse as module
-from analytics_pipeline.resources.clickhouse import (
-    TRANSIENT_CODES,
-    ClickHouse,
-    Cost,
-    Tag,
-    connect,
-    error_code,
-    is_transient,
-    quoted,
-)
+from analytics_pipeline.resources import clickhouse_errors as module
+from analytics_pipeline.resources.clickhouse import ClickHouse, Cost, Tag, connect, quoted
+from analytics_pipeline.resources.clickhouse_errors import TRANSIENT_CODES, error_code, is_transient
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HOSTILE = ["it's", '"', "`", "\\", "\\'", "--", "/*", "'; DROP TABLE days; --", "{a:String}", "%(a)s", "é\x00\n\t", ""]

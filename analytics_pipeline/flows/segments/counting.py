@@ -18,7 +18,8 @@ from analytics_pipeline.flows.segments.predicates import Predicate, Untranslatab
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.subjects import Guard
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse, error_code, is_transient
+from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse_errors import error_code, is_transient
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,65 @@
+"""Which ClickHouse errors pass by themselves, and how often a statement is tried because of them."""
+
+import logging
+import re
+from collections.abc import Callable
+
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+logger = logging.getLogger(__name__)
+
+# Server states that pass by themselves; any other error would only repeat.
+TRANSIENT_CODES = frozenset(
+    {
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  # NO_FREE_CONNECTION
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        242,  # TABLE_IS_READ_ONLY
+        252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        439,  # CANNOT_SCHEDULE_TASK
+        999,  # KEEPER_EXCEPTION
+    }
+)
+_MEMORY_LIMIT = 241
+_ERROR_CODE = re.compile(r"Code: (\d+)")
+
+
+def error_code(error: BaseException) -> int | None:
+    """The ClickHouse error code of `error`, or None when the server sent none."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        return code
+    match = _ERROR_CODE.search(str(error))
+    return int(match.group(1)) if match else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether repeating the statement may succeed: connection trouble or a passing server state."""
+    if not isinstance(error, ClickHouseError):
+        return isinstance(error, ConnectionError)
+    code = error_code(error)
+    if code is None:
+        return isinstance(error, OperationalError)
+    # A limit of the query itself repeats; the server's own is somebody else's load.
+    return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
+
+
+def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool]) -> Retrying:
+    """At most `attempts` tries with exponential pauses and jitter, while the error `is_worth_it`; each is logged."""
+    return Retrying(
+        retry=retry_if_exception(is_worth_it),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential_jitter(multiplier=0.5, max=20),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether a server that answers is in trouble; one that does not answer at all is reported at once."""
+    return is_transient(error) and error_code(error) is not None
