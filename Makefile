@@ -41,7 +41,7 @@ lock: $(INSTALLED) ## Renew requirements.lock after a change of pyproject.toml
 		--no-strip-extras --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
 
 clean: ## Remove everything that was made here: engines, their data, the environment, caches
-	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down; fi
+	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down --home .analytics; fi
 	rm -rf .analytics $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -94,7 +94,8 @@ def raw_identities(
             )
         )
         with store.lease(f"identities:{day}"):
-            captures, failures = method.capture(day, tenants.environments)
+            # With nobody to capture, a whole table must not be exported.
+            captures, failures = method.capture(day, tenants.environments) if tenants.environments else ([], [])
         if failures:
             repair = f"materialise raw_identities of {day} again while the day is open"
             raise PartialFailure("Capture of identities", failures, len(captures), repair)

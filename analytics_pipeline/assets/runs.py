@@ -21,7 +21,9 @@ Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterializatio
 class ProjectsConfig(dg.Config):
     """Narrows a run."""
 
-    projects: list[int] | None = Field(default=None, description="Ids of the projects to work on; all when absent.")
+    projects: list[int] | None = Field(
+        default=None, min_length=1, description="Ids of the projects to work on; all when absent."
+    )
 
 
 def materialize_days(

@@ -75,6 +75,8 @@ def segment_counts(
             warehouse.sweep_staging()
             refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id), is_open(day))
             results, busy, failures = _refresh_each(context, refresh, tenants.projects)
+            if busy and not results and not failures:
+                raise LeaseHeld(f"another run is counting all {busy} projects and was left to it")
             purged = purge_others(store, [project.id for project in tenants.projects], config.projects)
             if failures:
                 repair = f"materialise segment_counts of {day} again, with the run config `projects` narrowed to these"

@@ -97,5 +97,7 @@ def _materialise(today: date, console: Console) -> list[Materialised]:
 def _summarise(materialised: list[Materialised], today: date, console: Console) -> None:
     settings = Settings.load()
     show_runs(console, materialised)
+    if any(asset.state == "failed" for asset in materialised):
+        return
     with connect(settings, Tag("demo", "summary")) as clickhouse:
         show_segment_counts(console, postgres(settings), clickhouse, today)

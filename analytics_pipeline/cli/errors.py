@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-import click
 from rich.console import Console
 
 from analytics_pipeline.config import ConfigurationError, NotConfigured
+
+# What these raise is the store's answer to what was asked, such as a right that is lacking, and no defect of ours.
+_STORES = ("psycopg", "sqlalchemy", "clickhouse_connect", "botocore")
 
 
 class Exit(IntEnum):
@@ -32,8 +34,13 @@ def reported() -> Iterator[None]:
         _stop(f"{error}. Set it (see .env.example), or run: analytics-pipeline demo", Exit.CONFIGURATION)
     except ConnectionError as error:
         _stop(str(error), Exit.UNREACHABLE)
-    except click.ClickException:
-        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(_STORES):
+            raise
+        # Imported now: it brings every store's client with it, which `--help` does not need.
+        from analytics_pipeline.flows.failures import reason_of
+
+        _stop(reason_of(error), Exit.FAILED)
 
 
 def _stop(message: str, code: Exit) -> None:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.request import getproxies_environment
 
+from analytics_pipeline.config import SourceRelations
 from analytics_pipeline.embedded import dagster_home, postgres
+
+_NOT_THE_PRODUCTS = ("CLICKHOUSE_CLUSTER", "FEATURE_FLAG_PROVIDER", "IDENTITIES_INDEX", "IDENTITY_READER")
 
 
 def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict[str, str]:
@@ -13,7 +16,9 @@ def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict
     return {
         "ANALYTICS_HOME": str(home),
         "CLICKHOUSE_URL": f"{clickhouse}/analytics",
-        "CLICKHOUSE_CLUSTER": "",  # unset, even where the shell or a .env file names production's
+        # Unset, even where the shell names production's.
+        **dict.fromkeys(_NOT_THE_PRODUCTS, ""),
+        **{f"SOURCE_{name.upper()}": "" for name in SourceRelations.model_fields},
         "DATABASE_URL": postgres.url(addresses["postgres"], "product"),
         "DAGSTER_POSTGRES_URL": postgres.url(addresses["postgres"], "dagster"),
         "LANDING_URL": (home / "landing").as_uri(),

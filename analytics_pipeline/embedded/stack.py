@@ -118,7 +118,7 @@ class Stack:
                 module="analytics_pipeline.embedded.aws",
                 directory=self.home / "aws",
                 arguments=(),
-                probe_path="/moto-api/data.json",
+                probe_path="/moto-api/",
             ),
         )
 

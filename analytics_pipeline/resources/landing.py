@@ -5,6 +5,7 @@ put. Readers see only files that a manifest names, so a capture that died half-w
 """
 
 import hashlib
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from analytics_pipeline.config import NotConfigured, Settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 ROWS_PER_FILE = 200_000
@@ -209,6 +212,14 @@ class LandingZone:
             return _DECODER.decode(memoryview(content))
         except msgspec.DecodeError as error:
             raise CorruptUnit(f"{unit}/{MANIFEST} cannot be read: {error}. Capture the unit again.") from error
+
+    def readable_manifest(self, unit: str) -> Manifest | None:
+        """The unit's manifest, or None also when it is damaged: for who replaces it, or can do without it."""
+        try:
+            return self.manifest(unit)
+        except CorruptUnit as error:
+            logger.warning("%s", error)
+            return None
 
     def read(self, unit: str, file: LandedFile) -> Generator[bytes, None, None]:
         """The stored bytes of one file in chunks, verified against the manifest.

@@ -194,8 +194,9 @@ def test_counts__project_busy_in_another_run__is_left_to_it(product: Product) ->
 
     assert result.success
     assert product.history() == {}
-    (materialization,) = result.asset_materializations_for_node("segment_counts")
-    assert materialization.metadata["projects_busy"].value == 1
+    assert result.asset_materializations_for_node("segment_counts") == []
+    (observation,) = result.asset_observations_for_node("segment_counts")
+    assert observation.metadata["status"].value == "skipped: lease_held"
 
 
 def test_counts__several_days__chart_shows_them(product: Product) -> None:

@@ -19,7 +19,7 @@ from analytics_pipeline.flows.failures import Failure, reason_of
 from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable
 from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.landing import CorruptUnit, LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone, Manifest
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,9 @@ class IdentityCapture:
         captures: list[Capture] = []
         failures: list[Failure] = []
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="capture") as pool:
-            captured_at = self._version(pool.map(self._earlier, [unit_of(day, e.key) for e in environments]))
+            captured_at = self._version(
+                pool.map(self.landing.readable_manifest, [unit_of(day, e.key) for e in environments])
+            )
             tasks = {pool.submit(self._capture_one, day, captured_at, item): item for item in environments}
             for task in as_completed(tasks):
                 try:
@@ -101,14 +103,6 @@ class IdentityCapture:
                     logger.warning("capture of environment %s failed", tasks[task].id, exc_info=True)
                     failures.append(Failure(f"environment {tasks[task].id}", reason_of(error)))
         return sorted(captures, key=lambda capture: capture.environments[0].id), sorted(failures, key=lambda f: f.unit)
-
-    def _earlier(self, unit: str) -> Manifest | None:
-        """The unit's manifest, unless it is damaged: this capture is what replaces it."""
-        try:
-            return self.landing.manifest(unit)
-        except CorruptUnit as error:
-            logger.warning("%s", error)
-            return None
 
     def _version(self, before: Iterable[Manifest | None]) -> datetime:
         """Now in milliseconds, but always later than earlier captures: clocks of two machines may disagree."""

@@ -60,7 +60,7 @@ class ExportCapture:
         if self.landing.bucket is None:
             raise ExportFailed(f"An export needs LANDING_URL=s3://…, DynamoDB writes only there. {_NOTHING_CHANGED}")
         unit = export_unit_of(day)
-        before = self.landing.manifest(unit)
+        before = self.landing.readable_manifest(unit)
         directory, export = self._begun(self.landing.bucket, unit, before)
         finished = self._finished(export)
         manifest = self._manifest(finished, unit, directory, before)

@@ -74,7 +74,7 @@ class SnapshotLoad:
         result = LoadResult()
         stored = self._stored()
         completed = self.ledger.completed()
-        export = self.landing.manifest(export_unit_of(self.day))
+        export = self.landing.readable_manifest(export_unit_of(self.day))
         pending: list[EnvironmentCapture] = []
         for environment in environments:
             try:

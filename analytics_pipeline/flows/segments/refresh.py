@@ -111,8 +111,9 @@ class CountRefresh:
         )
         if gone := [key for key, rows in captured.items() if rows != stored.get(key, 0)]:
             raise SnapshotGone(
-                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day} (it may have"
-                f" expired); the stored counts stay. Materialise identity_snapshots of {self.day} first"
+                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day}: it is being"
+                f" loaded at this moment, or has expired; the stored counts stay."
+                f" Materialise identity_snapshots of {self.day} first"
             )
         return [environment for environment in project.environments if environment.key in captured]
 
