@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Two processes, each with engines of its own; the one that has finished takes tests from the other.
-PYTEST := pytest -n 2 --dist worksteal
+# Two processes, each with engines of its own; a file's tests stay together because they share what it starts.
+PYTEST := pytest -n 2 --dist loadfile
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
