@@ -51,12 +51,11 @@ class Stored:
 
 @dataclass
 class LoadResult:
-    """What became of the day's environments; `gone` holds the keys of those that the source no longer has."""
+    """What became of the day's environments."""
 
     loaded: list[Loaded] = field(default_factory=list)
     unchanged: list[Loaded] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,6 @@ class ProjectCounts:
     project: Project
     counts: list[SegmentCount]
 
-    @property
-    def unknown(self) -> list[SegmentCount]:
-        return [count for count in self.counts if count.count is None]
-
 
 @dataclass(frozen=True)
 class CountRefresh:
