@@ -41,6 +41,10 @@ class NotConfigured(Exception):
         super().__init__(f"{variable} is not set")
 
 
+class AccessRefused(ConnectionError):
+    """A store answers and refuses, or its address cannot be read: asking again changes nothing."""
+
+
 def without_credentials(url: str) -> str:
     """The URL with user, password and query removed: what logs, metadata and error texts may show.
 
@@ -89,6 +93,12 @@ def _landing_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _webhook_url(value: SecretStr) -> SecretStr:
+    if not _parsed(value.get_secret_value(), "https", "http").hostname:
+        raise ValueError("must name a host, e.g. https://hooks.example.com/…")
+    return value
+
+
 def _matching(pattern: str, message: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII):
@@ -102,6 +112,7 @@ _NAME = r"[A-Za-z_]\w*"
 RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 LandingUrl = Annotated[str, AfterValidator(_landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
@@ -139,6 +150,12 @@ class SourceRelations(_Environment):
     environments: RelationName = "environments"
     segments: RelationName = "segments"
     feature_flags: RelationName = "feature_flags"
+    accounts: RelationName = "accounts"
+    conversations: RelationName = "conversations"
+    reporting_events: RelationName = "reporting_events"
+    application_settings: RelationName = "application_settings"
+    ai_duo_chat_events: RelationName = "ai_duo_chat_events"
+    ai_code_suggestion_events: RelationName = "ai_code_suggestion_events"
 
 
 class Settings(_Environment):
@@ -159,10 +176,12 @@ class Settings(_Environment):
     identities_index: str = "environment_api_key-identifier-index"
     identity_reader: Literal["query", "export"] = "query"
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
-    identity_capture_grace_hours: Annotated[int, Field(ge=0, le=23)] = 6
+    # At 0 no tick of the schedule could ever capture a day that has closed.
+    identity_capture_grace_hours: Annotated[int, Field(ge=1, le=23)] = 6
     identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
 
     feature_flag_provider: ClassPath | None = None
+    alert_webhook_url: WebhookUrl | None = None
 
     # Never read from the environment as a whole: a variable SOURCES is somebody else's.
     sources: Annotated[SourceRelations, NoDecode] = Field(default_factory=SourceRelations)
@@ -185,7 +204,9 @@ class Settings(_Environment):
         """Each variable's name and value without credentials, in declaration order; unset ones are ''."""
         values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name != "sources"}
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
-        return {name: _shown(value) for name, value in values.items()}
+        shown = {name: _shown(value) for name, value in values.items()}
+        # The path of a webhook is its password.
+        return shown | {"ALERT_WEBHOOK_URL": "set, not shown" if self.alert_webhook_url else ""}
 
 
 def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:

@@ -1,17 +1,34 @@
 """Everything that Dagster sees, in one place."""
 
+from collections.abc import Iterable, Sequence
+
 import dagster as dg
 
 from analytics_pipeline import partitions
 from analytics_pipeline.assets import sources
+from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
+from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
 from analytics_pipeline.assets.segments import segment_counts
+from analytics_pipeline.checks.ai_usage import (
+    chat_events_equal_source,
+    figures_count_every_event_once,
+    ledgers_know_every_day,
+    suggestion_events_equal_source,
+)
 from analytics_pipeline.checks.identities import (
     every_environment_loaded,
     no_environment_emptied,
     snapshot_rows_equal_capture,
 )
-from analytics_pipeline.checks.segments import counts_within_identities
+from analytics_pipeline.checks.reporting import (
+    changes_are_followed,
+    events_equal_source,
+    no_impossible_rollups,
+    no_uncovered_days,
+    rollups_equal_events,
+)
+from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_within_identities
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -20,25 +37,40 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
-from analytics_pipeline.schedules import daily_segment_counts
+from analytics_pipeline.schedules import daily_reporting, daily_segment_counts
+from analytics_pipeline.sensors.enablement import enablement
+from analytics_pipeline.sensors.failures import run_failures
+from analytics_pipeline.sensors.late_rows import ai_usage_late_rows, reporting_late_rows
 from analytics_pipeline.sensors.segments import segment_changes
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Assets by flow, on daily partitions; resources; one executor for all: a step's own process would cost seconds."""
-    days = partitions.daily(Settings.load().analytics_start_date)
+    start = Settings.load().analytics_start_date
     daily_assets = [
         raw_identities,
         identity_snapshots,
         segment_counts,
+    ]
+    reporting_assets = [
+        reporting_events,
+        reporting_rollups,
+        duo_chat_events,
+        code_suggestion_events,
+        ai_usage_daily,
     ]
     return dg.Definitions(
         assets=[
             sources.identity_documents,
             sources.environments,
             sources.segments,
-            *dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), daily_assets),
+            sources.accounts,
+            sources.reporting_events,
+            sources.ai_duo_chat_events,
+            sources.ai_code_suggestion_events,
+            *_partitioned(daily_assets, partitions.daily(start)),
+            *_partitioned(reporting_assets, partitions.local_dates(start)),
         ],
         resources={
             "clickhouse": ClickHouseResource(),
@@ -52,12 +84,33 @@ def defs() -> dg.Definitions:
             snapshot_rows_equal_capture,
             no_environment_emptied,
             counts_within_identities,
+            events_equal_source,
+            changes_are_followed,
+            rollups_equal_events,
+            no_impossible_rollups,
+            no_uncovered_days,
+            counts_agree_with_engine,
+            chat_events_equal_source,
+            suggestion_events_equal_source,
+            figures_count_every_event_once,
+            ledgers_know_every_day,
         ],
         schedules=[
             daily_segment_counts,
+            daily_reporting,
         ],
         sensors=[
+            enablement,
+            run_failures,
             segment_changes,
+            reporting_late_rows,
+            ai_usage_late_rows,
         ],
         executor=dg.in_process_executor,
     )
+
+
+def _partitioned(
+    assets: Sequence[dg.AssetsDefinition], days: dg.DailyPartitionsDefinition
+) -> Iterable[dg.AssetsDefinition]:
+    return dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), assets)

@@ -14,6 +14,22 @@ def daily(start: date) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
 
 
+def local_dates(start: date) -> dg.DailyPartitionsDefinition:
+    """Dates of any zone from `start`: seen from UTC, half of the earth may be in tomorrow.
+
+    What shares a run with them has to share them, though its tomorrow is a day of UTC that is still empty.
+    """
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=2)
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """The tags of a run that covers the days from `first` to `last`, both inclusive."""
+    return {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+
+
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[date]:
     """The days that the run covers, in order.
 

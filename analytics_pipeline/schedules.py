@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 import dagster as dg
+import psycopg
 
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
+from analytics_pipeline.flows.reporting.pending import closed
 from analytics_pipeline.flows.segments.coverage import missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
+from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
@@ -93,3 +98,39 @@ def _request(
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
     tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
     return instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)) > 0
+
+
+@dg.schedule(
+    cron_schedule="25 * * * *",
+    target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each hour, for the copies and rollups that the last seven closed days lack.",
+)
+def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Asks, each hour, for the copies and rollups that the last seven closed days lack.
+
+    A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed.
+    """
+    now = context.scheduled_execution_time
+    try:
+        settings = Settings.load()
+        if settings.clickhouse_url is None:
+            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+        first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
+        pending = closed(postgres(settings), now, first, settings.analytics_start_date)
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    wanted = {"reporting_events": pending.copies, "reporting_rollups": pending.rollups}
+    requests = [
+        dg.RunRequest(
+            run_key=f"{asset}:{first}:{last}:{now:%Y%m%d%H%M}",
+            asset_selection=[dg.AssetKey(asset)],
+            tags=range_tags(first, last),
+        )
+        for asset, days in wanted.items()
+        for first, last in contiguous(days)
+    ]
+    return requests or dg.SkipReason("every closed day is copied and rolled up")

@@ -113,6 +113,33 @@ class Product:
         key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}
         boto3.client("dynamodb").delete_item(TableName=self.table, Key=key)
 
+    def switch_ai_usage(self, *, on: bool, flag: bool = True) -> None:
+        """Save the setting as the product's admin page does, and set the feature flag."""
+        self.execute(
+            "INSERT INTO application_settings (id, use_clickhouse_for_analytics) VALUES (1, %s) ON CONFLICT (id)"
+            " DO UPDATE SET use_clickhouse_for_analytics = excluded.use_clickhouse_for_analytics, updated_at = now()",
+            on,
+        )
+        self.execute(
+            "INSERT INTO feature_flags (name, scope, enabled) VALUES ('ai_events_backfill_to_ch', 'global', %s)"
+            " ON CONFLICT (name, scope) DO UPDATE SET enabled = excluded.enabled",
+            flag,
+        )
+
+    def add_chat(self, timestamp: datetime, user: int = 1, **columns: Any) -> None:
+        """A question to the AI chat."""
+        self._add_event("ai_duo_chat_events", {"timestamp": timestamp, "user_id": user, "event": 1, **columns})
+
+    def add_suggestion(self, timestamp: datetime, user: int = 1, event: int = 2, **columns: Any) -> None:
+        """A code suggestion event; 2 is shown, 3 accepted, 4 rejected."""
+        row = {"timestamp": timestamp, "user_id": user, "event": event, **columns}
+        self._add_event("ai_code_suggestion_events", row)
+
+    def _add_event(self, relation: str, row: Mapping[str, Any]) -> None:
+        values = [Jsonb(value) if name == "payload" else value for name, value in row.items()]
+        places = ", ".join(["%s"] * len(values))
+        self.execute(f"INSERT INTO {relation} ({', '.join(row)}) VALUES ({places})", *values)
+
     def materialise(
         self, *assets: str, day: date | None = None, tags: Mapping[str, str] | None = None, **config: Any
     ) -> dg.ExecuteInProcessResult:

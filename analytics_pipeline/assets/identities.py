@@ -9,9 +9,11 @@ from pydantic import Field
 
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.runs import (
+    RETRIES,
     Materialisation,
     ProjectsConfig,
     cost_metadata,
+    deadline_of_run,
     is_open,
     materialize_days,
     table_metadata,
@@ -24,7 +26,6 @@ from analytics_pipeline.flows.identities.export import ExportCapture
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
-from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.resources.clickhouse import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -48,7 +49,18 @@ _LINEAGE = dg.TableColumnLineage(
 )
 
 
-class SnapshotConfig(ProjectsConfig):
+class IdentitiesConfig(ProjectsConfig):
+    """Narrows and bounds a run."""
+
+    time_limit_hours: float = Field(
+        default=4.0,
+        gt=0,
+        description="How long capture and load may take, for each day of the run, from when it began."
+        " `run_monitoring.max_runtime_seconds` of dagster.yaml has to be longer.",
+    )
+
+
+class SnapshotConfig(IdentitiesConfig):
     """Narrows or forces a load."""
 
     reload: bool = Field(
@@ -63,11 +75,12 @@ class SnapshotConfig(ProjectsConfig):
     deps=[sources.identity_documents, sources.environments],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "identities"},
 )
 def raw_identities(
     context: dg.AssetExecutionContext,
-    config: ProjectsConfig,
+    config: IdentitiesConfig,
     dynamodb: DynamoDBResource,
     postgres: PostgresResource,
     landing: LandingZoneResource,
@@ -77,7 +90,8 @@ def raw_identities(
 
     DynamoDB holds only the present, so a day can be captured while it is open and for `IDENTITY_CAPTURE_GRACE_HOURS`
     after it closed; later the run fails and says so. Each environment is committed on its own, by its manifest.
-    Documents that cannot be mapped go to `analytics_pipeline.dead_letters` with the reason.
+    Documents that cannot be mapped go to `analytics_pipeline.dead_letters` with the reason. It is stopped after
+    `time_limit_hours`; what was captured by then stays.
     """
 
     def capture(day: date) -> Mapping[str, Any]:
@@ -85,19 +99,21 @@ def raw_identities(
         store, zone, table = postgres.store(), landing.zone(), dynamodb.identities()
         grace = timedelta(hours=settings.identity_capture_grace_hours)
         refuse_closed_day(day, datetime.now(timezone.utc), grace)
-        tenants = enabled_tenants(store, flags.client(), config.projects)
+        tenants = config.tenants(store, flags.client())
+        repair = f"materialise raw_identities of {day} again while the day is open"
+        deadline = deadline_of_run(context, config.time_limit_hours, _time_is_over("capture", day, config, repair))
+        run_id, resumes = context.run.run_id, context.retry_number > 0
         method: CaptureMethod = (
-            ExportCapture(table, zone)
+            ExportCapture(table, zone, run_id, resumes, deadline)
             if settings.identity_reader == "export"
             else IdentityCapture(
-                QueryReader(table), zone, store, context.run.run_id, settings.identity_capture_concurrency
+                QueryReader(table), zone, store, run_id, settings.identity_capture_concurrency, resumes, deadline
             )
         )
         with store.lease(f"identities:{day}"):
             # With nobody to capture, a whole table must not be exported.
             captures, failures = method.capture(day, tenants.environments) if tenants.environments else ([], [])
         if failures:
-            repair = f"materialise raw_identities of {day} again while the day is open"
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
         return _capture_metadata(captures) | tenants_metadata(tenants)
 
@@ -111,6 +127,7 @@ def raw_identities(
     deps=[raw_identities],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "identities"},
     metadata={"dagster/table_name": "identities", "dagster/column_lineage": _LINEAGE},
 )
@@ -126,29 +143,38 @@ def identity_snapshots(
 
     Each environment's slice is replaced at once: new rows appear, changed ones change, vanished ones get a tombstone.
     What is loaded completely already is left alone, so running it again does only what is missing. Past days are
-    rebuilt from the landing zone. `analytics_pipeline.identity_loads` tells how each environment's load went.
+    rebuilt from the landing zone. `analytics_pipeline.identity_loads` tells how each environment's load went. It is
+    stopped after `time_limit_hours` from the run's begin; what was loaded by then stays.
     """
 
     def load(day: date) -> Mapping[str, Any]:
         store, zone = postgres.store(), landing.zone()
         ledger = IdentityLedger(store, day, context.run.run_id)
         with clickhouse.connect(Tag("identities", "snapshot", run_id=context.run.run_id)) as warehouse:
-            tenants = enabled_tenants(store, flags.client(), config.projects)
-            work = SnapshotLoad(warehouse, zone, ledger, day, config.reload)
+            tenants = config.tenants(store, flags.client())
+            repair = f"materialise identity_snapshots of {day} again; it loads only what is missing"
+            deadline = deadline_of_run(context, config.time_limit_hours, _time_is_over("load", day, config, repair))
+            work = SnapshotLoad(warehouse.limited(deadline), zone, ledger, day, config.reload)
             with store.lease(f"identities:{day}"):
                 warehouse.sweep_staging()
                 result = work.load(tenants.environments)
                 # Of a closed day, what was true then stays.
-                is_whole = config.projects is None and is_open(day)
+                is_whole = config.projects is None and is_open(day) and deadline.remaining > 0
                 gone = work.remove_gone(tenants.known_environment_keys) if is_whole else []
             if result.failures:
-                repair = f"materialise identity_snapshots of {day} again; it loads only what is missing"
                 done = len(result.loaded) + len(result.unchanged)
                 raise PartialFailure("Load of identities", result.failures, done, repair)
             metadata = _load_metadata(result, gone) | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
             return metadata | table_metadata(warehouse, "identities")
 
     yield from materialize_days(context, load)
+
+
+def _time_is_over(what: str, day: date, config: IdentitiesConfig, repair: str) -> str:
+    return (
+        f"the {what} was stopped {config.time_limit_hours:g} hours a day after the run began; what it had not finished"
+        f" stays as it was. Allow more time with the run config `time_limit_hours`, then {repair}"
+    )
 
 
 def _capture_metadata(captures: list[Capture]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Segments: how many identities of a day's snapshot are in each segment, for each environment."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -9,6 +10,7 @@ import dagster as dg
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import OWNERS, identity_snapshots
 from analytics_pipeline.assets.runs import (
+    RETRIES,
     Materialisation,
     ProjectsConfig,
     cost_metadata,
@@ -17,14 +19,15 @@ from analytics_pipeline.assets.runs import (
     table_metadata,
     tenants_metadata,
 )
+from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_others
-from analytics_pipeline.flows.segments.trends import DAYS, Trend, sparkline, trends
-from analytics_pipeline.flows.tenants import Project, enabled_tenants
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.flows.segments.trends import DAYS, Trend, trends
+from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
-from analytics_pipeline.resources.postgres import LeaseHeld
+from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 
 _SNAPSHOT = identity_snapshots.key
 _SEGMENTS = sources.segments.key
@@ -51,6 +54,7 @@ _LINEAGE = dg.TableColumnLineage(
     deps=[identity_snapshots, sources.segments],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "segments"},
     metadata={"dagster/table_name": "segment_counts", "dagster/column_lineage": _LINEAGE},
 )
@@ -71,7 +75,7 @@ def segment_counts(
     def count(day: date) -> Mapping[str, Any]:
         store = postgres.store()
         with clickhouse.connect(Tag("segments", "count", run_id=context.run.run_id)) as warehouse:
-            tenants = enabled_tenants(store, flags.client(), config.projects)
+            tenants = config.tenants(store, flags.client())
             warehouse.sweep_staging()
             refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id), is_open(day))
             results, busy, failures = _refresh_each(context, refresh, tenants.projects)
@@ -83,8 +87,7 @@ def segment_counts(
                 raise PartialFailure("Segment counts", failures, len(results), repair)
             cost = cost_metadata(warehouse.cost)
             metadata = _metadata(results) | {"projects_busy": busy, "current_counts_purged": purged}
-            metadata |= {"counts_over_time": _chart(trends(warehouse, store, day))}
-            metadata |= table_metadata(warehouse, "segment_counts")
+            metadata |= _decoration(context, warehouse, store, day)
         return metadata | tenants_metadata(tenants) | cost
 
     yield from materialize_days(context, count)
@@ -96,22 +99,42 @@ def _refresh_each(
     """The refreshed projects, how many were left to another run that counts them now, and those that failed."""
     results: list[ProjectCounts] = []
     failures: list[Failure] = []
+    done = refresh.ledger.completed() if context.retry_number else set()
     for project in projects:
         try:
-            results.append(refresh.refresh(project))
+            results.append(refresh.stored(project) if project.id in done else refresh.refresh(project))
         except LeaseHeld as error:
             context.log.info("project %s: %s", project.id, error)
         except Exception as error:
             context.log.warning("project %s failed", project.id, exc_info=True)
             refresh.ledger.fail(project, reason_of(error))
-            failures.append(Failure(f"project {project.id}", reason_of(error)))
+            failures.append(Failure.of(f"project {project.id}", error))
     return results, len(projects) - len(results) - len(failures), failures
+
+
+def _decoration(context: dg.AssetExecutionContext, warehouse: ClickHouse, store: Postgres, day: date) -> dict[str, Any]:
+    """What is nice to see beside the counts. These are stored by now, so nothing here may fail the run."""
+    try:
+        chart = _chart(trends(warehouse, store, day))
+        return {"counts_over_time": chart} | table_metadata(warehouse, "segment_counts")
+    except Exception:
+        context.log.warning("%s: the chart of the counts could not be made", day, exc_info=True)
+        return {}
 
 
 def _chart(found: list[Trend]) -> dg.MetadataValue:
     """The largest segments over the last days, one bar a day."""
-    rows = [f"| {trend.name.replace('|', '¦')} | {trend.counts[-1]} | `{sparkline(trend.counts)}` |" for trend in found]
+    rows = [f"| {_as_text(trend.name)} | {_shown(trend.counts[-1])} | `{sparkline(trend.counts)}` |" for trend in found]
     return dg.MetadataValue.md("\n".join([f"| segment | now | last {DAYS} days |", "|---|--:|---|", *rows]))
+
+
+def _as_text(name: str) -> str:
+    """The name in one cell of a Markdown table, as plain text: its users choose it."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&$:.-])", r"\\\1", " ".join(name.split()))
+
+
+def _shown(count: int | None) -> str:
+    return "–" if count is None else str(count)
 
 
 def _metadata(results: list[ProjectCounts]) -> dict[str, Any]:

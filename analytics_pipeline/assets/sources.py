@@ -20,3 +20,27 @@ segments = dg.AssetSpec(
     kinds={"postgres"},
     description="The segments that the product's users define, with their rules.",
 )
+accounts = dg.AssetSpec(
+    key=["source", "accounts"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="The accounts, with the time zone that each wants its reports in.",
+)
+reporting_events = dg.AssetSpec(
+    key=["source", "reporting_events"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="What happened in conversations: first responses, replies, resolutions, the work of bots.",
+)
+ai_duo_chat_events = dg.AssetSpec(
+    key=["source", "ai_duo_chat_events"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="Questions that users asked the AI chat.",
+)
+ai_code_suggestion_events = dg.AssetSpec(
+    key=["source", "ai_code_suggestion_events"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="Code suggestions that were shown to users, and what they did with them.",
+)

@@ -18,13 +18,27 @@ def check_days(
     look: Callable[[date], Iterable[Finding]],
     *,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    at_most: int | None = None,
 ) -> dg.AssetCheckResult:
     """Pass when `look` finds nothing on any day of the run; today, when the check is executed by itself.
+
+    `at_most` bounds the days to the last so many of the run.
+    """
+    days = _days(context)[-(at_most or 0) :]
+    return check_now(
+        lambda: [{"day": day.isoformat(), **finding} for day in days for finding in look(day)], severity=severity
+    )
+
+
+def check_now(
+    look: Callable[[], Iterable[Finding]], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """Pass when `look` finds nothing.
 
     Findings are shown as a table, one row each. Stores that are not configured have nothing to be checked.
     """
     try:
-        findings = [{"day": day.isoformat(), **finding} for day in _days(context) for finding in look(day)]
+        findings = list(look())
     except NotConfigured as error:
         return dg.AssetCheckResult(passed=True, metadata={"status": f"skipped: {error.reason}"})
     records = [dg.TableRecord(finding) for finding in findings[:_SHOWN]]

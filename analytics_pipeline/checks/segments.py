@@ -1,4 +1,4 @@
-"""Are the counts possible."""
+"""Are the counts possible, and are they the engine's."""
 
 from dataclasses import asdict
 from datetime import date
@@ -8,8 +8,9 @@ import dagster as dg
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.checks.findings import Finding, check_days
 from analytics_pipeline.flows.segments.audit import impossible_counts
+from analytics_pipeline.flows.segments.sampling import disagreements
 from analytics_pipeline.resources.clickhouse import Tag
-from analytics_pipeline.resources.configurable import ClickHouseResource
+from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("segments", "check")
 
@@ -23,5 +24,23 @@ def counts_within_identities(
     def look(day: date) -> list[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
             return [asdict(count) for count in impossible_counts(warehouse, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=segment_counts)
+def counts_agree_with_engine(
+    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """SQL and the flag engine agree on which identities of a small sample are in each segment.
+
+    The sample is a few hundred identities of each project that the run counted, the same whenever the day is looked at.
+    A finding names the segment, the environment, how many of the sample differ, and the beginning of the SHA-256 of one
+    identifier.
+    """
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [asdict(found) for found in disagreements(warehouse, postgres.store(), day, context.run.run_id)]
 
     return check_days(context, look)

@@ -13,11 +13,14 @@ _COMMANDS = {
     "demo": ("demo:demo", "Run the whole pipeline once on embedded engines and show what came out."),
     "dev": ("dev:dev", "Open the Dagster UI on embedded engines with demo data."),
     "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
+    "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
+    "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
+    "settings": ("settings:settings", "Switch a setting of the demo product, as its admin page would."),
     "stack": ("stack:stack", "Start and stop the embedded engines alone."),
 }
 # The others work on the embedded engines, which must not meet production's settings.
-_ON_YOUR_STORES = ("doctor", "migrate")
+_ON_YOUR_STORES = ("doctor", "enablement", "migrate", "reporting", "settings")
 
 
 class _LazyGroup(click.Group):
@@ -57,8 +60,8 @@ def main(context: click.Context) -> None:
     Exit codes: 0 done, 1 the work failed, 2 wrong usage, 3 something is missing or pending,
     4 the configuration is not valid, 5 a store cannot be reached.
 
-    Settings come from the environment; doctor and migrate also read a file .env in the current directory, without
-    overriding it.
+    Settings come from the environment; demo, dev and stack set their own, the other commands also read a file .env in
+    the current directory, without overriding it.
     """
     if context.invoked_subcommand in _ON_YOUR_STORES:
         load_dotenv(".env")

@@ -12,11 +12,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from analytics_pipeline.cli.enablement import status_table
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.materialise import Materialised, materialise
+from analytics_pipeline.cli.materialise import Materialised, look_at_switches, materialise
 from analytics_pipeline.cli.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.summary import show_next_steps, show_runs, show_segment_counts
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.clickhouse import Tag, connect
 from analytics_pipeline.resources.postgres import postgres
@@ -37,7 +39,9 @@ def demo(home: Path, keep: bool) -> None:
     with _embedded_stack(home, console, keep=keep) as environment:
         prepare_demo(environment, console)
         today = datetime.now(timezone.utc).date()
+        look_at_switches(launch=False)
         materialised = _materialise(today, console)
+        _switch_ai_usage_on(environment, console)
         _summarise(materialised, today, console)
         show_next_steps(console, home, seconds=time.monotonic() - began, kept=keep)
     sys.exit(Exit.DONE if all(asset.state == "done" for asset in materialised) else Exit.FAILED)
@@ -94,6 +98,17 @@ def _materialise(today: date, console: Console) -> list[Materialised]:
         )
 
 
+def _switch_ai_usage_on(environment: Mapping[str, str], console: Console) -> None:
+    """What an admin does in the product; the sensor notices, and a run brings the history in."""
+    from analytics_pipeline.embedded.demo.load import save_application_settings
+
+    if save_application_settings(environment["DATABASE_URL"], use_clickhouse_for_analytics=True):
+        console.print("[green]✓[/] use_clickhouse_for_analytics switched on: its history is brought in, once")
+    with console.status("Bringing in what was switched on …"):
+        look_at_switches(launch=True)
+        look_at_switches(launch=False)
+
+
 def _summarise(materialised: list[Materialised], today: date, console: Console) -> None:
     settings = Settings.load()
     show_runs(console, materialised)
@@ -101,3 +116,5 @@ def _summarise(materialised: list[Materialised], today: date, console: Console) 
         return
     with connect(settings, Tag("demo", "summary")) as clickhouse:
         show_segment_counts(console, postgres(settings), clickhouse, today)
+    store = postgres(settings)
+    console.print(status_table(store, EnablementLedger(store).all()))

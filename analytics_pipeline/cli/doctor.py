@@ -1,8 +1,12 @@
 """`analytics-pipeline doctor`."""
 
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,11 +69,20 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     yield Finding("Postgres", "answers")
     yield from _migration_findings(settings, "postgres")
     for gap in gaps:
-        missing = "is absent" if gap.is_absent else f"lacks {', '.join(gap.missing)}"
-        repair = f"create it, or point SOURCE_{gap.relation.upper()} at a view that has {', '.join(gap.missing)}"
-        yield Finding(f"source {gap.configured_name}", missing, repair, ", ".join(gap.flows))
+        yield from _gap_findings(gap)
     if not gaps:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
+
+
+def _gap_findings(gap: contract.Gap) -> Iterator[Finding]:
+    subject, flows = f"source {gap.configured_name}", ", ".join(gap.flows)
+    if gap.missing:
+        missing = "is absent" if gap.is_absent else f"lacks {', '.join(gap.missing)}"
+        repair = f"create it, or point SOURCE_{gap.relation.upper()} at a view that has {', '.join(gap.missing)}"
+        yield Finding(subject, missing, repair, flows)
+    if gap.unreadable:
+        repair = f"GRANT SELECT ON {gap.configured_name} TO the user of DATABASE_URL, and USAGE on its schema"
+        yield Finding(subject, f"may not be read: {', '.join(gap.unreadable)}", repair, flows)
 
 
 def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
@@ -99,7 +112,16 @@ def _check_landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing_url is None:
         yield Finding("landing zone", "not configured", "set LANDING_URL", "identities, segments")
         return
+    directory = _directory(settings.landing_url)
+    if directory and not directory.is_dir():
+        repair = f"correct LANDING_URL, or create it: mkdir -p {shlex.quote(str(directory))}"
+        yield Finding("landing zone", f"the directory {directory} does not exist", repair, "identities, segments")
+        return
     yield _tried("landing zone", lambda: landing_zone(settings).check(), "check LANDING_URL and the AWS environment")
+
+
+def _directory(url: str) -> Path | None:
+    return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
 
 
 def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
@@ -109,6 +131,9 @@ def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
     yield _tried(
         "DynamoDB", lambda: identities_table(settings).check(), "check IDENTITIES_TABLE and the AWS environment"
     )
+    if settings.identity_reader == "export":
+        repair = "switch it on: aws dynamodb update-continuous-backups …, or set IDENTITY_READER=query"
+        yield _tried("DynamoDB export", lambda: identities_table(settings).check_export(), repair)
 
 
 def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
@@ -119,12 +144,30 @@ def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
 
 
 def _check_dagster(settings: Settings) -> Iterator[Finding]:
+    yield _dagster_home(os.environ.get("DAGSTER_HOME", ""))
+    yield from _check_dagster_storage(settings)
+
+
+def _dagster_home(value: str) -> Finding:
+    directory, repair = Path(value), 'mkdir -p "$DAGSTER_HOME" && cp dagster.yaml "$DAGSTER_HOME/"'
+    if not value:
+        return Finding("DAGSTER_HOME", "not set", f"set DAGSTER_HOME to a directory of its own, then {repair}", ALL)
+    if not directory.is_absolute():
+        return Finding("DAGSTER_HOME", f"{value} is not absolute, and Dagster refuses it", "set the whole path", ALL)
+    if not directory.is_dir() or not os.access(directory, os.W_OK):
+        return Finding("DAGSTER_HOME", f"{value} is not a directory that can be written", repair, ALL)
+    if not (directory / "dagster.yaml").is_file():
+        return Finding("DAGSTER_HOME", f"{value} has no dagster.yaml", repair, ALL)
+    return Finding("DAGSTER_HOME", f"{value} has a dagster.yaml")
+
+
+def _check_dagster_storage(settings: Settings) -> Iterator[Finding]:
     if settings.dagster_postgres_url is None:
         yield Finding("Dagster storage", "not configured", "set DAGSTER_POSTGRES_URL", ALL)
         return
     only = settings.model_copy(update={"database_url": settings.dagster_postgres_url})
     try:
-        postgres(only).query("SELECT 1")
+        replace(postgres(only), variable="DAGSTER_POSTGRES_URL").query("SELECT 1")
     except ConnectionError as error:
         yield Finding("Dagster storage", str(error), "check DAGSTER_POSTGRES_URL", ALL)
     else:
@@ -132,14 +175,18 @@ def _check_dagster(settings: Settings) -> Iterator[Finding]:
 
 
 def _show_settings(settings: Settings) -> None:
-    table = Table("setting", "value", title="Configuration (credentials are not shown)", title_justify="left")
+    table = Table(title="Configuration (credentials are not shown)", title_justify="left")
+    for name in ("setting", "value"):
+        table.add_column(name, overflow="fold")
     for name, value in settings.masked().items():
         table.add_row(name, escape(value) or "[dim]not set[/]")
     Console().print(table)
 
 
 def _show_findings(findings: list[Finding]) -> None:
-    table = Table("", "what", "state", "turns off", "repair", title="Findings", title_justify="left")
+    table = Table("", title="Findings", title_justify="left")
+    for name in ("what", "state", "turns off", "repair"):
+        table.add_column(name, overflow="fold")
     for finding in findings:
         mark = "[red]✗[/]" if finding.repair else "[green]✓[/]"
         texts = (finding.subject, finding.state, finding.turns_off, finding.repair)

@@ -1,7 +1,7 @@
 """Materialises the whole asset graph for one day in this process, recorded in the Dagster instance like any run."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from dagster import DagsterEventType, EventLogEntry
 
 from analytics_pipeline.definitions import defs
 
+# The events are in the instance and in the summary; on the terminal they would drown both.
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Progress = Callable[[str, int, int], None]
 
 
@@ -26,29 +28,73 @@ class Materialised:
 
 
 def materialise(day: date, progress: Progress) -> list[Materialised]:
-    """Materialise every asset for `day` in the instance of DAGSTER_HOME; `progress` hears (asset, done, total)."""
-    definitions = defs()
-    job = definitions.resolve_implicit_global_asset_job_def()
-    graph = definitions.resolve_asset_graph()
-    assets = [key.to_user_string() for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
+    """Materialise every asset for `day` in the instance of DAGSTER_HOME; `progress` hears (asset, done, total).
+
+    Assets that share partitions share a run.
+    """
+    graph = defs().resolve_asset_graph()
+    assets = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
+    runs: dict[dg.PartitionsDefinition[str] | None, list[dg.AssetKey]] = {}
+    for key in assets:
+        runs.setdefault(graph.get(key).partitions_def, []).append(key)
+    names = [key.to_user_string() for key in assets]
+    with dg.DagsterInstance.get() as instance:
+        return [
+            outcome
+            for keys in runs.values()
+            for outcome in _run(instance, day, keys, lambda name: progress(name, names.index(name), len(names)))
+        ]
+
+
+def _run(
+    instance: dg.DagsterInstance, day: date, keys: Sequence[dg.AssetKey], started: Callable[[str], None]
+) -> list[Materialised]:
+    names = [key.to_user_string() for key in keys]
     run_id = str(uuid.uuid4())
 
     def listen(entry: EventLogEntry) -> None:
         event = entry.dagster_event
-        if event and event.step_key in assets and event.event_type is DagsterEventType.STEP_START:
-            progress(event.step_key, assets.index(event.step_key), len(assets))
+        if event and event.step_key in names and event.event_type is DagsterEventType.STEP_START:
+            started(event.step_key)
 
-    with dg.DagsterInstance.get() as instance:
-        instance.add_event_listener(run_id, listen)
-        result = job.execute_in_process(
+    instance.add_event_listener(run_id, listen)
+    result = (
+        defs()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
             instance=instance,
             partition_key=day.isoformat(),
+            asset_selection=list(keys),
             run_id=run_id,
             raise_on_error=False,
-            # The events are in the instance and in the summary; on the terminal they would drown both.
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config=_SILENT,
         )
-    return [_outcome(result, asset) for asset in assets]
+    )
+    return [_outcome(result, name) for name in names]
+
+
+def look_at_switches(*, launch: bool) -> list[dg.ExecuteInProcessResult]:
+    """One tick of the sensor `enablement` in the instance of DAGSTER_HOME; the runs that it asks for, if `launch`."""
+    repository = defs().get_repository_def()
+    sensor = repository.get_sensor_def("enablement")
+    with dg.DagsterInstance.get() as instance:
+        context = dg.build_sensor_context(instance=instance, repository_def=repository)
+        requests = sensor.evaluate_tick(context).run_requests or []
+        return [_launched(instance, request) for request in requests] if launch else []
+
+
+def _launched(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    return (
+        defs()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            tags=dict(request.tags),
+            asset_selection=list(request.asset_selection or []),
+            raise_on_error=False,
+            run_config={**request.run_config, **_SILENT},
+        )
+    )
 
 
 def _outcome(result: dg.ExecuteInProcessResult, asset: str) -> Materialised:

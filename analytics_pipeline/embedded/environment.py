@@ -8,6 +8,7 @@ from analytics_pipeline.config import SourceRelations
 from analytics_pipeline.embedded import dagster_home, postgres
 
 _NOT_THE_PRODUCTS = ("CLICKHOUSE_CLUSTER", "FEATURE_FLAG_PROVIDER", "IDENTITIES_INDEX", "IDENTITY_READER")
+AWS_CONFIG = "aws.config"
 
 
 def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict[str, str]:
@@ -28,6 +29,9 @@ def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",
         "AWS_DEFAULT_REGION": "eu-west-1",
+        # A profile of the shell would be looked for, and the user's files may name other endpoints.
+        **dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), "default"),
+        **dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), str(home / AWS_CONFIG)),
         "AWS_EC2_METADATA_DISABLED": "true",
         **dagster_home.environment(home / "dagster"),
         **_past_proxies(),

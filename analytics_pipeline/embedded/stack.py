@@ -15,7 +15,7 @@ from pathlib import Path
 
 from analytics_pipeline.embedded import dagster_home, postgres, processes
 from analytics_pipeline.embedded.engines import Engine, HttpEngine
-from analytics_pipeline.embedded.environment import environment
+from analytics_pipeline.embedded.environment import AWS_CONFIG, environment
 from analytics_pipeline.embedded.processes import Recorded, StackError
 from analytics_pipeline.embedded.state import StateFile, locked, write_private
 
@@ -66,6 +66,7 @@ class Stack:
                 raise StackError("\n\n".join(filter(None, problems)))
             dagster_home.install(self.home / "dagster")
             (self.home / "landing").mkdir(exist_ok=True)
+            (self.home / AWS_CONFIG).write_text("[default]\n")
             return self.environment()
 
     def down(self, only: Collection[str] = ENGINES, report: Report = lambda engine, event: None) -> list[str]:

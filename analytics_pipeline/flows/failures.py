@@ -2,23 +2,51 @@
 
 from dataclasses import dataclass
 
+import obstore.exceptions
 import psycopg
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from analytics_pipeline.resources.clickhouse_errors import error_code
-from analytics_pipeline.resources.postgres import SCHEMA
+from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.resources.clickhouse_errors import error_code, is_transient
+from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost
 
 _LONGEST_REASON = 300
 _MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
 
 
+# AWS asks for patience with these; its own errors (5xx) pass as well.
+_THROTTLED = frozenset(
+    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"}
+)
+
+
+class Passing(Exception):
+    """Trouble that passes by itself: the same work may succeed a little later."""
+
+
+_PASSING = (
+    Passing,
+    LeaseLost,
+    AwsUnreachable,
+    HTTPClientError,
+    psycopg.OperationalError,
+    obstore.exceptions.GenericError,
+)
+
+
 @dataclass(frozen=True)
 class Failure:
-    """One unit that failed, e.g. an environment, and why. `reason` shows no secrets."""
+    """One unit that failed, e.g. an environment, and why. `reason` shows no secrets; `passes`: by itself."""
 
     unit: str
     reason: str
+    passes: bool = False
+
+    @classmethod
+    def of(cls, unit: str, error: Exception) -> "Failure":
+        return cls(unit, reason_of(error), passes(error))
 
 
 class PartialFailure(Exception):
@@ -42,6 +70,18 @@ class PartialFailure(Exception):
                 ]
             )
         )
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the trouble is one that passes by itself. What nobody knows to pass does not."""
+    if isinstance(error, PartialFailure):
+        return any(failure.passes for failure in error.failures)
+    if isinstance(error, AccessRefused):
+        return False
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or error.response["Error"]["Code"] in _THROTTLED
+    return isinstance(error, _PASSING) or is_transient(error)
 
 
 def reason_of(error: Exception) -> str:

@@ -13,7 +13,7 @@ SEGMENT_MEMBERSHIP_FLAG = "segment_membership_inspection"
 
 
 class UnknownProjects(Exception):
-    """The run's configuration names projects that the source does not have."""
+    """The run's configuration names projects that the source does not have, or none where it must."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,26 @@ class Tenants:
         return [environment for project in self.projects for environment in project.environments]
 
 
-def enabled_tenants(postgres: Postgres, flags: OpenFeatureClient, only: Collection[int] | None = None) -> Tenants:
+def enabled_tenants(
+    postgres: Postgres, flags: OpenFeatureClient, only: Collection[int] | None = None, *, before_exposure: bool = False
+) -> Tenants:
     """The projects with a live segment whose organisation has `segment_membership_inspection` on.
 
-    `only` narrows to those project ids.
+    `only` narrows to those project ids; with `before_exposure` their organisations' flags may still be off.
 
     Raises:
-        UnknownProjects: `only` names a project that does not exist.
+        UnknownProjects: `only` names a project that does not exist, or nobody when it has to.
     """
-    projects = _projects(postgres)
+    projects = all_projects(postgres)
     known = frozenset(environment.key for project in projects for environment in project.environments)
+    if before_exposure and only is None:
+        raise UnknownProjects("`before_exposure` needs `projects`: the ids of those to prepare")
     if only is not None:
         _refuse_unknown(only, [project.id for project in projects])
         projects = [project for project in projects if project.id in only]
     with_segments = {project for (project,) in postgres.query(_PROJECTS_WITH_SEGMENTS)}
     organisations = {project.organisation_id for project in projects}
-    enabled = {id_ for id_ in organisations if is_enabled(flags, SEGMENT_MEMBERSHIP_FLAG, organisation=id_)}
+    enabled = organisations if before_exposure else _enabled(flags, organisations)
     reasons = {project.id: _reason(project, enabled, with_segments) for project in projects}
     return Tenants(
         tuple(project for project in projects if reasons[project.id] is None),
@@ -91,7 +95,8 @@ _PROJECTS = """
 """
 
 
-def _projects(postgres: Postgres) -> list[Project]:
+def all_projects(postgres: Postgres) -> list[Project]:
+    """The source's projects with their environments, whatever their flags, by organisation and id."""
     rows = postgres.query(_PROJECTS)
     return [
         Project(
@@ -108,6 +113,10 @@ def _reason(project: Project, enabled: Collection[int], with_segments: Collectio
     if project.organisation_id not in enabled:
         return "ff_disabled"
     return None if project.id in with_segments else "no_live_segments"
+
+
+def _enabled(flags: OpenFeatureClient, organisations: Collection[int]) -> set[int]:
+    return {id_ for id_ in organisations if is_enabled(flags, SEGMENT_MEMBERSHIP_FLAG, organisation=id_)}
 
 
 def _refuse_unknown(only: Collection[int], known: Sequence[int]) -> None:

@@ -14,13 +14,16 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.query import QueryResult
 from clickhouse_connect.driver.summary import QuerySummary
 
-from analytics_pipeline.config import NotConfigured, Settings, without_credentials
-from analytics_pipeline.resources.clickhouse_errors import error_code, is_busy, is_transient, retrying
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
+from analytics_pipeline.resources.clickhouse_errors import TIMEOUT_EXCEEDED, error_code, is_busy, is_transient, retrying
+from analytics_pipeline.resources.deadline import Deadline
 
 T = TypeVar("T")
 
 STAGING_PREFIX = "staging_"
 STAGING_LIFETIME_HOURS = 24
+# Partitions swapped by one statement: several are much faster than one by one.
+SWAPS_PER_STATEMENT = 50
 _STAGING_TIME = "%Y%m%d%H%M%S"
 
 # The text of a value must survive as it is: a date inferred from a string would change what it equals.
@@ -74,14 +77,21 @@ def quoted(identifier: str) -> str:
 class ClickHouse:
     """Statements under one tag. Safe to share between threads: it holds no session.
 
-    Every write must be safe to repeat, because transient failures are retried up to `attempts` times.
+    Every write must be safe to repeat, because transient failures are retried up to `attempts` times. With a
+    `deadline` the server itself stops a statement when it has passed, and no further one begins.
     """
 
     client: Client
     tag: Tag
     cluster: str | None
     attempts: int
+    timeout_seconds: int
     cost: Cost = field(default_factory=Cost)
+    deadline: Deadline | None = None
+
+    def limited(self, deadline: Deadline | None) -> "ClickHouse":
+        """The same connection and cost, for work that ends with the deadline."""
+        return replace(self, deadline=deadline)
 
     def tagged(self, step: str, *, organisation_id: int | None = None, project_id: int | None = None) -> "ClickHouse":
         """The same connection and cost under another tag."""
@@ -102,7 +112,9 @@ class ClickHouse:
 
     def _result(self, sql: str, parameters: Mapping[str, Any]) -> QueryResult:
         def run() -> QueryResult:
-            result = self.client.query(sql, parameters=dict(parameters), settings=self._settings(wait_end_of_query=1))
+            result = self.client.query(
+                sql, parameters=dict(parameters), settings=self.statement_settings(wait_end_of_query=1)
+            )
             self.cost.add(result.summary)
             return result
 
@@ -117,7 +129,9 @@ class ClickHouse:
         """A statement without a result, such as DDL or INSERT … SELECT."""
 
         def run() -> None:
-            summary = self.client.command(sql, parameters=parameters, settings=self._settings(wait_end_of_query=1))
+            summary = self.client.command(
+                sql, parameters=parameters, settings=self.statement_settings(wait_end_of_query=1)
+            )
             self.cost.add(summary.summary if isinstance(summary, QuerySummary) else {})
 
         self._retried(run)
@@ -128,7 +142,9 @@ class ClickHouse:
             return
 
         def run() -> None:
-            summary = self.client.insert(table, rows, column_names=columns, settings=self._settings(**TEXT_STAYS_TEXT))
+            summary = self.client.insert(
+                table, rows, column_names=columns, settings=self.statement_settings(**TEXT_STAYS_TEXT)
+            )
             self.cost.add(summary.summary)
 
         self._retried(run)
@@ -149,10 +165,10 @@ class ClickHouse:
             summary = self.client.raw_insert(
                 quoted(table),
                 column_names=list(columns),
-                insert_block=open_body(),
+                insert_block=self._in_time(open_body()),
                 fmt=fmt,
                 compression=compression,
-                settings=self._settings(**TEXT_STAYS_TEXT, **(settings or {})),
+                settings=self.statement_settings(**TEXT_STAYS_TEXT, **(settings or {})),
             )
             self.cost.add(summary.summary)
 
@@ -167,7 +183,8 @@ class ClickHouse:
         try:
             yield name
         finally:
-            self.execute(f"DROP TABLE IF EXISTS {quoted(name)}{self.on_cluster} SYNC")
+            # Cleaning up is not what the time was for.
+            self.limited(None).execute(f"DROP TABLE IF EXISTS {quoted(name)}{self.on_cluster} SYNC")
 
     def sweep_staging(self) -> list[str]:
         """Drop staging tables that a killed run left behind more than a day ago; returns their names."""
@@ -191,10 +208,12 @@ class ClickHouse:
         )
         return [partition for (partition,) in rows]
 
-    def replace_partition(self, table: str, staging: str, partition: str) -> None:
-        """Swap one partition of `table` for the staging table's, atomically; no rows there means none here."""
-        # Refused by default when the source is empty; an empty day is an answer like any other.
-        self._alter(table, f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}", empty_source_allowed=1)
+    def replace_partitions(self, table: str, staging: str, partitions: Sequence[str]) -> None:
+        """Swap partitions of `table` for the staging table's, each atomically; no rows there means none here."""
+        swaps = [f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}" for partition in partitions]
+        for start in range(0, len(swaps), SWAPS_PER_STATEMENT):
+            # Refused by default when the source is empty; an empty day is an answer like any other.
+            self._alter(table, ", ".join(swaps[start : start + SWAPS_PER_STATEMENT]), empty_source_allowed=1)
 
     def attach_partition(self, table: str, staging: str, partition: str) -> None:
         """Add the staging table's rows of one partition to `table`: all of them appear at once."""
@@ -207,11 +226,31 @@ class ClickHouse:
         clause = f" SETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}" if settings else ""
         self.execute(f"ALTER TABLE {quoted(table)} {change}{clause}")
 
-    def _settings(self, **settings: Any) -> dict[str, Any]:
+    def statement_settings(self, **settings: Any) -> dict[str, Any]:
+        """Settings of one attempt at a statement: its tag, and what is left of the time when it begins.
+
+        Raises:
+            TimeLimitReached: nothing is left.
+        """
+        if self.deadline:
+            self.deadline.check()
+            settings["max_execution_time"] = min(self.deadline.whole_seconds, self.timeout_seconds)
         return {"log_comment": str(self.tag), **settings}
 
+    def _in_time(self, body: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        for chunk in body:
+            if self.deadline:
+                self.deadline.check()
+            yield chunk
+
     def _retried(self, run: Callable[[], T]) -> T:
-        return retrying(self.attempts, is_transient)(run)
+        try:
+            return retrying(self.attempts, is_transient)(run)
+        except ClickHouseError as error:
+            # Whatever the server calls it, a statement that ends after the deadline was stopped by it.
+            if self.deadline and error_code(error) == TIMEOUT_EXCEEDED:
+                self.deadline.check()
+            raise
 
 
 def _literal(partition: str) -> str:
@@ -226,7 +265,7 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
 
     Raises:
         NotConfigured: `CLICKHOUSE_URL` is not set.
-        ConnectionError: the server does not answer or refuses the user; the text shows no credentials.
+        ConnectionError: the server does not answer, or refuses (`AccessRefused`); the text shows no credentials.
     """
     if settings.clickhouse_url is None:
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
@@ -251,21 +290,22 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
             client_name="analytics_pipeline",
         )
     except ClickHouseError as error:
-        raise ConnectionError(_refusal(url, error)) from None
+        raise _refusal(url, error) from None
     except TypeError:
-        raise ConnectionError(_refused(url, "the URL has an option that the client does not know")) from None
+        raise AccessRefused(_refused(url, "the URL has an option that the client does not know")) from None
     try:
-        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts)
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, settings.clickhouse_timeout_seconds)
     finally:
         client.close()
 
 
-def _refusal(url: str, error: ClickHouseError) -> str:
+def _refusal(url: str, error: ClickHouseError) -> ConnectionError:
     code = error_code(error)
     reason = {516: "the user or password is wrong", 81: "the database does not exist"}.get(
         code or 0, "the server does not answer" if code is None else f"ClickHouse error {code}"
     )
-    return _refused(url, reason)
+    kind = ConnectionError if is_transient(error) else AccessRefused
+    return kind(_refused(url, reason))
 
 
 def _refused(url: str, reason: str) -> str:

@@ -25,6 +25,7 @@ TRANSIENT_CODES = frozenset(
         999,  # KEEPER_EXCEPTION
     }
 )
+TIMEOUT_EXCEEDED = 159
 _MEMORY_LIMIT = 241
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 

@@ -32,6 +32,19 @@ class IdentitiesTable:
             raise ValueError(f"the table {self.name} has no index {self.index}")
         return f"table {self.name} answers, about {table.get('ItemCount', 0):,} items"
 
+    def check_export(self) -> str:
+        """Whether the table may be exported, in a few words.
+
+        Raises:
+            BotoCoreError, ClientError: it does not answer.
+            ValueError: point-in-time recovery is off.
+        """
+        answer = self.client.describe_continuous_backups(TableName=self.name)["ContinuousBackupsDescription"]
+        recovery = answer.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+        if recovery != "ENABLED":
+            raise ValueError(f"the table {self.name} has point-in-time recovery off, and an export needs it")
+        return "point-in-time recovery is on"
+
 
 def identities_table(settings: Settings) -> IdentitiesTable:
     """The configured table, behind a client of its own (flows hook into its response parsing).

@@ -7,7 +7,7 @@ put. Readers see only files that a manifest names, so a capture that died half-w
 import hashlib
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -162,8 +162,12 @@ class LandingZone:
         writer = UnitWriter(self.store, unit, fmt, captured_at)
         try:
             yield writer
-        finally:
-            writer.close()
+        except BaseException:
+            # What went wrong is the error to be seen, not that the file cannot be ended either.
+            with suppress(Exception):
+                writer.close()
+            raise
+        writer.close()
 
     def adopt(self, unit: str, manifest: Manifest) -> None:
         """Make files that somebody else wrote the unit's content, in one atomic put, then remove all others."""

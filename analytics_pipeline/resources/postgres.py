@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import psycopg
@@ -10,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from typing_extensions import LiteralString
 
-from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
 
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
@@ -28,10 +29,14 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Postgres:
-    """The application's database: its relations are read, only the schema `analytics_pipeline` is written."""
+    """The application's database: its relations are read, only the schema `analytics_pipeline` is written.
+
+    `variable` is where its address comes from, for messages.
+    """
 
     url: str
     relations: Mapping[str, str]
+    variable: str = "DATABASE_URL"
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -56,25 +61,33 @@ class Postgres:
 
     def statement(self, text: LiteralString) -> sql.Composed:
         """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
-        return sql.SQL(text).format(**{name: _identifier(relation) for name, relation in self.relations.items()})
+        return sql.SQL(text).format(**{name: self.relation(name) for name in self.relations})
+
+    def relation(self, name: str) -> sql.Identifier:
+        """The quoted, configured name of a source relation."""
+        return sql.Identifier(*self.relations[name].split("."))
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[None]:
-        """Hold the lease `name`. It is the connection's: when its holder dies, Postgres frees it.
+    def lease(self, name: str, *, patience: timedelta = timedelta(0)) -> Iterator[None]:
+        """Hold the lease `name`, once it is free. It is the connection's: when its holder dies, Postgres frees it.
 
         Raises:
-            LeaseHeld: somebody else holds it.
+            LeaseHeld: somebody else holds it and did not free it within `patience`.
             LeaseLost: it did not hold to the end.
         """
         with closing(self.open(autocommit=True)) as connection:
-            taken = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"{SCHEMA}:{name}"])
-            if taken.fetchone() != (True,):
+            if not _taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
             try:
                 connection.execute("SELECT 1")
             except psycopg.OperationalError as error:
                 raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure") from error
+
+    def is_leased(self, name: str) -> bool:
+        """Whether somebody holds the lease at this moment, without taking it from anybody."""
+        ((held,),) = self.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
+        return bool(held)
 
     def open(self, *, autocommit: bool = False) -> Connection:
         """A connection that the caller closes.
@@ -90,7 +103,18 @@ class Postgres:
                 application_name="analytics_pipeline",
             )
         except psycopg.Error as error:
-            raise ConnectionError(_refusal(self.url, error)) from None
+            raise _refusal(self.url, self.variable, error) from None
+
+
+# As pg_locks shows a lock on a bigint.
+_IS_LEASED = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (classid::bigint << 32) | objid::bigint = hashtextextended(%(name)s, 0)
+    )
+"""
 
 
 def postgres(settings: Settings) -> Postgres:
@@ -105,14 +129,25 @@ def postgres(settings: Settings) -> Postgres:
     return Postgres(url, dict(settings.sources))
 
 
-def _identifier(relation: str) -> sql.Identifier:
-    return sql.Identifier(*relation.split("."))
+def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
+    """Whether the advisory lock was had; waiting for it is Postgres's own, so nobody polls."""
+    if not patience:
+        return connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{patience.total_seconds() * 1000:.0f}ms"])
+    try:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
-def _refusal(url: str, error: psycopg.Error) -> str:
-    reason = "the user or password is wrong" if "authentication" in str(error) else "the server does not answer"
+def _refusal(url: str, variable: str, error: psycopg.Error) -> ConnectionError:
+    silent = "the server does not answer"
+    reason = "the user or password is wrong" if "authentication" in str(error) else silent
     if not isinstance(error, psycopg.OperationalError):
         reason = "the URL cannot be read"
     elif "does not exist" in str(error):
         reason = "the database or user does not exist"
-    return f"Postgres at {without_credentials(url)}: {reason}. Check DATABASE_URL, then run: analytics-pipeline doctor"
+    kind = ConnectionError if reason is silent else AccessRefused
+    place = without_credentials(url)
+    return kind(f"Postgres at {place}: {reason}. Check {variable}, then run: analytics-pipeline doctor")

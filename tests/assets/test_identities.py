@@ -313,3 +313,17 @@ def _damage(product: Product, environment_key: str) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 0xFF
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("length", [228, 229, 1000])
+def test_capture__environment_key_is_longer_than_a_file_name__is_kept_all_the_same(
+    product: Product, length: int
+) -> None:
+    keys = ["k" * length, "k" * (length - 1) + "ключ"]
+    for number, key in enumerate(keys):
+        product.add_environment(200 + number, key=key)
+        product.put(document("alice", key, n=number))
+
+    assert product.materialise("raw_identities", "identity_snapshots").success
+
+    assert product.snapshot() == {(key, "alice"): {"n": number} for number, key in enumerate(keys)}

@@ -222,6 +222,70 @@ def test_counts__several_days__chart_shows_them(product: Product) -> None:
     ]
 
 
+def test_counts__names_that_look_like_markdown__are_shown_as_they_are(product: Product) -> None:
+    product.execute("UPDATE segments SET name = %s", "a|b `c`\n**d** [x](y) <b> \\")
+    product.put(document("alice", plan="pro"))
+
+    result = product.materialise()
+
+    (materialization,) = result.asset_materializations_for_node("segment_counts")
+    chart = str(materialization.metadata["counts_over_time"].value)
+    assert chart.splitlines()[2] == (r"| a\|b \`c\` \*\*d\*\* \[x\]\(y\) \<b\> \\ | 1 | `" + " " * 13 + "█` |")
+
+
+def test_counts__segment_without_an_answer__chart_shows_a_dash(product: Product) -> None:
+    product.execute("UPDATE segments SET rules = '[[1]]'")
+
+    result = product.materialise()
+
+    (materialization,) = result.asset_materializations_for_node("segment_counts")
+    chart = str(materialization.metadata["counts_over_time"].value)
+    assert chart.splitlines()[2] == "| Segment 1 | – | `" + " " * 14 + "` |"
+
+
+def test_counts__chart_cannot_be_made__counts_are_stored_and_the_run_succeeds(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no chart")
+
+    monkeypatch.setattr("analytics_pipeline.assets.segments.trends", broken)
+    product.put(document("alice", plan="pro"))
+
+    result = product.materialise()
+
+    assert result.success
+    assert product.current() == {(1, 100): (1, "counted")}
+    (materialization,) = result.asset_materializations_for_node("segment_counts")
+    assert "counts_over_time" not in materialization.metadata
+
+
+@pytest.mark.parametrize("levels", [150, 400, 1500])
+def test_counts__rules_nested_without_end__only_that_segment_is_unknown(product: Product, levels: int) -> None:
+    leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'
+    rules = '[{"type": "ALL", "rules": ' * levels + f"[{leaf}]" + "}]" * levels
+    product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (2, 10, 'deep', %s::jsonb)", rules)
+    product.put(document("alice", plan="pro"))
+
+    assert product.materialise().success
+
+    assert product.history() == {(1, 100): (1, "counted"), (2, 100): (None, "failed")}
+    ((reason,),) = product.clickhouse.query("SELECT DISTINCT reason FROM segment_counts FINAL WHERE segment_id = 2")
+    assert reason.startswith("its rules cannot be read")
+
+
+@pytest.mark.parametrize("levels", [1, 20, 90])
+def test_counts__rules_nested_deeply__are_counted(product: Product, levels: int) -> None:
+    leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'
+    rules = '[{"type": "ALL", "rules": ' * levels + f"[{leaf}]" + "}]" * levels
+    product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (2, 10, 'deep', %s::jsonb)", rules)
+    product.put(document("alice", plan="pro"))
+
+    assert product.materialise().success
+
+    assert product.history()[(2, 100)][0] == 1
+
+
 def test_counts__condition_on_the_environment__holds_for_each_environment(product: Product) -> None:
     product.add_environment(101, key="other", name="Staging")
     product.add_segment(2, condition("EQUAL", "$.environment.name", "Production"))

@@ -1,17 +1,22 @@
 """The asset checks: each passes on a sound product and finds the fault that it is there for."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from hashlib import sha256
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from tests.product import KEY, Product, document, today
+from analytics_pipeline.flows.segments.conditions import Sql, Translator
+from tests.product import KEY, Product, condition, document, today
 
 ALL = {
     "every_environment_loaded",
     "snapshot_rows_equal_capture",
     "no_environment_emptied",
     "counts_within_identities",
+    "counts_agree_with_engine",
 }
 
 
@@ -100,6 +105,70 @@ def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(produc
 
     assert outcomes(result)["snapshot_rows_equal_capture"]
     assert set(product.snapshot()) == {(KEY, "alice")}
+
+
+def test_checks__predicate_is_wrong__segment_environment_and_an_example_are_named(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.add_environment(101, key="other")
+    product.add_segment(2, condition("IS_SET", "plan", None))
+    product.put(document("alice", plan="pro"), document("bob", plan="free"), document("carol"))
+    product.put(document("olga", "other", plan="pro"))
+    _break_equality(monkeypatch)
+
+    result = product.materialise()
+
+    assert result.success
+    assert outcomes(result) == dict.fromkeys(ALL, True) | {"counts_agree_with_engine": False}
+    expected = {"day": str(today()), "project_id": 10, "segment_id": 1}
+    assert findings(result, "counts_agree_with_engine") == [
+        expected | {"environment_id": 100, "differing": 3, "sampled": 3, "example": _hashed("alice")},
+        expected | {"environment_id": 101, "differing": 1, "sampled": 1, "example": _hashed("olga")},
+    ]
+
+
+def test_checks__count_by_the_engine_alone__has_nothing_to_compare(product: Product) -> None:
+    product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
+    product.add_segment(3, condition("MODULO", "plan", "0|0"))
+    product.add_segment(4, condition("CONTAINS", "list", "a"))
+    product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (5, 10, 'x', '[[1]]')")
+    product.put(document("alice", plan="pro", list=["a"]))
+
+    result = product.materialise()
+
+    assert outcomes(result)["counts_agree_with_engine"] is True
+
+
+def test_checks__wrong_predicate_of_a_project_that_the_run_did_not_count__is_not_its_business(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.add_project(11)
+    product.add_environment(110, project=11, key="second")
+    product.add_segment(2, [], project=11)
+    product.put(document("alice", plan="pro"))
+    assert product.materialise().success
+    _break_equality(monkeypatch)
+
+    narrowed = product.materialise("segment_counts", projects=[11])
+    alone = product.check("segment_counts", "counts_agree_with_engine")
+
+    assert outcomes(narrowed)["counts_agree_with_engine"] is True
+    assert outcomes(alone)["counts_agree_with_engine"] is False
+
+
+def _break_equality(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL says the contrary of the engine."""
+    right = Translator.condition
+
+    def wrong(self: Translator, condition: Mapping[str, Any]) -> Sql:
+        sql = right(self, condition)
+        return Sql(f"NOT ({sql.text})", sql.guards) if condition["operator"] == "EQUAL" else sql
+
+    monkeypatch.setattr(Translator, "condition", wrong)
+
+
+def _hashed(identifier: str) -> str:
+    return sha256(identifier.encode()).hexdigest()[:16]
 
 
 def _insert(product: Product, identifier: str, day: object) -> None:

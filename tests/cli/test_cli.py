@@ -22,7 +22,7 @@ from analytics_pipeline.migrations import status as migration_status
 from tests.product import Product
 
 DONE, FAILED, USAGE, GAPS, CONFIGURATION, UNREACHABLE = range(6)
-VARIABLES = [*Settings.model_fields, *(f"source_{name}" for name in dict(Settings().sources))]
+VARIABLES = [*Settings.model_fields, *(f"source_{name}" for name in dict(Settings().sources)), "dagster_home"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory without a .env, and a terminal wide enough for every table."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "1000")
 
 
 @pytest.fixture
@@ -221,7 +221,8 @@ def _table(output: str, title: str) -> dict[str, list[str]]:
     return {row[0] if len(row) == 2 else row[1]: row[1:] if len(row) == 2 else row[2:] for row in rows[:count]}
 
 
-def test_doctor__product_is_whole__exits_with_0(product: Product) -> None:
+def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
     result = _run("doctor")
 
     findings = _table(result.stdout, "Findings")
@@ -234,6 +235,7 @@ def test_doctor__product_is_whole__exits_with_0(product: Product) -> None:
         "migrations of clickhouse": ["all applied", "", ""],
         "landing zone": ["can be written", "", ""],
         "DynamoDB": [f"table {product.table} answers, about 0 items", "", ""],
+        "DAGSTER_HOME": [f"{os.environ['DAGSTER_HOME']} has a dagster.yaml", "", ""],
         "Dagster storage": ["answers", "", ""],
     }
     assert (result.exit_code, result.stdout.splitlines()[-1], result.stderr) == (DONE, "All is well.", "")
@@ -283,6 +285,12 @@ def test_doctor__nothing_configured__lists_every_store(monkeypatch: pytest.Monke
         "ClickHouse": ["not configured", "every flow", "set CLICKHOUSE_URL"],
         "landing zone": ["not configured", "identities, segments", "set LANDING_URL"],
         "DynamoDB": ["not configured", "identities, segments", "set IDENTITIES_TABLE"],
+        "DAGSTER_HOME": [
+            "not set",
+            "every flow",
+            'set DAGSTER_HOME to a directory of its own, then mkdir -p "$DAGSTER_HOME" && cp dagster.yaml'
+            ' "$DAGSTER_HOME/"',
+        ],
         "Dagster storage": ["not configured", "every flow", "set DAGSTER_POSTGRES_URL"],
     }
     assert result.exit_code == GAPS
@@ -296,7 +304,8 @@ def test_doctor__every_store_is_broken__says_how_and_shows_no_secret(
         "DATABASE_URL": "postgresql://user:S3CRET@127.0.0.1:1/product",
         "DAGSTER_POSTGRES_URL": "postgresql://user:S3CRET@127.0.0.1:1/dagster",
         "CLICKHOUSE_URL": "http://user:S3CRET@127.0.0.1:1/analytics",
-        "LANDING_URL": (tmp_path / "file" / "landing").as_uri(),
+        "LANDING_URL": "file:///proc",
+        "DAGSTER_HOME": str(tmp_path / "file"),
         "AWS_SECRET_ACCESS_KEY": "S3CRET",
     }.items():
         monkeypatch.setenv(name, value)
@@ -309,14 +318,82 @@ def test_doctor__every_store_is_broken__says_how_and_shows_no_secret(
         "ClickHouse": "every flow",
         "landing zone": "identities, segments",
         "DynamoDB": "identities, segments",
+        "DAGSTER_HOME": "every flow",
         "Dagster storage": "every flow",
     }
+    assert findings["Dagster storage"][0].startswith(
+        "Postgres at postgresql://127.0.0.1:1/dagster: the server does not answer. Check DAGSTER_POSTGRES_URL"
+    )
     assert findings["Postgres"][0].startswith(
         "Postgres at postgresql://127.0.0.1:1/product: the server does not answer"
     )
     assert findings["landing zone"][2] == "check LANDING_URL and the AWS environment"
     assert "S3CRET" not in result.output
     assert result.exit_code == GAPS
+
+
+def test_doctor__landing_directory_does_not_exist__is_a_finding_and_is_not_created(
+    product: Product, tmp_path: Path
+) -> None:
+    directory = tmp_path / "landing"
+
+    result = _run("doctor")
+
+    assert _table(result.stdout, "Findings")["landing zone"] == [
+        f"the directory {directory} does not exist",
+        "identities, segments",
+        f"correct LANDING_URL, or create it: mkdir -p {directory}",
+    ]
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [("relative", "relative is not absolute, and Dagster refuses it"), ("", "not set")],
+)
+def test_doctor__dagster_home_cannot_be_used__says_why(
+    product: Product, monkeypatch: pytest.MonkeyPatch, value: str, state: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", value)
+
+    assert _table(_run("doctor").stdout, "Findings")["DAGSTER_HOME"][0] == state
+
+
+def test_doctor__dagster_home_without_dagster_yaml__says_how_to_get_it(
+    product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    assert _table(_run("doctor").stdout, "Findings")["DAGSTER_HOME"] == [
+        f"{tmp_path} has no dagster.yaml",
+        "every flow",
+        'mkdir -p "$DAGSTER_HOME" && cp dagster.yaml "$DAGSTER_HOME/"',
+    ]
+
+
+@pytest.mark.parametrize(("enabled", "state"), [(True, "is on"), (False, "off, and an export needs it")])
+def test_doctor__export_reader__looks_at_point_in_time_recovery(
+    product: Product, monkeypatch: pytest.MonkeyPatch, enabled: bool, state: str
+) -> None:
+    monkeypatch.setenv("IDENTITY_READER", "export")
+    monkeypatch.setenv("LANDING_URL", "s3://bucket/prefix")
+    boto3.client("dynamodb").update_continuous_backups(
+        TableName=product.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": enabled}
+    )
+
+    found = _table(_run("doctor").stdout, "Findings")["DynamoDB export"]
+
+    assert found[0].endswith(state)
+    assert bool(found[2]) is not enabled
+
+
+def test_doctor__narrow_terminal__cuts_nothing_off(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = "".join(_run("doctor").stdout.split()).replace("│", "")
+
+    assert "…" not in shown
+    assert "mkdir" in shown
 
 
 @pytest.mark.parametrize(

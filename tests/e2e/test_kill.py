@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import date
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_run__killed__old_state_is_whole_and_the_next_run_repairs(product: Produ
     product.put(document("alice", plan="free"), document("carol", plan="pro"), document("dave", plan="pro"))
     product.remove("bob")
     _bring_up_to(product, death.asset)
-    _die(death)
+    die(death, today())
 
     seen = _state(product)
     assert product.materialise().success
@@ -112,7 +113,8 @@ def _bring_up_to(product: Product, asset: str) -> None:
         assert product.materialise(earlier).success
 
 
-def _die(death: Death) -> None:
-    command = [sys.executable, "-c", _DIES, death.asset, today().isoformat(), death.moment, death.function]
+def die(death: Death, day: date) -> None:
+    """Materialise the asset's day in a process that is killed at the moment."""
+    command = [sys.executable, "-c", _DIES, death.asset, day.isoformat(), death.moment, death.function]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == -9, result.stderr

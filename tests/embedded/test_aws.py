@@ -1,6 +1,7 @@
 """The stand-in for AWS writes pages of items in its own way: they must read as DynamoDB's do."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -61,3 +62,18 @@ def test_pages__limited__continue_where_the_last_one_ended(client: "DynamoDBClie
 def test_errors__missing_table__have_their_aws_code(client: "DynamoDBClient") -> None:
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.scan(TableName="missing")
+
+
+def test_environment__shell_has_a_profile_and_files_of_its_own__they_do_not_matter(
+    stack_environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile work]\nendpoint_url = http://127.0.0.1:1\nregion = us-gov-west-1\n")
+    shell = {"AWS_PROFILE": "work", "AWS_DEFAULT_PROFILE": "gone", "AWS_CONFIG_FILE": str(config)}
+    for name, value in {**shell, **stack_environment}.items():
+        monkeypatch.setenv(name, value)
+
+    client = boto3.session.Session().client("dynamodb")
+
+    assert client.meta.region_name == "eu-west-1"
+    assert client.list_tables()["ResponseMetadata"]["HTTPStatusCode"] == 200

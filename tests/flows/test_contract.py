@@ -1,5 +1,8 @@
 """The source contract: what a database lacks of it, and which flows that turns off."""
 
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
 import pytest
 
 from analytics_pipeline.config import Settings
@@ -30,9 +33,43 @@ def test_gaps__relations_and_columns_are_missing__each_is_named(empty_product: P
     ]
 
 
-@pytest.mark.parametrize("relation", contract.COLUMNS)
-def test_gap__of_any_relation__turns_off_the_flows_that_read_it(relation: str) -> None:
-    assert Gap(relation, relation, (), is_absent=True).flows == ["identities", "segments"]
+@pytest.mark.parametrize(
+    ("relation", "flows"),
+    [
+        ("organisations", ["identities", "segments"]),
+        ("feature_flags", ["identities", "segments", "reporting", "ai_usage"]),
+        ("reporting_events", ["reporting"]),
+    ],
+)
+def test_gap__of_a_relation__turns_off_the_flows_that_read_it(relation: str, flows: list[str]) -> None:
+    assert Gap(relation, relation, (), is_absent=True).flows == flows
+
+
+def test_gaps__user_may_not_read__names_the_columns(empty_product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights on a schema, on a relation and on columns."""
+    name = f"reader_{empty_product.table}"
+    empty_product.execute("CREATE SCHEMA closed")
+    empty_product.execute("ALTER TABLE projects SET SCHEMA closed")
+    empty_product.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    try:
+        empty_product.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public, closed TO {name}")
+        empty_product.execute(f"REVOKE SELECT ON segments, feature_flags FROM {name}")
+        empty_product.execute(f"GRANT SELECT (id, project_id, name, rules, updated_at) ON segments TO {name}")
+        monkeypatch.setenv("SOURCE_PROJECTS", "closed.projects")
+        store = postgres(Settings.load())
+        parts = urlsplit(store.url)
+        url = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
+
+        found = gaps(replace(store, url=url))
+    finally:
+        empty_product.execute(f"DROP OWNED BY {name}")
+        empty_product.execute(f"DROP ROLE {name}")
+
+    assert found == [
+        Gap("projects", "closed.projects", (), is_absent=False, unreadable=contract.COLUMNS["projects"]),
+        Gap("segments", "segments", (), is_absent=False, unreadable=("deleted_at",)),
+        Gap("feature_flags", "feature_flags", (), is_absent=False, unreadable=contract.COLUMNS["feature_flags"]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """What a failed unit says: what happened, on one line, with what to do about it and without secrets."""
 
 import boto3
+import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
+from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.flows.failures import Failure, PartialFailure, passes, reason_of
 from analytics_pipeline.resources.clickhouse import Tag, connect
+from analytics_pipeline.resources.deadline import TimeLimitReached
 from analytics_pipeline.resources.landing import CorruptUnit
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.postgres import LeaseLost, postgres
 from tests.product import Product
 
 
@@ -50,6 +54,35 @@ def test_partial_failure__many__lists_twenty(count: int, more: list[str]) -> Non
 )
 def test_reason_of__error__is_one_readable_line(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (CorruptUnit("unit/a differs."), False),
+        (ValueError("a mistake"), False),
+        (AccessRefused("the password is wrong"), False),
+        (ConnectionError("no answer"), True),
+        (EndpointConnectionError(endpoint_url="http://x"), True),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "Query"), False),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "Query"), True),
+        (
+            ClientError({"Error": {"Code": "Internal"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "Query"),  # type: ignore[typeddict-item]
+            True,
+        ),
+        (OperationalError("connection reset"), True),
+        (DatabaseError("Code: 202. DB::Exception: too many"), True),
+        (DatabaseError("Code: 497. DB::Exception: no"), False),
+        (psycopg.OperationalError("the connection is closed"), True),
+        (psycopg.errors.UndefinedTable("no"), False),
+        (LeaseLost("lost"), True),
+        (TimeLimitReached("over"), False),
+        (PartialFailure("Load", [Failure("a", "gone"), Failure("b", "busy", passes=True)], 0, "again"), True),
+        (PartialFailure("Load", [Failure("a", "gone")], 0, "again"), False),
+    ],
+)
+def test_passes__error__only_what_is_known_to_pass(error: Exception, expected: bool) -> None:
+    assert passes(error) is expected
 
 
 def test_reason_of__postgres_lacks_a_table_of_ours__says_to_migrate(empty_product: Product) -> None:

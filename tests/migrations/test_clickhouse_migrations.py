@@ -306,6 +306,69 @@ SEGMENT_COUNTS = {
     "reason": "String",
     "computed_at": "DateTime64(3, 'UTC')",
 }
+MOMENT = "DateTime64(6, 'UTC')"
+REPORTING_EVENTS = {
+    "id": "Int64",
+    "name": "LowCardinality(String)",
+    "value": "Nullable(Float64)",
+    "value_in_business_hours": "Nullable(Float64)",
+    "account_id": "Int64",
+    "inbox_id": "Nullable(Int64)",
+    "user_id": "Nullable(Int64)",
+    "conversation_id": "Nullable(Int64)",
+    "event_start_time": f"Nullable({MOMENT})",
+    "event_end_time": f"Nullable({MOMENT})",
+    "created_at": MOMENT,
+    "updated_at": f"Nullable({MOMENT})",
+}
+DAY_BOUNDS = {
+    "account_id": "Int64",
+    "date": "Date",
+    "timezone": "LowCardinality(String)",
+    "starts_at": MOMENT,
+    "ends_at": MOMENT,
+}
+ROLLUPS = {
+    "account_id": "Int64",
+    "date": "Date",
+    "dimension_type": "LowCardinality(String)",
+    "dimension_id": "Int64",
+    "metric": "LowCardinality(String)",
+    "count": "Int64",
+    "sum_value": "Float64",
+    "sum_value_business_hours": "Float64",
+    "timezone": "LowCardinality(String)",
+    "computed_at": "DateTime64(3, 'UTC')",
+}
+_AI_EVENT = {
+    "id": "UInt64",
+    "user_id": "UInt64",
+    "event": "UInt16",
+    "namespace_path": "String",
+    "timestamp": "DateTime64(3, 'UTC')",
+}
+_SUGGESTION = {
+    **_AI_EVENT,
+    "unique_tracking_id": "String",
+    "language": "LowCardinality(String)",
+    "suggestion_size": "UInt64",
+    "branch_name": "String",
+}
+AI_USAGE_DAILY = {
+    "date": "Date",
+    "feature": "LowCardinality(String)",
+    "event": "LowCardinality(String)",
+    "user_id": "UInt64",
+    "namespace_path": "String",
+    "language": "LowCardinality(String)",
+    "occurrences": "UInt64",
+    "suggestion_size_sum": "UInt64",
+    "last_at": "DateTime64(3, 'UTC')",
+}
+_AI_KEY = "namespace_path, user_id, event, timestamp, id"
+_DAILY_KEY = "namespace_path, feature, event, user_id, language"
+_EVENTS_KEY = "account_id, name, created_at, id"
+_ROLLUPS_KEY = "account_id, metric, dimension_type, dimension_id"
 CONTRACT = {
     "identities": (
         IDENTITIES,
@@ -322,6 +385,12 @@ CONTRACT = {
         "project_id, segment_id, environment_id, date",
     ),
     "segment_counts_latest": (SEGMENT_COUNTS, "", "", "", ""),
+    "reporting_events": (REPORTING_EVENTS, "", "toDate(created_at)", _EVENTS_KEY, _EVENTS_KEY),
+    "reporting_day_bounds": (DAY_BOUNDS, "", "date", "account_id, starts_at", "account_id, starts_at"),
+    "duo_chat_events": (_AI_EVENT, "", "toDate(timestamp)", _AI_KEY, _AI_KEY),
+    "code_suggestion_events": (_SUGGESTION, "", "toDate(timestamp)", _AI_KEY, _AI_KEY),
+    "ai_usage_daily": (AI_USAGE_DAILY, "", "date", _DAILY_KEY, _DAILY_KEY),
+    "reporting_rollups": (ROLLUPS, "", "date", _ROLLUPS_KEY, _ROLLUPS_KEY),
 }
 
 

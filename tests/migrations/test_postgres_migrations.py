@@ -15,7 +15,18 @@ from psycopg import sql
 from analytics_pipeline.migrations.postgres import applied, migrate, revisions
 from analytics_pipeline.resources.postgres import SCHEMA, Postgres
 
-TABLES = ["alembic_version", "dead_letters", "identity_loads", "segment_membership_counts", "segment_refreshes"]
+TABLES = [
+    "ai_usage_days",
+    "alembic_version",
+    "dead_letters",
+    "enablements",
+    "identity_loads",
+    "reporting_coverage",
+    "segment_membership_counts",
+    "segment_refreshes",
+    "source_copies",
+    "watermarks",
+]
 
 
 def _tables(store: Postgres) -> list[str]:

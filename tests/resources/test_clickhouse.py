@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta, timezone
@@ -23,6 +24,7 @@ from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.resources import clickhouse_errors as module
 from analytics_pipeline.resources.clickhouse import ClickHouse, Cost, Tag, connect, quoted
 from analytics_pipeline.resources.clickhouse_errors import TRANSIENT_CODES, error_code, is_transient
+from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HOSTILE = ["it's", '"', "`", "\\", "\\'", "--", "/*", "'; DROP TABLE days; --", "{a:String}", "%(a)s", "é\x00\n\t", ""]
@@ -124,7 +126,7 @@ def test_staging__table_with_a_hostile_name__is_copied_and_swapped(clickhouse: C
 
     with clickhouse.staging(table) as staging:
         clickhouse.insert_rows(staging, ["day", "v"], [[date(2026, 1, 1), 1]])
-        clickhouse.replace_partition(table, staging, "20260101")
+        clickhouse.replace_partitions(table, staging, ["20260101"])
 
     assert clickhouse.query(f"SELECT v FROM {quoted(table)}") == [(1,)]
     assert _tables(clickhouse) == [table]
@@ -257,20 +259,20 @@ def _rows(days: ClickHouse) -> list[tuple[Any, ...]]:
     return days.query("SELECT toString(day), v FROM days ORDER BY ALL")
 
 
-def test_replace_partition__three_passes__leave_the_same_rows(days: ClickHouse) -> None:
+def test_replace_partitions__three_passes__leave_the_same_rows(days: ClickHouse) -> None:
     passes = []
     for _ in range(3):
         with days.staging("days") as staging:
             days.insert_rows(staging, ["day", "v"], [[date(2026, 1, 1), "a"], [date(2026, 1, 1), "b"]])
-            days.replace_partition("days", staging, "20260101")
+            days.replace_partitions("days", staging, ["20260101"])
         passes.append(_rows(days))
 
     assert passes == [[("2026-01-01", "a"), ("2026-01-01", "b"), ("2026-01-02", "other")]] * 3
 
 
-def test_replace_partition__empty_source__empties_the_partition_alone(days: ClickHouse) -> None:
+def test_replace_partitions__empty_source__empties_the_partition_alone(days: ClickHouse) -> None:
     with days.staging("days") as staging:
-        days.replace_partition("days", staging, "20260101")
+        days.replace_partitions("days", staging, ["20260101"])
 
     assert _rows(days) == [("2026-01-02", "other")]
     assert days.partitions("days") == ["20260102"]
@@ -289,9 +291,10 @@ def test_attach_partition__rows__join_those_that_are_there(days: ClickHouse) -> 
 )
 def test_swaps__hostile_partition_id__is_refused_before_anything_is_sent(days: ClickHouse, partition: str) -> None:
     before = days.cost.statements
-    for swap in (days.replace_partition, days.attach_partition):
-        with pytest.raises(ValueError, match="is not a partition id"):
-            swap("days", "days", partition)
+    with pytest.raises(ValueError, match="is not a partition id"):
+        days.replace_partitions("days", "days", ["20260101", partition])
+    with pytest.raises(ValueError, match="is not a partition id"):
+        days.attach_partition("days", "days", partition)
 
     assert days.cost.statements == before
 
@@ -578,6 +581,43 @@ def test_connect__statement_takes_too_long__ends_after_the_configured_time(
 
     timeout_exceeded = 159
     assert error_code(failure.value) == timeout_exceeded
+
+
+def test_deadline__statement_takes_longer__is_stopped_by_the_server(clickhouse: ClickHouse) -> None:
+    limited = clickhouse.limited(Deadline.after(0.5, "time is over"))
+
+    with pytest.raises(TimeLimitReached, match="time is over"):
+        limited.query("SELECT sleepEachRow(0.3) FROM numbers(100) SETTINGS max_block_size = 1")
+    assert limited.deadline is not None
+    assert limited.deadline.remaining > -10
+
+
+def test_deadline__has_passed__nothing_begins_but_staging_is_dropped(clickhouse: ClickHouse) -> None:
+    clickhouse.execute("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    before = _tables(clickhouse)
+    limited = clickhouse.limited(Deadline.after(0.5, "time is over"))
+
+    with limited.staging("t") as staging:
+        time.sleep(0.6)
+        with pytest.raises(TimeLimitReached):
+            limited.insert_rows(staging, ["a"], [[1]])
+
+    assert _tables(clickhouse) == before
+
+
+def test_deadline__passes_within_a_body__insert_is_stopped(clickhouse: ClickHouse) -> None:
+    clickhouse.execute("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    limited = clickhouse.limited(Deadline.after(0.5, "time is over"))
+
+    def body() -> Generator[bytes, None, None]:
+        for _ in range(1000):
+            time.sleep(0.05)
+            yield b"1\n"
+
+    with pytest.raises(TimeLimitReached, match="time is over"):
+        limited.insert_stream("t", ["a"], body, fmt="TabSeparated")
+
+    assert clickhouse.scalar("SELECT count() FROM t") == 0
 
 
 def test_client__many_threads__share_it(clickhouse: ClickHouse) -> None:

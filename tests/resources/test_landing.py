@@ -296,3 +296,24 @@ def test_check__s3_does_not_answer__says_so_in_bounded_time(
     assert time.monotonic() - began < 30
     assert "\n" not in str(error.value)
     assert environment["AWS_SECRET_ACCESS_KEY"] not in str(error.value)
+
+
+def test_writer__fails_and_cannot_be_ended_either__the_first_error_is_seen(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object) -> None:
+        raise OSError("the disk is full, too")
+
+    before = _capture(zone, ["a"])
+    monkeypatch.setattr(module._LineFile, "finish", broken)
+
+    with pytest.raises(ValueError, match="the first error"):
+        _capture_half(zone)
+
+    assert (zone.manifest(UNIT), _held(zone)) == (before, ["a"])
+
+
+def _capture_half(zone: LandingZone) -> None:
+    with zone.writer(UNIT, fmt="lines/1", captured_at=SECOND) as writer:
+        writer.write(_lines(["b"]), 1)
+        raise ValueError("the first error")

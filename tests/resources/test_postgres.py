@@ -237,3 +237,12 @@ def test_postgres__url_of_sqlalchemys_kind__is_understood(store: Postgres, monke
 
     with closing(postgres(Settings.load()).open()) as connection:
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_is_leased__while_somebody_holds_it__and_only_then(store: Postgres) -> None:
+    names = [f"work-{number}" for number in range(20)]  # hashes of both signs
+    for name in names:
+        with store.lease(name):
+            assert (store.is_leased(name), store.is_leased("other")) == (True, False)
+
+    assert not any(store.is_leased(name) for name in names)

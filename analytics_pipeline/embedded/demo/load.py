@@ -4,6 +4,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from datetime import datetime, timezone
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,8 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import without_credentials
+from analytics_pipeline.embedded.demo.ai_usage import ApplicationSettings, chat_events, code_suggestion_events
 from analytics_pipeline.embedded.demo.dynamodb import create_identities_table, identities_held, write_identities
 from analytics_pipeline.embedded.demo.product import DemoProduct, Organisation, demo_product
+from analytics_pipeline.embedded.demo.reporting import accounts, support
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -70,6 +73,28 @@ def load_demo_product(database_url: str, table: str, *, progress: Progress | Non
     )
 
 
+def save_application_settings(database_url: str, *, use_clickhouse_for_analytics: bool) -> bool:
+    """Save the setting as the product's admin page does; returns whether that changed it.
+
+    Raises:
+        DemoRefusedError: the database does not hold the demo product.
+    """
+    _require_this_machine(*_hosts(database_url))
+    with psycopg.connect(database_url) as connection:
+        _require_demo_database(connection, demo_product().organisations)
+        if not _organisations_in(connection):
+            raise DemoRefusedError(
+                f"Database {connection.info.dbname} does not hold the demo product; nothing was written. "
+                "Run: analytics-pipeline demo"
+            )
+        saved = connection.execute(
+            "UPDATE application_settings SET use_clickhouse_for_analytics = %(on)s, updated_at = now()"
+            " WHERE use_clickhouse_for_analytics <> %(on)s",
+            {"on": use_clickhouse_for_analytics},
+        )
+        return saved.rowcount > 0
+
+
 def _silent(label: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
@@ -101,12 +126,20 @@ def _is_loopback(host: str) -> bool:
 
 
 def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int:
+    conversations, reporting_events = support(datetime.now(timezone.utc))
+    today = datetime.now(timezone.utc).date()
     relations: dict[str, Sequence[Any]] = {
         "organisations": product.organisations,
         "projects": product.projects,
         "environments": product.environments,
         "segments": product.segments,
         "feature_flags": product.feature_flags,
+        "accounts": accounts(),
+        "conversations": conversations,
+        "reporting_events": reporting_events,
+        "application_settings": (ApplicationSettings(1, use_clickhouse_for_analytics=False),),
+        "ai_duo_chat_events": chat_events(today),
+        "ai_code_suggestion_events": code_suggestion_events(today),
     }
     total = sum(map(len, relations.values()))
     done = written = 0
@@ -169,7 +202,7 @@ def _insert_missing(connection: psycopg.Connection, relation: str, rows: Sequenc
 
 
 def _parameters(row: Any) -> list[Any]:
-    return [Jsonb(value) if isinstance(value, list) else value for value in astuple(row)]
+    return [Jsonb(value) if isinstance(value, list | dict) else value for value in astuple(row)]
 
 
 def _load_identities(client: "DynamoDBClient", table: str, product: DemoProduct, report: Progress) -> int:

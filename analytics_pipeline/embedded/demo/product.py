@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 
+from analytics_pipeline.embedded.demo.ai_usage import AI_FLAG
 from analytics_pipeline.embedded.demo.identities import Identity, identities_of
+from analytics_pipeline.embedded.demo.reporting import ROLLUP_FLAG
 from analytics_pipeline.embedded.demo.rules import Rule
 from analytics_pipeline.embedded.demo.segments import DELETED, catalogue
 
@@ -165,4 +167,6 @@ def _feature_flags() -> tuple[FeatureFlag, ...]:
     return (
         FeatureFlag(MEMBERSHIP_FLAG, "global", enabled=False, updated_at=_EPOCH),
         *(FeatureFlag(MEMBERSHIP_FLAG, scope, enabled=True, updated_at=_EPOCH) for scope in scopes),
+        FeatureFlag(ROLLUP_FLAG, "global", enabled=True, updated_at=_EPOCH),
+        FeatureFlag(AI_FLAG, "global", enabled=True, updated_at=_EPOCH),
     )

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, timezone
+from hashlib import sha256
 from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
-from analytics_pipeline.flows.failures import Failure, reason_of
+from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable
 from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.landing import LandingZone, Manifest
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 FORMAT = "identity-rows/1"
 MAX_DEAD_LETTERS = 10_000
 _LOG_EVERY_SECONDS = 10.0
+# File systems take 255 bytes for a name, of which `environment=` takes 12.
+_LONGEST_NAME = 240
 
 
 class TooManyDeadLetters(Exception):
@@ -56,8 +60,14 @@ class CaptureMethod(Protocol):
 
 
 def unit_of(day: date, environment_key: str) -> str:
-    """Where the landing zone keeps an environment's identities of a day."""
-    return f"identities/day={day.isoformat()}/environment={quote(environment_key, safe='')}"
+    """Where the landing zone keeps an environment's identities of a day.
+
+    The rest of a key that is too long for the name of a directory is hashed; `%~` begins no quoted character.
+    """
+    name = quote(environment_key, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:100]}%~{sha256(environment_key.encode()).hexdigest()}"
+    return f"identities/day={day.isoformat()}/environment={name}"
 
 
 def refuse_closed_day(day: date, now: datetime, grace: timedelta) -> None:
@@ -79,30 +89,43 @@ def refuse_closed_day(day: date, now: datetime, grace: timedelta) -> None:
 
 @dataclass(frozen=True)
 class IdentityCapture:
-    """Captures environments in parallel, each as one atomic unit of the landing zone."""
+    """Captures environments in parallel, each as one atomic unit of the landing zone.
+
+    With `resumes`, what an earlier attempt of this run has captured is kept. Nothing more is read after the `deadline`.
+    """
 
     reader: IdentityReader
     landing: LandingZone
     postgres: Postgres
     run_id: str
     concurrency: int
+    resumes: bool = False
+    deadline: Deadline | None = None
 
     def capture(self, day: date, environments: Sequence[Environment]) -> tuple[list[Capture], list[Failure]]:
         """Capture each environment anew. One that fails keeps its earlier capture and does not stop the others."""
-        captures: list[Capture] = []
         failures: list[Failure] = []
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="capture") as pool:
-            captured_at = self._version(
-                pool.map(self.landing.readable_manifest, [unit_of(day, e.key) for e in environments])
-            )
-            tasks = {pool.submit(self._capture_one, day, captured_at, item): item for item in environments}
+            before = list(pool.map(self.landing.readable_manifest, [unit_of(day, e.key) for e in environments]))
+            captured_at = self._version(before)
+            captures = list(self._captured_already(environments, before))
+            done = {environment for capture in captures for environment in capture.environments}
+            wanted = [environment for environment in environments if environment not in done]
+            tasks = {pool.submit(self._capture_one, day, captured_at, item): item for item in wanted}
             for task in as_completed(tasks):
                 try:
                     captures.append(task.result())
                 except Exception as error:
                     logger.warning("capture of environment %s failed", tasks[task].id, exc_info=True)
-                    failures.append(Failure(f"environment {tasks[task].id}", reason_of(error)))
+                    failures.append(Failure.of(f"environment {tasks[task].id}", error))
         return sorted(captures, key=lambda capture: capture.environments[0].id), sorted(failures, key=lambda f: f.unit)
+
+    def _captured_already(
+        self, environments: Sequence[Environment], before: Sequence[Manifest | None]
+    ) -> Iterator[Capture]:
+        for environment, manifest in zip(environments, before, strict=True):
+            if self.resumes and manifest and manifest.about.get("run_id") == self.run_id:
+                yield Capture((environment,), manifest, manifest.rows, manifest.about["dead_letters"])
 
     def _version(self, before: Iterable[Manifest | None]) -> datetime:
         """Now in milliseconds, but always later than earlier captures: clocks of two machines may disagree."""
@@ -121,13 +144,16 @@ class IdentityCapture:
                 rows = list(_mapped(page, mapper, letters))
                 writer.write(encoder.encode_lines(rows), len(rows))
             replace_dead_letters(self.postgres, "identities", unit, letters, self.run_id)
-            manifest = writer.commit({"day": day.isoformat(), **asdict(environment), "dead_letters": len(letters)})
+            about = {"day": day.isoformat(), **asdict(environment), "dead_letters": len(letters), "run_id": self.run_id}
+            manifest = writer.commit(about)
         return Capture((environment,), manifest, manifest.rows, len(letters))
 
     def _pages(self, environment: Environment) -> Iterator[list[Document]]:
         """The environment's pages, with a log line of the progress every ten seconds."""
         read, logged = 0, time.monotonic()
         for page in self.reader.pages(environment.key):
+            if self.deadline:
+                self.deadline.check()
             yield page
             read += len(page)
             if time.monotonic() - logged > _LOG_EVERY_SECONDS:

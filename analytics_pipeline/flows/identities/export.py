@@ -18,6 +18,7 @@ from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
 from analytics_pipeline.flows.identities.export_files import export_files
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import Bucket, LandingZone, Manifest
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = "dynamodb-export/1"
-TIME_LIMIT_SECONDS = 4 * 3600.0
 POLL_SECONDS = 15.0
 _FIRST_POLL_SECONDS = 0.2
 # A token keeps answering with its failed export for eight hours; each failure needs another token.
@@ -46,10 +46,16 @@ def export_unit_of(day: date) -> str:
 
 @dataclass(frozen=True)
 class ExportCapture:
-    """Captures all environments at once, as one atomic unit of the landing zone."""
+    """Captures all environments at once, as one atomic unit of the landing zone.
+
+    With `resumes`, what an earlier attempt of this run has captured is kept. The `deadline` ends the waiting.
+    """
 
     table: IdentitiesTable
     landing: LandingZone
+    run_id: str
+    resumes: bool = False
+    deadline: Deadline | None = None
 
     def capture(self, day: date, environments: Sequence[Environment]) -> tuple[list[Capture], list[Failure]]:
         """Export the table, or adopt the export that an earlier run of the day began and did not live to commit.
@@ -61,6 +67,8 @@ class ExportCapture:
             raise ExportFailed(f"An export needs LANDING_URL=s3://…, DynamoDB writes only there. {_NOTHING_CHANGED}")
         unit = export_unit_of(day)
         before = self.landing.readable_manifest(unit)
+        if self.resumes and before and before.about.get("run_id") == self.run_id:
+            return [Capture(tuple(environments), before, before.about["items"], None)], []
         directory, export = self._begun(self.landing.bucket, unit, before)
         finished = self._finished(export)
         manifest = self._manifest(finished, unit, directory, before)
@@ -99,7 +107,7 @@ class ExportCapture:
         begun, pause = time.monotonic(), _FIRST_POLL_SECONDS
         while (status := export.get("ExportStatus")) == "IN_PROGRESS":
             waited = time.monotonic() - begun
-            if waited > TIME_LIMIT_SECONDS:
+            if self.deadline and self.deadline.remaining <= 0:
                 raise ExportFailed(
                     f"The export {export.get('ExportArn')} still runs after {waited / 3600:.1f} hours."
                     f" {_NOTHING_CHANGED} DynamoDB goes on with it:"
@@ -127,7 +135,7 @@ class ExportCapture:
     ) -> Manifest:
         found = export_files(self.landing, unit, directory, export.get("ExportManifest"), export["TableArn"])
         items = export.get("ItemCount") if found.items is None else found.items
-        about = {"export": export["ExportArn"], "items": items}
+        about = {"export": export["ExportArn"], "items": items, "run_id": self.run_id}
         return Manifest(FORMAT, _version(export["ExportTime"], before), found.files, about)
 
 

@@ -104,7 +104,7 @@ class ExportSource:
         )
 
     def _stream(self, sql: str, **parameters: Any) -> Iterator[Any]:
-        settings = {"log_comment": str(self.clickhouse.tag)}
+        settings = self.clickhouse.statement_settings()
         client = self.clickhouse.client
         with client.query_rows_stream(sql, parameters=parameters, settings=settings) as rows:
             yield from rows

@@ -26,12 +26,14 @@ class IdentityLedger:
     day: date
     run_id: str
 
-    def completed(self) -> dict[str, tuple[datetime, int]]:
+    def completed(self, *, by_this_run: bool = False) -> dict[str, tuple[datetime, int]]:
         """When the capture of each completely loaded environment was made and its rows, by environment key."""
         rows = self.postgres.query(
             "SELECT environment_key, captured_at, rows FROM analytics_pipeline.identity_loads"
-            " WHERE snapshot_date = %(day)s AND status = 'completed'",
+            " WHERE snapshot_date = %(day)s AND status = 'completed' AND (run_id = %(run_id)s OR NOT %(only_own)s)",
             day=self.day,
+            run_id=self.run_id,
+            only_own=by_this_run,
         )
         return {key: (captured_at, count) for key, captured_at, count in rows}
 

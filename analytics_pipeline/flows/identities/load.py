@@ -60,7 +60,7 @@ class LoadResult:
 
 @dataclass(frozen=True)
 class SnapshotLoad:
-    """Loads one day's captures. `reload` loads also those that are complete already."""
+    """Loads one day's captures. `reload` loads also those that are complete already, but by an earlier run."""
 
     clickhouse: ClickHouse
     landing: LandingZone
@@ -72,7 +72,7 @@ class SnapshotLoad:
         """Load each environment's capture. One that fails keeps its slice and does not stop the others."""
         result = LoadResult()
         stored = self._stored()
-        completed = self.ledger.completed()
+        completed = self.ledger.completed(by_this_run=self.reload)
         export = self.landing.readable_manifest(export_unit_of(self.day))
         pending: list[EnvironmentCapture] = []
         for environment in environments:
@@ -87,7 +87,7 @@ class SnapshotLoad:
             is_complete = completed.get(environment.key) == (captured_at, held.rows) and (
                 held.version == captured_at or held.rows == 0
             )
-            if is_complete and not self.reload:
+            if is_complete:
                 result.unchanged.append(Loaded(environment, captured_at, held.rows))
             else:
                 pending.append(capture)
@@ -188,7 +188,7 @@ class SnapshotLoad:
     def _fail(self, environment: Environment, error: Exception, result: LoadResult) -> None:
         logger.warning("load of environment %s failed", environment.id, exc_info=error)
         self.ledger.fail(environment, reason_of(error))
-        result.failures.append(Failure(f"environment {environment.id}", reason_of(error)))
+        result.failures.append(Failure.of(f"environment {environment.id}", error))
 
 
 def _slice(day: date, environment_keys: list[str]) -> Slice:

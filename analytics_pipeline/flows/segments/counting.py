@@ -24,6 +24,8 @@ from analytics_pipeline.resources.clickhouse_errors import error_code, is_transi
 logger = logging.getLogger(__name__)
 
 SEGMENTS_PER_STATEMENT = 100
+# The predicates share most of their work; evaluating each lazily for itself takes twice as long.
+STATEMENT_SETTINGS = "SETTINGS short_circuit_function_evaluation = 'disable', precise_float_parsing = 1"
 # ClickHouse reads statements of 256 KiB (`max_query_size`).
 _CHARACTERS_PER_STATEMENT = 200_000
 # Trouble that no single segment causes, so that looking for a culprit would blame the innocent.
@@ -155,8 +157,7 @@ def _one_pass(
         "FROM identities AS i FINAL\n"
         "WHERE i.snapshot_date = {day:Date} AND i.environment_id IN {environments:Array(String)}\n"
         "GROUP BY i.environment_id\n"
-        # The predicates share most of their work; evaluating each lazily for itself takes twice as long.
-        "SETTINGS short_circuit_function_evaluation = 'disable', precise_float_parsing = 1",
+        f"{STATEMENT_SETTINGS}",
         day=day,
         environments=[environment.key for environment in environments],
         **parameters,

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.deadline import Deadline
 
 # The judge stops by itself; this is for an engine that does not let it.
 _PATIENCE = 60.0
@@ -21,9 +22,10 @@ class JudgeDied(Exception):
 class JudgeProcess:
     """Runs `analytics_pipeline.flows.segments.judge` for some segments; ends with the `with` block."""
 
-    def __init__(self, segments: Sequence[dict[str, Any]], seconds: float) -> None:
+    def __init__(self, segments: Sequence[dict[str, Any]], seconds: float, deadline: Deadline | None = None) -> None:
         self._start = {"segments": list(segments), "seconds": seconds}
         self._limit = len(segments) * seconds + _PATIENCE
+        self._deadline = deadline
 
     def __enter__(self) -> "JudgeProcess":
         self._process = subprocess.Popen(
@@ -45,12 +47,18 @@ class JudgeProcess:
 
         Raises:
             JudgeDied: the process did not answer.
+            TimeLimitReached: it was ended, because the deadline had passed.
         """
         names = {"key": environment.key, "name": environment.name}
-        watchdog = Timer(self._limit, self._process.kill)
+        limit = min(self._limit, self._deadline.remaining) if self._deadline else self._limit
+        watchdog = Timer(max(limit, 0), self._process.kill)
         watchdog.start()
         try:
             answer = self._ask({"environment": names, "rows": rows})
+        except JudgeDied:
+            if self._deadline:
+                self._deadline.check()
+            raise
         finally:
             watchdog.cancel()
         return answer["counts"], {int(number): reason for number, reason in answer["failures"].items()}

@@ -19,6 +19,16 @@ class RefreshLedger:
     day: date
     run_id: str
 
+    def completed(self) -> set[int]:
+        """The projects that this run has counted already, in an earlier attempt."""
+        rows = self.postgres.query(
+            "SELECT project_id FROM analytics_pipeline.segment_refreshes"
+            " WHERE snapshot_date = %(day)s AND status = 'completed' AND run_id = %(run_id)s",
+            day=self.day,
+            run_id=self.run_id,
+        )
+        return {project for (project,) in rows}
+
     def start(self, project: Project) -> str:
         """The refresh begins; returns the fingerprint of the segments as they are now, for `complete`."""
         self._record(project, "running")

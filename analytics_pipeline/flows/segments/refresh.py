@@ -5,16 +5,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from analytics_pipeline.flows.failures import Passing
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Environment, Project
 from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.slices import Slice, replace_slice
 
 logger = logging.getLogger(__name__)
 
+# Of one project: with two million identities and fifty segments SQL takes seconds and the engine minutes.
+SECONDS_PER_PROJECT = 600.0
 _COLUMNS = (
     "date",
     "organisation_id",
@@ -33,7 +37,16 @@ _LOADED_ROWS = """
     SELECT environment_key, rows FROM analytics_pipeline.identity_loads
     WHERE snapshot_date = %(day)s AND project_id = %(project)s AND captured_at IS NOT NULL
 """
+_STORED = """
+    SELECT segment_id, environment_id, count, status, reason FROM segment_counts FINAL
+    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
+    ORDER BY segment_id, environment_id
+"""
 _COUNTED_AGAIN = " AND segment_id IN {segments:Array(UInt64)} AND environment_id IN {environments:Array(UInt64)}"
+
+
+class SnapshotBusy(Passing):
+    """A load is changing the rows that were to be counted; this passes."""
 
 
 class SnapshotGone(Exception):
@@ -65,22 +78,39 @@ class CountRefresh:
     def day(self) -> date:
         return self.ledger.day
 
+    def stored(self, project: Project) -> ProjectCounts:
+        """The project's counts of the day as they are stored."""
+        environments = {environment.id: environment for environment in project.environments}
+        rows = self.clickhouse.query(_STORED, project=project.id, day=self.day, environments=list(environments))
+        return ProjectCounts(
+            project, [SegmentCount(segment, environments[id_], *answer) for segment, id_, *answer in rows]
+        )
+
     def refresh(self, project: Project) -> ProjectCounts:
         """Count the project's live segments and replace its stored counts of the day.
 
         Raises:
             LeaseHeld: another run is counting the project.
+            SnapshotBusy: the snapshot is being loaded at this moment; the stored counts stay.
             SnapshotGone: ClickHouse no longer holds what was loaded; the stored counts stay.
+            TimeLimitReached: counting was stopped; the stored counts stay.
         """
         with self.postgres.lease(f"segment_counts:{project.id}:{self.day}"):
             return self._refresh(project)
 
     def _refresh(self, project: Project) -> ProjectCounts:
-        clickhouse = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
+        tagged = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
+        clickhouse = tagged.limited(Deadline.after(SECONDS_PER_PROJECT, self._time_is_over(project)))
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
         ready = self._loaded_environments(clickhouse, project)
-        counts = count_segments(clickhouse, self.day, segments, ready)
+        counts = count_segments(clickhouse, self.day, [item for item in segments if not item.defect], ready)
+        counts += [
+            SegmentCount(segment.id, environment, None, "failed", segment.defect)
+            for segment in segments
+            for environment in ready
+            if segment.defect
+        ]
         counts += [
             SegmentCount(segment.id, environment, None, "failed", f"the environment has no snapshot of {self.day}")
             for segment in segments
@@ -94,6 +124,13 @@ class CountRefresh:
         logger.info("project %s: %s counts stored", project.id, len(counts))
         return ProjectCounts(project, counts)
 
+    def _time_is_over(self, project: Project) -> str:
+        return (
+            f"counting was stopped after the {SECONDS_PER_PROJECT:g} s that a project has; its stored counts stay."
+            f" Look at what its statements cost (log_comment …:project_{project.id}:…) and at its segments with status"
+            f" fallback, then materialise segment_counts of {self.day} again"
+        )
+
     def _loaded_environments(self, clickhouse: ClickHouse, project: Project) -> list[Environment]:
         captured: dict[str, int] = dict(self.postgres.query(_LOADED_ROWS, day=self.day, project=project.id))
         stored: dict[str, int] = dict(
@@ -106,10 +143,14 @@ class CountRefresh:
             )
         )
         if gone := [key for key, rows in captured.items() if rows != stored.get(key, 0)]:
+            if self.postgres.is_leased(f"identities:{self.day}"):
+                raise SnapshotBusy(
+                    f"the snapshot of {self.day} is being loaded at this moment; the stored counts stay."
+                    f" Materialise segment_counts of {self.day} when the load has ended"
+                )
             raise SnapshotGone(
-                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day}: it is being"
-                f" loaded at this moment, or has expired; the stored counts stay."
-                f" Materialise identity_snapshots of {self.day} first"
+                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day}: it has"
+                f" expired or was dropped; the stored counts stay. Materialise identity_snapshots of {self.day} first"
             )
         return [environment for environment in project.environments if environment.key in captured]
 
@@ -136,14 +177,14 @@ class CountRefresh:
 def purge_others(postgres: Postgres, keep: Collection[int], among: Collection[int] | None = None) -> int:
     """Remove the current counts of all projects but `keep`: switched off, without segments, or gone from the source.
 
-    `among` narrows to those projects. Returns how many counts went.
+    `among` narrows to those projects. The ledger forgets the counts with them: when the project is switched on, the
+    schedule sees that they are missing and has its newest snapshot counted. Returns how many counts went.
     """
     with postgres.connect() as connection:
-        return connection.execute(
-            "DELETE FROM analytics_pipeline.segment_membership_counts"
-            " WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))",
-            {"keep": list(keep), "among": None if among is None else list(among)},
-        ).rowcount
+        ((purged,),) = connection.execute(
+            _PURGE, {"keep": list(keep), "among": None if among is None else list(among)}
+        ).fetchall()
+    return int(purged)
 
 
 def _row(day: date, count: SegmentCount, computed_at: datetime) -> list[object]:
@@ -190,6 +231,19 @@ def _store_current(
         ],
     )
 
+
+_PURGE = """
+    WITH purged AS (
+        DELETE FROM analytics_pipeline.segment_membership_counts
+        WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))
+        RETURNING project_id, snapshot_date
+    ),
+    forgotten AS (
+        DELETE FROM analytics_pipeline.segment_refreshes
+        WHERE (project_id, snapshot_date) IN (SELECT project_id, snapshot_date FROM purged)
+    )
+    SELECT count(*) FROM purged
+"""
 
 _NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_membership_counts WHERE project_id = %s"
 

@@ -1,5 +1,7 @@
 """The live segments of a project, as the evaluation engine takes them."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -7,14 +9,21 @@ from flag_engine.context.types import SegmentContext, SegmentRule
 
 from analytics_pipeline.resources.postgres import Postgres
 
+# Of JSON, two levels for each level of rules. Python and ClickHouse give up at about a thousand.
+DEEPEST = 200
+
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment and its rules in the engine's shape: {type, conditions: [{operator, property, value}], rules}."""
+    """A segment and its rules in the engine's shape: {type, conditions: [{operator, property, value}], rules}.
+
+    `defect` says why the rules cannot be read at all; they are empty then, and mean nothing.
+    """
 
     id: int
     name: str
     rules: list[dict[str, Any]]
+    defect: str = ""
 
     @property
     def context(self) -> SegmentContext[Any, Any]:
@@ -23,9 +32,35 @@ class Segment:
 
 
 def live_segments(postgres: Postgres, project_id: int) -> list[Segment]:
-    """The project's segments that are not deleted, by id."""
+    """The project's segments that are not deleted, by id. One whose rules cannot be read has a `defect`."""
     rows = postgres.query(
-        "SELECT id, name, rules FROM {segments} WHERE project_id = %(project)s AND deleted_at IS NULL ORDER BY id",
+        # As text: the driver would decode all of them at once, and fail for all because of one.
+        "SELECT id, name, rules::text FROM {segments}"
+        " WHERE project_id = %(project)s AND deleted_at IS NULL ORDER BY id",
         project=project_id,
     )
-    return [Segment(*row) for row in rows]
+    return [_segment(*row) for row in rows]
+
+
+def _segment(id_: int, name: str, text: str) -> Segment:
+    try:
+        rules = json.loads(text)
+    except (RecursionError, TypeError, ValueError) as error:
+        return Segment(id_, name, [], f"its rules cannot be read ({type(error).__name__}: {error})")
+    if _is_deeper(rules, DEEPEST):
+        return Segment(id_, name, [], f"its rules cannot be read: they are nested deeper than {DEEPEST} levels")
+    return Segment(id_, name, rules)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether JSON is nested deeper, without recursion."""
+    found: list[object] = [value]
+    for _ in range(levels):
+        found = [child for item in found for child in _children(item)]
+    return bool(found)
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,6 +1,5 @@
 """How segment counts went over the last days, small enough to be seen at a glance."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -9,7 +8,6 @@ from analytics_pipeline.resources.postgres import Postgres
 
 DAYS = 14
 SHOWN = 25
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,3 @@ def trends(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[Trend]
         Trend(segment, names.get(segment, f"segment {segment}"), tuple(dict(counts).get(then) for then in span))
         for segment, counts in rows
     ]
-
-
-def sparkline(counts: Sequence[int | None]) -> str:
-    """One bar a day, scaled to the largest; a day without an answer is a gap."""
-    top = max((count for count in counts if count is not None), default=0)
-    return "".join(" " if count is None else _BARS[count * (len(_BARS) - 1) // top if top else 0] for count in counts)

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from obstore.store import LocalStore
 
 from analytics_pipeline.config import ConfigurationError, Settings
-from analytics_pipeline.flows.identities import export
-from analytics_pipeline.flows.identities.export import FORMAT, ExportCapture, ExportFailed, export_unit_of
+from analytics_pipeline.flows.identities.export import FORMAT, POLL_SECONDS, ExportCapture, ExportFailed, export_unit_of
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import Bucket, CorruptUnit, LandingZone, Manifest
 
@@ -108,12 +108,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
-def capture(dynamodb: FakeDynamoDB) -> Manifest:
+def capture(dynamodb: FakeDynamoDB, deadline: Deadline | None = None) -> Manifest:
     session = boto3.Session("key", "secret", region_name="eu-west-1")
     bucket = Bucket("bucket", "some/prefix", "https://s3.eu-west-1.amazonaws.com", session)
     zone = LandingZone(LocalStore(dynamodb.bucket / "some/prefix", mkdir=True), bucket)
     table = IdentitiesTable(dynamodb, "identities", "index")  # type: ignore[arg-type]
-    ExportCapture(table, zone).capture(DAY, [])
+    ExportCapture(table, zone, "run", deadline=deadline).capture(DAY, [])
     manifest = zone.manifest(UNIT)
     assert manifest is not None
     return manifest
@@ -138,7 +138,7 @@ def test_capture__completed__manifest_names_the_files_their_items_and_the_export
         (f"{token}/AWSDynamoDB/00000/data/a.json.gz", 2, 1),
         (f"{token}/AWSDynamoDB/00000/data/b.json.gz", 0, 1),
     ]
-    assert manifest.about == {"export": f"{ARN}/export/00000", "items": 2}
+    assert manifest.about == {"export": f"{ARN}/export/00000", "items": 2, "run_id": "run"}
     assert held(dynamodb) == {"manifest.json", *(file.name for file in manifest.files)}
 
 
@@ -156,7 +156,7 @@ def test_capture__long_export__pauses_grow_to_a_limit(dynamodb: FakeDynamoDB, pa
     capture(dynamodb)
 
     assert pauses == sorted(pauses)
-    assert pauses[-1] == export.POLL_SECONDS
+    assert pauses[-1] == POLL_SECONDS
 
 
 def test_capture__killed_while_waiting__next_run_adopts_the_same_export(
@@ -196,14 +196,11 @@ def test_capture__export_fails__says_why_and_the_next_run_starts_another(dynamod
     assert (len(dynamodb.exports), after.captured_at > before.captured_at) == (3, True)
 
 
-def test_capture__export_does_not_end__gives_up_and_says_how_to_go_on(
-    dynamodb: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export, "TIME_LIMIT_SECONDS", 0.0)
+def test_capture__export_does_not_end__gives_up_and_says_how_to_go_on(dynamodb: FakeDynamoDB) -> None:
     dynamodb.outcomes = ["IN_PROGRESS"] * 100
 
     with pytest.raises(ExportFailed, match=r"still runs after .* DynamoDB goes on with it"):
-        capture(dynamodb)
+        capture(dynamodb, Deadline.after(0, "over"))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +268,7 @@ def test_capture__landing_zone_is_a_directory__is_refused(dynamodb: FakeDynamoDB
     table = IdentitiesTable(dynamodb, "identities", "index")  # type: ignore[arg-type]
 
     with pytest.raises(ExportFailed, match="needs LANDING_URL=s3://"):
-        ExportCapture(table, LandingZone(LocalStore(dynamodb.bucket))).capture(DAY, [])
+        ExportCapture(table, LandingZone(LocalStore(dynamodb.bucket)), "run").capture(DAY, [])
 
 
 @pytest.mark.parametrize("landing", [None, "file:///var/landing"])

@@ -9,10 +9,12 @@ from clickhouse_connect.driver.exceptions import OperationalError
 
 from analytics_pipeline.flows.segments import fallback
 from analytics_pipeline.flows.segments.counting import count_segments
+from analytics_pipeline.flows.segments.fallback import Case
 from analytics_pipeline.flows.segments.judging import JudgeProcess
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.deadline import Deadline
 from tests.flows.segments.differential import DAY, Person, load
 from tests.product import Product, condition
 
@@ -124,16 +126,48 @@ def test_fallback__clickhouse_refuses_the_expression__the_engine_counts(empty_pr
     assert other == (1, "counted", "")
 
 
-def test_fallback__project_takes_too_long__has_no_numbers(
+def test_fallback__project_takes_too_long__has_no_numbers_and_the_others_keep_theirs(empty_product: Product) -> None:
+    _fill_one_environment(empty_product, [{"plan": "pro"}])
+    limited = empty_product.clickhouse.limited(Deadline.after(fallback.SECONDS_TO_STORE, "time is over"))
+
+    found = count_segments(
+        limited,
+        DAY,
+        [_segment(1, "REGEX", "plan", _FALLING_BACK), _segment(2, "EQUAL", "plan", "pro")],
+        [_ENVIRONMENT],
+    )
+
+    assert [(one.count, one.status, one.reason) for one in sorted(found, key=lambda one: one.segment_id)] == [
+        (None, "failed", "the time for the project's counts was over before the engine had seen all its identities"),
+        (1, "counted", ""),
+    ]
+
+
+def test_fallback__judge_dies_of_one_segment__only_that_one_is_unknown(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fallback, "SECONDS_PER_PROJECT", 0.0)
-    _fill_one_environment(empty_product, [{"plan": "pro"}])
+    _fill_one_environment(empty_product, [{"plan": "pro"}, {"plan": "free"}])
+    judge = fallback.judge_of
 
-    ((count, status, reason),) = _answers(empty_product, _segment(1, "REGEX", "plan", _FALLING_BACK))
+    def deadly(cases: Sequence[Case], deadline: Deadline | None) -> JudgeProcess:
+        process = judge(cases, deadline)
+        if any(case.segment.id == 3 for case in cases):
+            process._start["nonsense"] = "of this the process dies"
+        return process
 
-    assert (count, status) == (None, "failed")
-    assert reason == "the engine needs more than 0 s for the project's identities"
+    monkeypatch.setattr(fallback, "judge_of", deadly)
+    monkeypatch.setattr(fallback, "PAGE", 1)
+
+    answers = _answers(empty_product, *(_segment(number, "REGEX", "plan", "(?=pro)") for number in range(1, 6)))
+
+    assert [(count, status) for count, status, _ in answers] == [
+        (1, "fallback"),
+        (1, "fallback"),
+        (None, "failed"),
+        (1, "fallback"),
+        (1, "fallback"),
+    ]
+    assert answers[2][2] == "the process that runs the engine ended before it answered"
 
 
 def test_fallback__snapshot_replaced_meanwhile__has_no_numbers(

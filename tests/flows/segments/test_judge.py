@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from analytics_pipeline.flows.segments.judge import Judge, Unfaithful, read_valu
 from analytics_pipeline.flows.segments.judging import JudgeDied, JudgeProcess
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from tests.product import condition
 
 
@@ -61,3 +63,17 @@ def test_judge_process__does_not_stop_by_itself__is_killed(monkeypatch: pytest.M
 
     with JudgeProcess([case], seconds=0.01) as judge, pytest.raises(JudgeDied, match="ended before it answered"):
         judge.count(Environment(100, "env-0", "Name 0", 10, 1), [])
+
+
+def test_judge_process__deadline_passes_while_it_works__is_killed() -> None:
+    case = _case("REGEX", "(a+)+$")
+    row = [1, "", "", {"k": ["String", json.dumps("a" * 60 + "!")]}]
+    begun = time.monotonic()
+
+    with JudgeProcess([case], seconds=60, deadline=Deadline.after(1, "over")) as judge:
+        with pytest.raises(TimeLimitReached, match="over"):
+            judge.count(Environment(100, "env-0", "Name 0", 10, 1), [row])
+        judge._process.wait(timeout=10)
+
+    assert judge._process.returncode == -9
+    assert time.monotonic() - begun < 30

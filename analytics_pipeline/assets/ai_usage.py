@@ -1,0 +1,141 @@
+"""AI usage: the product's AI events → ClickHouse → figures by day, user and namespace."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from analytics_pipeline.assets import sources
+from analytics_pipeline.assets.identities import OWNERS
+from analytics_pipeline.assets.runs import (
+    Materialisation,
+    cost_metadata,
+    materialize_range,
+    table_metadata,
+)
+from analytics_pipeline.flows.ai_usage.daily import TABLE, DailyUsage
+from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
+
+_DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp")
+_PAYLOAD = ("unique_tracking_id", "language", "suggestion_size", "branch_name")
+
+
+def _lineage(source: dg.AssetSpec, from_payload: tuple[str, ...] = ()) -> dg.TableColumnLineage:
+    columns = {column: column for column in _DIRECT} | dict.fromkeys(from_payload, "payload")
+    return dg.TableColumnLineage({name: [dg.TableColumnDep(source.key, of)] for name, of in columns.items()})
+
+
+@dg.asset(
+    group_name="ai_usage",
+    kinds={"clickhouse", "postgres"},
+    owners=OWNERS,
+    deps=[sources.ai_duo_chat_events],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    tags={"flow": "ai_usage"},
+    metadata={
+        "dagster/table_name": DUO_CHAT_EVENTS.table,
+        "dagster/column_lineage": _lineage(sources.ai_duo_chat_events),
+    },
+)
+def duo_chat_events(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> Iterator[Materialisation]:
+    """Every question to the AI chat of the UTC day, as the product's Postgres holds them now.
+
+    The day is replaced as a whole: rows that vanished at the source vanish here. Rows that cannot be kept are dead
+    letters. `analytics_pipeline.source_copies` tells what each day's last copy held.
+    """
+    yield from _copied(context, clickhouse, postgres, DUO_CHAT_EVENTS)
+
+
+@dg.asset(
+    group_name="ai_usage",
+    kinds={"clickhouse", "postgres"},
+    owners=OWNERS,
+    deps=[sources.ai_code_suggestion_events],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    tags={"flow": "ai_usage"},
+    metadata={
+        "dagster/table_name": CODE_SUGGESTION_EVENTS.table,
+        "dagster/column_lineage": _lineage(sources.ai_code_suggestion_events, _PAYLOAD),
+    },
+)
+def code_suggestion_events(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> Iterator[Materialisation]:
+    """Every code suggestion event of the UTC day, as the product's Postgres holds them now.
+
+    The day is replaced as a whole: rows that vanished at the source vanish here. Rows that cannot be kept are dead
+    letters. `analytics_pipeline.source_copies` tells what each day's last copy held.
+    """
+    yield from _copied(context, clickhouse, postgres, CODE_SUGGESTION_EVENTS)
+
+
+def _copied(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource, source: DaySource
+) -> Iterator[Materialisation]:
+    def copy(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
+        tag = Tag("ai_usage", source.name, run_id=context.run.run_id)
+        with clickhouse.connect(tag) as warehouse:
+            warehouse.sweep_staging()
+            states = DayCopy(source, postgres.store(), warehouse, context.run.run_id).copy(first, last)
+            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, source.table)
+        return {
+            state.day: {"dagster/partition_row_count": state.rows, "dead_letters": state.refused, **of_the_run}
+            for state in states
+        }
+
+    yield from materialize_range(context, copy)
+
+
+def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
+    return {column: [dg.TableColumnDep(asset.key, of) for asset in (duo_chat_events, code_suggestion_events)]}
+
+
+@dg.asset(
+    group_name="ai_usage",
+    kinds={"clickhouse"},
+    owners=OWNERS,
+    deps=[duo_chat_events, code_suggestion_events],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    tags={"flow": "ai_usage"},
+    metadata={
+        "dagster/table_name": TABLE,
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                **_counted("date", "timestamp"),
+                **_counted("event", "event"),
+                **_counted("user_id", "user_id"),
+                **_counted("namespace_path", "namespace_path"),
+                **_counted("occurrences", "id"),
+                **_counted("last_at", "timestamp"),
+                "language": [dg.TableColumnDep(code_suggestion_events.key, "language")],
+                "suggestion_size_sum": [dg.TableColumnDep(code_suggestion_events.key, "suggestion_size")],
+            }
+        ),
+    },
+)
+def ai_usage_daily(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> Iterator[Materialisation]:
+    """How often each user did what, where and in which language, on the UTC day.
+
+    Counted anew from the de-duplicated events and replaced as a whole, so a figure never depends on how often its
+    events arrived. Users stay in the key: whoever is distinct over several days or namespaces can be counted exactly.
+    """
+
+    def build(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
+        with clickhouse.connect(Tag("ai_usage", "daily", run_id=context.run.run_id)) as warehouse:
+            rows = DailyUsage(warehouse, postgres.store(), context.run.run_id).build(first, last)
+            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, TABLE)
+        return {day: {"dagster/partition_row_count": count, **of_the_run} for day, count in rows.items()}
+
+    yield from materialize_range(context, build)

@@ -1,0 +1,148 @@
+"""Reporting: the product's reporting events and their daily rollups in each account's own time zone."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+from analytics_pipeline.assets import sources
+from analytics_pipeline.assets.identities import OWNERS
+from analytics_pipeline.assets.runs import RETRIES, Materialisation, cost_metadata, materialize_range, table_metadata
+from analytics_pipeline.flows.charts import sparkline
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.ledger import DayState
+from analytics_pipeline.flows.reporting.accounts import Accounts, accounts
+from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import Rollups
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.flows.reporting.trends import DAYS, MetricTrend, trends
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
+
+_SOURCE = sources.reporting_events.key
+_COPIED = dg.TableColumnLineage({column: [dg.TableColumnDep(_SOURCE, column)] for column in REPORTING_EVENTS.columns})
+
+
+@dg.asset(
+    group_name="reporting",
+    kinds={"postgres", "clickhouse"},
+    owners=OWNERS,
+    deps=[sources.reporting_events],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    retry_policy=RETRIES,
+    tags={"flow": "reporting"},
+    metadata={"dagster/table_name": "reporting_events", "dagster/column_lineage": _COPIED},
+)
+def reporting_events(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> Iterator[Materialisation]:
+    """The product's reporting events of a UTC day, exactly as its Postgres holds them.
+
+    A range of days is read in one stream, at one moment, and each day is swapped as a whole. Events without an account
+    or a name go to `analytics_pipeline.dead_letters`. Late and changed rows are found by the sensor
+    `reporting_late_rows`.
+    """
+
+    def copy(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
+        run_id = context.run.run_id
+        with clickhouse.connect(Tag("reporting", "copy", run_id=run_id)) as warehouse:
+            warehouse.sweep_staging()
+            states = DayCopy(REPORTING_EVENTS, postgres.store(), warehouse, run_id).copy(first, last)
+            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, "reporting_events")
+        return {state.day: _copy_metadata(state) | of_the_run for state in states}
+
+    yield from materialize_range(context, copy)
+
+
+_LINEAGE = dg.TableColumnLineage(
+    {
+        "account_id": [dg.TableColumnDep(reporting_events.key, "account_id")],
+        "date": [
+            dg.TableColumnDep(reporting_events.key, "created_at"),
+            dg.TableColumnDep(sources.accounts.key, "settings"),
+        ],
+        "dimension_id": [dg.TableColumnDep(reporting_events.key, d.column) for d in REGISTRY.dimensions],
+        "metric": [dg.TableColumnDep(reporting_events.key, "name")],
+        "count": [
+            dg.TableColumnDep(reporting_events.key, "id"),
+            dg.TableColumnDep(reporting_events.key, "conversation_id"),
+        ],
+        "sum_value": [dg.TableColumnDep(reporting_events.key, "value")],
+        "sum_value_business_hours": [dg.TableColumnDep(reporting_events.key, "value_in_business_hours")],
+        "timezone": [dg.TableColumnDep(sources.accounts.key, "settings")],
+    }
+)
+_ANY_ZONE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True)
+
+
+@dg.asset(
+    group_name="reporting",
+    kinds={"clickhouse", "postgres"},
+    owners=OWNERS,
+    deps=[dg.AssetDep(reporting_events, partition_mapping=_ANY_ZONE), sources.accounts],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    retry_policy=RETRIES,
+    tags={"flow": "reporting"},
+    code_version=REGISTRY.version,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26)),
+    metadata={"dagster/table_name": "reporting_rollups", "dagster/column_lineage": _LINEAGE},
+)
+def reporting_rollups(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> Iterator[Materialisation]:
+    """Counts and sums of each metric by account, agent and inbox, for a date in every account's own time zone.
+
+    Replaces the date for all accounts with a `reporting_timezone`. `analytics_pipeline.reporting_coverage` records with
+    which zone, bounds and registry each account's day was computed; readers trust a rollup only while that holds.
+    """
+
+    def compute(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
+        run_id, store = context.run.run_id, postgres.store()
+        with clickhouse.connect(Tag("reporting", "rollup", run_id=run_id)) as warehouse:
+            warehouse.sweep_staging()
+            rolled = Rollups(warehouse, store, run_id).compute(first, last)
+            of_the_run = _accounts_metadata(accounts(store)) | {"metrics": _chart(trends(warehouse, last))}
+            of_the_run |= cost_metadata(warehouse.cost) | table_metadata(warehouse, "reporting_rollups")
+        return {
+            day.date: {
+                "dagster/partition_row_count": day.rows,
+                "accounts": day.accounts,
+                "complete": day.complete,
+                "registry_version": REGISTRY.version,
+                **of_the_run,
+            }
+            for day in rolled
+        }
+
+    yield from materialize_range(context, compute)
+
+
+def _copy_metadata(state: DayState) -> dict[str, Any]:
+    newest = {} if state.newest is None else {"newest_change": dg.MetadataValue.timestamp(state.newest)}
+    return {"dagster/partition_row_count": state.rows, "dead_letters": state.refused, **newest}
+
+
+def _accounts_metadata(found: Accounts) -> dict[str, Any]:
+    records = [
+        dg.TableRecord({"account": one.id, "reporting_timezone": (one.stored or "")[:60]}) for one in found.invalid[:50]
+    ]
+    return {
+        "accounts_without_timezone": len(found.unzoned) - len(found.invalid),
+        "accounts_with_invalid_timezone": len(found.invalid),
+        **({"invalid_timezones": dg.MetadataValue.table(records)} if records else {}),
+    }
+
+
+def _chart(found: list[MetricTrend]) -> dg.MetadataValue:
+    """Each metric over the last days, one bar a day."""
+    rows = [
+        f"| {trend.metric} | {trend.counts[-1]} | {'–' if trend.average is None else f'{trend.average:,.0f} s'} |"
+        f" `{sparkline(trend.counts)}` |"
+        for trend in found
+    ]
+    return dg.MetadataValue.md(
+        "\n".join([f"| metric | last day | average | last {DAYS} days |", "|---|--:|--:|---|", *rows])
+    )

@@ -1,0 +1,65 @@
+"""Are all AI events there, once, and counted."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import date
+
+import dagster as dg
+
+from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
+from analytics_pipeline.checks.findings import Finding, check_days
+from analytics_pipeline.flows.ai_usage.audit import duplicate_events, missing_events, uncounted_events, unrecorded_days
+from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
+
+_TAG = Tag("ai_usage", "check")
+
+
+@dg.asset_check(asset=duo_chat_events)
+def chat_events_equal_source(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds as many chat events of each day as the source had when it was copied, and none twice."""
+    return check_days(context, lambda day: _differences(postgres, clickhouse, DUO_CHAT_EVENTS, day))
+
+
+@dg.asset_check(asset=code_suggestion_events)
+def suggestion_events_equal_source(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds as many code suggestion events of each day as the source had when copied, and none twice."""
+    return check_days(context, lambda day: _differences(postgres, clickhouse, CODE_SUGGESTION_EVENTS, day))
+
+
+@dg.asset_check(asset=ai_usage_daily)
+def figures_count_every_event_once(
+    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """The daily figures of each feature add up to its de-duplicated events."""
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [asdict(difference) for difference in uncounted_events(warehouse, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=ai_usage_daily)
+def ledgers_know_every_day(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Each day that was materialised is in the ledgers of copied and counted days."""
+
+    def look(day: date) -> list[Finding]:
+        return [{"ledger": ledger} for _, ledger in unrecorded_days(postgres.store(), [day])]
+
+    return check_days(context, look)
+
+
+def _differences(
+    postgres: PostgresResource, clickhouse: ClickHouseResource, source: DaySource, day: date
+) -> Iterable[Finding]:
+    with clickhouse.connect(_TAG) as warehouse:
+        found: list[Finding] = [asdict(item) for item in missing_events(postgres.store(), warehouse, source, day)]
+        repeated = duplicate_events(warehouse, source, day)
+    return found + ([{"table": source.table, "duplicates": repeated}] if repeated else [])

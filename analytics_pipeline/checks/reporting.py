@@ -1,0 +1,80 @@
+"""Are the events those of the source, and the rollups those of the events."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import date, timedelta
+
+import dagster as dg
+
+from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
+from analytics_pipeline.checks.findings import Finding, check_days, check_now
+from analytics_pipeline.flows.reporting import audit
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
+
+_TAG = Tag("reporting", "check")
+# Of a long range these many days are compared, the last ones: the whole history was compared as it grew.
+DAYS_COMPARED = 10
+_LAG_ALLOWED = timedelta(minutes=10)
+
+
+@dg.asset_check(asset=reporting_events)
+def events_equal_source(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds as many events of the day as its copy had, and as the source has now.
+
+    A warning: events that arrive meanwhile are found by the sensor; what was deleted from an old day is found here.
+    """
+
+    def look(day: date) -> Iterable[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            difference = audit.copy_difference(postgres.store(), warehouse, day)
+        return [] if difference is None else [asdict(difference)]
+
+    return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset=reporting_rollups)
+def rollups_equal_events(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """Every count and sum of the date is what the raw events give when they are rolled up again."""
+
+    def look(day: date) -> Iterable[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [asdict(difference) for difference in audit.rollup_differences(postgres.store(), warehouse, day)]
+
+    return check_days(context, look, at_most=DAYS_COMPARED)
+
+
+@dg.asset_check(asset=reporting_rollups)
+def no_impossible_rollups(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """No rollup row counts nothing or less, and none belongs to an account that the ledger does not cover."""
+
+    def look(day: date) -> Iterable[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return audit.orphans(warehouse, postgres.store(), day)
+
+    return check_days(context, look, at_most=DAYS_COMPARED)
+
+
+@dg.asset_check(asset=reporting_rollups)
+def no_uncovered_days(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """No account has a day without rollup between days that have one."""
+    return check_now(
+        lambda: [{"account": account, "date": day.isoformat()} for account, day in audit.gaps(postgres.store())]
+    )
+
+
+@dg.asset_check(asset=reporting_events)
+def changes_are_followed(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """The newest change that was copied is at most ten minutes older than the newest of the source. A warning."""
+
+    def look() -> Iterable[Finding]:
+        lag = audit.lag(postgres.store())
+        return [{"behind_seconds": int(lag.total_seconds())}] if lag and lag > _LAG_ALLOWED else []
+
+    return check_now(look, severity=dg.AssetCheckSeverity.WARN)

@@ -1,0 +1,128 @@
+"""`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
+
+import sys
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.enablement.epochs import Epoch
+from analytics_pipeline.flows.enablement.features import FEATURES
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+_COLOURS = {"requested": "yellow", "running": "cyan", "completed": "green", "failed": "red"}
+_NAMES = click.Choice([feature.name for feature in FEATURES])
+
+
+@click.group()
+def enablement() -> None:
+    """Histories of the features that were switched on: look at them, try them again, bring them in anew.
+
+    A feature's history is brought in once, when somebody switches the feature on: by a run that the sensor `enablement`
+    asks for, and that is tried again when it fails. docs/enablement.md tells how.
+    """
+
+
+@enablement.command()
+def status() -> None:
+    """Show the newest epoch of every feature and scope.
+
+    Exits with 3 while a history is open that is not complete, with 1 when one was given up.
+    """
+    store = postgres(Settings.load())
+    epochs = EnablementLedger(store).all()
+    console = Console()
+    if not epochs:
+        console.print("No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds.")
+        return
+    console.print(status_table(store, epochs))
+    sys.exit(_exit_of(epochs))
+
+
+def status_table(store: Postgres, epochs: list[Epoch]) -> Table:
+    """One row for each epoch: what it asks for, how far it is, what went wrong last."""
+    table = Table("feature", "scope", "epoch", "state", title="Histories", title_justify="left")
+    for column in ("days done", "rows", "attempt"):
+        table.add_column(column, justify="right")
+    table.add_column("days")
+    table.add_column("run")
+    table.add_column("notes")
+    for epoch in epochs:
+        done = len(_days_done(store, epoch))
+        table.add_row(
+            epoch.feature,
+            escape(epoch.scope),
+            str(epoch.epoch),
+            f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
+            f"{done} of {len(epoch.days)}",
+            "" if epoch.rows is None else f"{epoch.rows:,}",
+            f"{epoch.attempt} of {epoch.last_attempt}",
+            f"{epoch.first_day} to {epoch.last_day}" if epoch.days else "none",
+            epoch.run_id[:8],
+            escape(_notes(epoch)),
+        )
+    return table
+
+
+def _days_done(store: Postgres, epoch: Epoch) -> list[object]:
+    if epoch.state == "completed":
+        return list(epoch.days)
+    feature = next(feature for feature in FEATURES if feature.name == epoch.feature)
+    return list(feature.progress(store, epoch).days)
+
+
+def _notes(epoch: Epoch) -> str:
+    notes = [epoch.error] if epoch.error else []
+    if epoch.closed_at is not None:
+        notes.append(f"switched off {epoch.closed_at:%Y-%m-%d %H:%M} UTC")
+    if epoch.source_first_day and epoch.first_day and epoch.epoch == 1 and epoch.source_first_day < epoch.first_day:
+        notes.append(f"the source begins on {epoch.source_first_day}, ANALYTICS_START_DATE later")
+    if epoch.state == "failed":
+        notes.append(f"try again: analytics-pipeline enablement retry {epoch.feature} {epoch.scope}")
+    return "; ".join(notes)
+
+
+def _exit_of(epochs: list[Epoch]) -> Exit:
+    states = {epoch.state for epoch in epochs if epoch.closed_at is None}
+    if "failed" in states:
+        return Exit.FAILED
+    return Exit.GAPS if states - {"completed"} else Exit.DONE
+
+
+@enablement.command()
+@click.argument("feature", type=_NAMES)
+@click.argument("scope", default="instance")
+def retry(feature: str, scope: str) -> None:
+    """Give a history that was given up new attempts. They ask only for what is still missing.
+
+    SCOPE is `instance` for ai_usage, `account:7` for reporting, `organisation:1` for segments.
+    """
+    epoch = EnablementLedger(postgres(Settings.load())).retry(feature, scope)
+    if epoch is None:
+        raise click.ClickException(f"{feature} {scope} has no history that was given up; see: enablement status")
+    click.echo(f"{feature} {scope}: the sensor will ask for attempt {epoch.attempt} within 30 seconds.")
+
+
+@enablement.command()
+@click.argument("feature", type=_NAMES)
+@click.argument("scope", default="instance")
+@click.option("--yes", is_flag=True, help="Do it; without this, only what would be done is shown.")
+def reset(feature: str, scope: str, *, yes: bool) -> None:
+    """Bring the whole history in anew, as if the feature had been switched on for the first time.
+
+    Nothing is deleted: each day is replaced when it comes in. Without --yes nothing is changed.
+    """
+    ledger = EnablementLedger(postgres(Settings.load()))
+    epoch = ledger.newest(feature).get(scope)
+    if epoch is None:
+        raise click.ClickException(f"{feature} {scope} was never switched on; see: enablement status")
+    what = f"{feature} {scope}: epoch {epoch.epoch} ({epoch.state}) is closed; the next asks for the whole history"
+    if not yes:
+        click.echo(f"{what}. This was a dry run; do it with --yes.")
+        return
+    ledger.reset(feature, scope)
+    click.echo(f"{what}, within 30 seconds if the feature is on.")

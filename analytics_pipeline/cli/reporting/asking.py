@@ -1,0 +1,90 @@
+"""What the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import click
+
+from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.flows.reporting.accounts import Account, UnknownAccount, Unzoned, account, accounts
+from analytics_pipeline.flows.reporting.zones import zone
+from analytics_pipeline.resources.postgres import Postgres
+
+ALL = "all"
+DAY = click.DateTime(["%Y-%m-%d"])
+_LARGEST_ID = 2**63 - 1
+
+
+class Missing(click.ClickException):
+    """Something has to be set first; the message says how."""
+
+    exit_code = Exit.GAPS
+
+
+def asked(question: str) -> bool:
+    """Whether the answer is yes; anything but `y` or `yes` is no."""
+    answer: str = click.prompt(f"{question} [y/N]", default="n", show_default=False)
+    return answer.strip().lower() in ("y", "yes")
+
+
+def asked_for_account(hint: str = "Account id") -> str:
+    answer: str = click.prompt(hint, default="", show_default=False)
+    return answer
+
+
+def account_id(text: str) -> int:
+    """The id that the text is.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit() and int(stripped) <= _LARGEST_ID:
+        return int(stripped)
+    raise click.BadParameter(f"{text[:40]!r} is not the id of an account", param_hint="--account")
+
+
+def found_account(postgres: Postgres, text: str) -> Account | Unzoned:
+    """The account of that id.
+
+    Raises:
+        click.ClickException: the text is no id, or the source has no such account.
+    """
+    try:
+        return account(postgres, account_id(text))
+    except UnknownAccount as error:
+        raise click.ClickException(str(error)) from error
+
+
+def chosen_accounts(postgres: Postgres, text: str) -> Sequence[Account]:
+    """The account of that id, or all that have a zone for "all".
+
+    Raises:
+        Missing: an account has no valid zone yet.
+        click.ClickException: the text is no id, or the source has no such account.
+    """
+    if text.strip().lower() == ALL:
+        zoned = accounts(postgres).zoned
+        if not zoned:
+            raise Missing("No account has a reporting time zone. Set one: analytics-pipeline reporting timezone")
+        return zoned
+    found = found_account(postgres, text)
+    if isinstance(found, Account):
+        return [found]
+    state = "no reporting time zone" if found.stored is None else f"{found.stored[:60]!r}, which is not a time zone"
+    raise Missing(
+        f"Account {found.id} has {state}, so nobody knows its days. Set one:\n"
+        f"  analytics-pipeline reporting timezone --account {found.id}"
+    )
+
+
+def in_zone(moment: datetime, name: str) -> str:
+    """The moment on the zone's clocks."""
+    local = moment.astimezone(zone(name))
+    return f"{local:%Y-%m-%d %H:%M:%S} {offset_text(local.utcoffset() or timedelta())}"
+
+
+def offset_text(offset: timedelta) -> str:
+    """An offset from UTC, e.g. +05:30."""
+    minutes = abs(int(offset.total_seconds())) // 60
+    return f"{'-' if offset < timedelta() else '+'}{minutes // 60:02}:{minutes % 60:02}"

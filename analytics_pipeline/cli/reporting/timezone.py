@@ -1,0 +1,144 @@
+"""`analytics-pipeline reporting timezone`."""
+
+import re
+from datetime import datetime, timedelta
+from datetime import timezone as fixed
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analytics_pipeline.cli.reporting.asking import asked, asked_for_account, found_account, in_zone, offset_text
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.reporting.accounts import (
+    Account,
+    NotWritable,
+    UnknownAccount,
+    Unzoned,
+    set_timezone,
+)
+from analytics_pipeline.flows.reporting.zones import (
+    ListedZone,
+    UnknownZone,
+    canonical,
+    day_bounds,
+    local_date,
+    zones_at_offset,
+)
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+# Late rows of the day that closes are in by then.
+_AFTER_MIDNIGHT = timedelta(minutes=30)
+
+
+def _offset(value: str) -> timedelta:
+    """+5:30, -8, 0 or UTC+01:00; from -12 to +14 hours.
+
+    Raises:
+        click.BadParameter: it is none of these.
+    """
+    match = re.fullmatch(r"(?:UTC|GMT)?\s*([+-]?)(\d{1,2})(?::?([0-5]\d))?", value.strip(), re.ASCII | re.I)
+    sign, hours, minutes = match.groups() if match else ("", 99, 0)
+    offset = timedelta(hours=int(hours), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    if timedelta(hours=-12) <= offset <= timedelta(hours=14):
+        return offset
+    raise click.BadParameter(f"{value[:40]!r} is not an offset from UTC such as +5:30, -8 or 0", param_hint="--offset")
+
+
+@click.command()
+@click.option("--offset", metavar="OFFSET", help="List the zones that are at this offset from UTC now.")
+@click.option("--account", metavar="ID", help="Id of the account; asked for when it is not given.")
+@click.option("--set", "name", metavar="ZONE", help="IANA name of the account's zone, e.g. Asia/Kolkata.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def timezone(offset: str | None, account: str | None, name: str | None, *, yes: bool) -> None:
+    """Choose the time zone whose days an account's reports have.
+
+    The zone is stored as an IANA name in the account's settings (`reporting_timezone`). That is the product's own
+    table, which the pipeline writes nowhere else, so it asks first; where it may not, it prints the SQL to run.
+    Days that were rolled up in another zone become stale: reports read the raw events until they have been computed
+    again.
+
+    \b
+    Examples:
+        analytics-pipeline reporting timezone                                      asks for everything
+        analytics-pipeline reporting timezone --offset +5:30                       lists zones, changes nothing
+        analytics-pipeline reporting timezone --account 7                          shows the zone, then asks
+        analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes    in a script
+    """
+    console = Console()
+    now = datetime.now(fixed.utc)
+    if offset is not None and account is None and name is None:
+        _show_zones(console, zones_at_offset(_offset(offset), now))
+        return
+    store = postgres(Settings.load())
+    found = found_account(store, asked_for_account() if account is None else account)
+    _show_current(console, found)
+    chosen = _named(name) if name else _picked(console, offset, now)
+    if chosen and (yes or asked(f"Set the reporting time zone of account {found.id} to {chosen}?")):
+        _set(console, store, found, chosen, now)
+    else:
+        console.print("Nothing was changed.")
+
+
+def _named(name: str) -> str:
+    try:
+        return canonical(name)
+    except UnknownZone as error:
+        raise click.BadParameter(str(error), param_hint="--set") from error
+
+
+def _picked(console: Console, offset: str | None, now: datetime) -> str | None:
+    """The zone that was picked by its number; 0 asks for the offset again, anything else gives up."""
+    while True:
+        wanted = offset or click.prompt("UTC offset, e.g. +5:30, -8 or 0", default="", show_default=False)
+        listed = zones_at_offset(_offset(wanted), now)
+        _show_zones(console, listed)
+        answer = click.prompt("Number of the zone (0 = another offset)", default="", show_default=False).strip()
+        if answer == "0":
+            offset = None
+            continue
+        numbers = {str(number): one.name for number, one in enumerate(listed, 1)}
+        if answer not in numbers:
+            console.print(f"{escape(repr(answer[:40]))} is not one of the numbers.")
+        return numbers.get(answer)
+
+
+def _show_zones(console: Console, listed: list[ListedZone]) -> None:
+    if not listed:
+        console.print("No zone is at that offset now.")
+        return
+    table = Table("", "zone", "IANA name", "offsets over the year")
+    for number, one in enumerate(listed, 1):
+        table.add_row(str(number), escape(one.display), one.name, ", ".join(map(offset_text, one.offsets)))
+    console.print(table)
+
+
+def _show_current(console: Console, found: Account | Unzoned) -> None:
+    if isinstance(found, Account):
+        state = f"reporting time zone {found.timezone}"
+    else:
+        state = f"{found.stored[:60]!r} stored, which is not a time zone" if found.stored else "no reporting time zone"
+    console.print(f"Account {found.id} {found.name}: {state}", markup=False, highlight=False)
+
+
+def _set(console: Console, store: Postgres, found: Account | Unzoned, name: str, now: datetime) -> None:
+    try:
+        set_timezone(store, found.id, name)
+    except NotWritable as error:
+        raise click.ClickException(
+            f"{error}. Nothing was changed; whoever may write it can run:\n  {error.statement};"
+        ) from error
+    except UnknownAccount as error:
+        raise click.ClickException(str(error)) from error
+    console.print(f"[green]Set:[/] account {found.id} reports in {name}.")
+    if isinstance(found, Account) and found.timezone != name:
+        console.print(f"Days that were rolled up in {found.timezone} are stale until they are computed again.")
+    tomorrow = local_date(name, now) + timedelta(days=1)
+    moment = day_bounds(name, tomorrow, tomorrow)[0].starts_at + _AFTER_MIDNIGHT
+    console.print(
+        f"A backfill is recommended from {in_zone(moment, name)} on ({moment:%Y-%m-%d %H:%M} UTC):\n"
+        f"  analytics-pipeline reporting backfill --account {found.id}",
+        highlight=False,
+        soft_wrap=True,
+    )

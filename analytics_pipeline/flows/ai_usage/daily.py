@@ -1,0 +1,95 @@
+"""Events → daily figures: counted anew from de-duplicated events, each day swapped as a whole, never added to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from analytics_pipeline.flows.ai_usage.registry import events_of
+from analytics_pipeline.flows.ai_usage.sources import SOURCES
+from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.postgres import Postgres
+
+TABLE = "ai_usage_daily"
+# Above this the group-by goes on disk: memory stays bounded for days of any size.
+_SPILL_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class DailyUsage:
+    """Builds days of `ai_usage_daily` on behalf of one run."""
+
+    clickhouse: ClickHouse
+    postgres: Postgres
+    run_id: str
+
+    def build(self, first: date, last: date) -> dict[date, int]:
+        """Replace the days, both ends inclusive, by what their events are now; returns how many rows each has.
+
+        Raises:
+            LeaseHeld: another run is building; nothing was changed.
+        """
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        with self.postgres.lease("ai_usage_daily"), self.clickhouse.staging(TABLE) as staging:
+            ((built_at,),) = self.postgres.query("SELECT now()")
+            self._count(staging, "chat", SOURCES[0].table, days)
+            self._count(staging, "code_suggestions", SOURCES[1].table, days)
+            rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
+            self._swap(staging, days)
+            found = {day: rows.get(day, 0) for day in days}
+            self._record(found, built_at)
+        return found
+
+    def _count(self, staging: str, feature: str, table: str, days: Sequence[date]) -> None:
+        events = events_of(feature)
+        has_code = feature == "code_suggestions"
+        self.clickhouse.execute(
+            _COUNT.format(
+                staging=quoted(staging),
+                table=quoted(table),
+                language="language" if has_code else "''",
+                size="suggestion_size" if has_code else "0",
+                spill=_SPILL_BYTES,
+            ),
+            feature=feature,
+            ids=list(events),
+            names=[event.name for event in events.values()],
+            first=days[0],
+            last=days[-1],
+        )
+
+    def _swap(self, staging: str, days: Sequence[date]) -> None:
+        held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(TABLE))
+        partitions = [f"{day:%Y%m%d}" for day in days]
+        self.clickhouse.replace_partitions(TABLE, staging, [name for name in partitions if name in held])
+
+    def _record(self, rows: dict[date, int], built_at: datetime) -> None:
+        with self.postgres.connect() as connection:
+            connection.cursor().executemany(
+                _RECORD, [[day, count, built_at, self.run_id] for day, count in rows.items()]
+            )
+
+
+_COUNT = """
+    INSERT INTO {staging} (
+        date, feature, event, user_id, namespace_path, language, occurrences, suggestion_size_sum, last_at
+    )
+    SELECT
+        toDate(timestamp) AS date,
+        {{feature:String}},
+        transform(event, {{ids:Array(UInt16)}}, {{names:Array(String)}}, '') AS name,
+        user_id,
+        namespace_path,
+        {language} AS its_language,
+        count(),
+        sum({size}),
+        max(timestamp)
+    FROM {table} FINAL
+    WHERE toDate(timestamp) BETWEEN {{first:Date}} AND {{last:Date}}
+    GROUP BY date, name, user_id, namespace_path, its_language
+    SETTINGS max_bytes_before_external_group_by = {spill}, max_partitions_per_insert_block = 0
+"""
+
+_RECORD = """
+    INSERT INTO analytics_pipeline.ai_usage_days (day, rows, built_at, run_id) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (day) DO UPDATE SET rows = excluded.rows, built_at = excluded.built_at, run_id = excluded.run_id
+"""

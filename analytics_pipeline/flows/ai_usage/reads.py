@@ -1,0 +1,166 @@
+"""What a product shows of AI usage: figures of a namespace over a range of days.
+
+A range is inclusive at both ends, in UTC days. A namespace is the path of ids from the top, e.g. `1/2/`; it contains
+everything below it, and nothing else: `1/2/` does not contain `1/23/`. Distinct users are distinct over the whole
+range. Nothing is ever answered with emptiness because a store is off: that is `NotAvailable`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.ai_usage.history import setting_is_on
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
+from analytics_pipeline.resources.postgres import postgres
+
+SHOWN = "code_suggestion_shown_in_ide"
+ACCEPTED = "code_suggestion_accepted_in_ide"
+REJECTED = "code_suggestion_rejected_in_ide"
+
+
+class NotAvailable(Exception):
+    """AI usage cannot be told: ClickHouse is not configured, or its use is switched off."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is asked about: a namespace and days, both inclusive; `languages` narrows code suggestions to these."""
+
+    namespace: str
+    first: date
+    last: date
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CodeSuggestions:
+    """Figures of code suggestions. `acceptance_rate` is accepted per shown, None when nothing was shown."""
+
+    contributors: int
+    shown: int
+    accepted: int
+    rejected: int
+    acceptance_rate: float | None
+    languages: tuple[str, ...]
+    shown_lines: int
+    accepted_lines: int
+
+
+@dataclass(frozen=True)
+class Chat:
+    users: int
+    questions: int
+
+
+@dataclass(frozen=True)
+class UserUsage:
+    """One user's events in the scope, by name, and when the last of them was (UTC)."""
+
+    user_id: int
+    total: int
+    events: dict[str, int]
+    last_activity_at: datetime
+
+
+@dataclass(frozen=True)
+class AiUsageReads:
+    """Answers from ClickHouse; obtained from `ai_usage_reads`."""
+
+    clickhouse: ClickHouse
+
+    def contributors(self, scope: Scope) -> int:
+        """Users with any AI event."""
+        found: int = self.clickhouse.scalar(f"SELECT uniqExact(user_id) {_FROM}", **_parameters(scope))
+        return found
+
+    def code_suggestions(self, scope: Scope) -> CodeSuggestions:
+        ((shown, accepted, rejected, *rest),) = self.clickhouse.query(_CODE_SUGGESTIONS, **_parameters(scope))
+        contributors, languages, shown_lines, accepted_lines = rest
+        rate = accepted / shown if shown else None
+        return CodeSuggestions(
+            contributors, shown, accepted, rejected, rate, tuple(languages), shown_lines, accepted_lines
+        )
+
+    def chat(self, scope: Scope) -> Chat:
+        return Chat(*self.clickhouse.query(_CHAT, **_parameters(scope))[0])
+
+    def events(self, scope: Scope) -> dict[str, int]:
+        """How often each event of the registry happened; those that did not are absent."""
+        rows = self.clickhouse.query(
+            f"SELECT event, sum(occurrences) {_FROM} GROUP BY event ORDER BY event", **_parameters(scope)
+        )
+        return dict(rows)
+
+    def users(
+        self, scope: Scope, user_ids: Sequence[int] = (), *, limit: int = 100, offset: int = 0
+    ) -> list[UserUsage]:
+        """Users by their total, the busiest first; only `user_ids` when given."""
+        rows = self.clickhouse.query(_USERS, **_parameters(scope), users=list(user_ids), limit=limit, offset=offset)
+        return [UserUsage(user, total, dict(events), last) for user, total, events, last in rows]
+
+
+@contextmanager
+def ai_usage_reads(settings: Settings) -> Iterator[AiUsageReads]:
+    """The reads, while AI usage is available.
+
+    Raises:
+        NotAvailable: ClickHouse or the application's database is not configured, or the setting is off.
+    """
+    try:
+        is_on = setting_is_on(postgres(settings))
+    except NotConfigured as error:
+        raise NotAvailable(f"AI usage is not available: {error}") from error
+    if not is_on:
+        raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off")
+    try:
+        with connect(settings, Tag("ai_usage", "read")) as clickhouse:
+            yield AiUsageReads(clickhouse)
+    except NotConfigured as error:
+        raise NotAvailable(f"AI usage is not available: {error}") from error
+
+
+def _parameters(scope: Scope) -> dict[str, Any]:
+    path = scope.namespace.strip("/")
+    return {
+        "prefix": f"{path}/" if path else "",
+        "first": scope.first,
+        "last": scope.last,
+        "languages": list(scope.languages),
+    }
+
+
+_FROM = """
+    FROM ai_usage_daily
+    WHERE date BETWEEN {first:Date} AND {last:Date} AND startsWith(namespace_path, {prefix:String})
+        AND (empty({languages:Array(String)}) OR has({languages:Array(String)}, language))
+"""
+
+_CODE_SUGGESTIONS = f"""
+    SELECT
+        sumIf(occurrences, event = '{SHOWN}'),
+        sumIf(occurrences, event = '{ACCEPTED}'),
+        sumIf(occurrences, event = '{REJECTED}'),
+        uniqExact(user_id),
+        arraySort(groupUniqArrayIf(language, language <> '')),
+        sumIf(suggestion_size_sum, event = '{SHOWN}'),
+        sumIf(suggestion_size_sum, event = '{ACCEPTED}')
+    {_FROM} AND event IN ('{SHOWN}', '{ACCEPTED}', '{REJECTED}')
+"""
+
+_CHAT = f"SELECT uniqExact(user_id), sum(occurrences) {_FROM} AND feature = 'chat'"
+
+_USERS = f"""
+    SELECT user_id, sum(total), groupArray((event, total)), max(last)
+    FROM (
+        SELECT user_id, event, sum(occurrences) AS total, max(last_at) AS last
+        {_FROM} AND (empty({{users:Array(UInt64)}}) OR has({{users:Array(UInt64)}}, user_id))
+        GROUP BY user_id, event
+        ORDER BY event
+    )
+    GROUP BY user_id
+    ORDER BY sum(total) DESC, user_id
+    LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}
+"""

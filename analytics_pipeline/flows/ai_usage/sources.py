@@ -1,0 +1,66 @@
+"""The product's AI events: which relation becomes which table, and what of a row is needed at least."""
+
+from psycopg import sql
+from typing_extensions import LiteralString
+
+from analytics_pipeline.flows.ai_usage.registry import events_of
+from analytics_pipeline.flows.daily_copy.source import DaySource
+
+# One precision from here on: what is the same event must have the same timestamp wherever it is kept.
+_TIMESTAMP = "date_trunc('milliseconds', source.timestamp)"
+# Every path ends with a slash, so that the prefix of one namespace is never the beginning of another's.
+_NAMESPACE = "coalesce(nullif(rtrim(source.namespace_path, '/'), ''), '0') || '/'"
+_COLUMNS: dict[str, LiteralString] = {
+    "id": "source.id",
+    "user_id": "source.user_id",
+    "event": "source.event",
+    "namespace_path": _NAMESPACE,
+    "timestamp": _TIMESTAMP,
+}
+_SIZE = "(source.payload ->> 'suggestion_size')"
+
+_REFUSAL = """
+    CASE
+        WHEN source.user_id IS NULL OR source.user_id < 0 THEN 'the event has no user'
+        WHEN source.event IS NULL OR source.event <> ALL({events}) THEN 'the event id is not in the registry'
+        WHEN source.id < 0 THEN 'the id is negative'
+        {more}
+    END
+"""
+# Absent and null are 0; what is there has to be a count, written as ClickHouse reads one.
+_BAD_PAYLOAD = """
+        WHEN jsonb_typeof(source.payload) NOT IN ('object', 'null') THEN 'the payload is not an object'
+        WHEN jsonb_typeof(source.payload -> 'suggestion_size') NOT IN ('number', 'string', 'null')
+            OR source.payload ->> 'suggestion_size' !~ '^[0-9]{1,18}$' THEN 'suggestion_size is not a count'
+"""
+
+
+def _refusal(feature: str, more: LiteralString = "") -> sql.Composed:
+    return sql.SQL(_REFUSAL).format(events=sql.Literal(sorted(events_of(feature))), more=sql.SQL(more))
+
+
+DUO_CHAT_EVENTS = DaySource(
+    name="duo_chat_events",
+    relation="ai_duo_chat_events",
+    table="duo_chat_events",
+    columns=_COLUMNS,
+    day="source.timestamp",
+    changed="source.created_at",
+    refusal=_refusal("chat"),
+)
+CODE_SUGGESTION_EVENTS = DaySource(
+    name="code_suggestion_events",
+    relation="ai_code_suggestion_events",
+    table="code_suggestion_events",
+    columns={
+        **_COLUMNS,
+        "unique_tracking_id": "coalesce(source.payload ->> 'unique_tracking_id', '')",
+        "language": "coalesce(source.payload ->> 'language', '')",
+        "suggestion_size": f"coalesce({_SIZE}, '0')",
+        "branch_name": "coalesce(source.payload ->> 'branch_name', '')",
+    },
+    day="source.timestamp",
+    changed="source.created_at",
+    refusal=_refusal("code_suggestions", _BAD_PAYLOAD),
+)
+SOURCES: tuple[DaySource, ...] = (DUO_CHAT_EVENTS, CODE_SUGGESTION_EVENTS)

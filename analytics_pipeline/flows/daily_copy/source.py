@@ -1,0 +1,60 @@
+"""What can be copied day by day: the rows of a source relation that belong to a UTC day, and where they go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
+
+from psycopg import sql
+from typing_extensions import LiteralString
+
+from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class DaySource:
+    """A relation of the application's Postgres and the ClickHouse table that holds a copy of it, day by day.
+
+    `table` is `PARTITION BY` the UTC day of `day`. `columns` maps each of its columns to the SQL expression that fills
+    it. `changed` moves whenever a row is written. `refusal` is an SQL expression: NULL, or the reason why ClickHouse
+    cannot hold the row; such rows become dead letters. The expressions see the relation under the alias `source`.
+    """
+
+    name: str
+    relation: str
+    table: str
+    columns: Mapping[str, LiteralString]
+    day: LiteralString
+    changed: LiteralString
+    refusal: sql.Composable = field(default_factory=lambda: sql.SQL("NULL::text"))
+
+    def rows(
+        self, postgres: Postgres, what: sql.Composable, condition: sql.Composable, *, refused: bool = False
+    ) -> sql.Composed:
+        """`SELECT what` from the accepted rows, or the refused ones, where `condition` holds."""
+        return sql.SQL("SELECT {} FROM {} AS source WHERE ({}) AND ({}) IS {}").format(
+            what,
+            postgres.relation(self.relation),
+            condition,
+            self.refusal,
+            sql.SQL("NOT NULL" if refused else "NULL"),
+        )
+
+
+def day_start(day: date) -> datetime:
+    """The first moment of a UTC day."""
+    return datetime.combine(day, time(), timezone.utc)
+
+
+def next_day(day: date) -> date:
+    return day + timedelta(days=1)
+
+
+def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:
+    """The days as ranges of neighbours, both ends inclusive, in order."""
+    ranges: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if ranges and next_day(ranges[-1][1]) == day:
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return ranges

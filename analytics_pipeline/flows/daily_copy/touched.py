@@ -1,0 +1,84 @@
+"""Which days of a source have changed since they were copied.
+
+Rows are found by when they changed, not by id: ids do not commit in order. A day counts when its rows are not those of
+its last copy, so a lost tick, a failed run or a day that is looked at twice changes nothing. The watermark only bounds
+how much is looked at; it never passes a change that may still commit, nor one that is not in ClickHouse yet.
+"""
+
+from datetime import date, datetime
+
+from psycopg import sql
+
+from analytics_pipeline.flows.daily_copy.ledger import DayState, between, copied_days, day_states, snapshot
+from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+
+def touched_days(postgres: Postgres, source: DaySource, since: date) -> list[DayState]:
+    """The days to copy again as the source holds them now, in order; moves the watermark past what is in ClickHouse.
+
+    Days before `since` are nobody's: no partition is theirs. Before anything was copied, changes count from the start
+    of today (UTC).
+    """
+    with postgres.connect() as connection:
+        connection.execute("SET LOCAL timezone = 'UTC'")
+        now = snapshot(connection)
+        passed = _watermark(connection, source) or day_start(now.taken_at.date())
+        changes = _first_changes(connection, postgres, source, passed, since)
+        copied = copied_days(connection, source, list(changes))
+        states = _states(connection, postgres, source, list(changes))
+        touched = [state for state in states if state.day not in copied or copied[state.day][0] != state]
+        waiting = [changes[state.day] for state in touched]
+        connection.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
+    return touched
+
+
+def _watermark(connection: Connection, source: DaySource) -> datetime | None:
+    """Every change before it is in ClickHouse. At first: since the oldest copy."""
+    row = connection.execute(_WATERMARK, [source.name, source.name]).fetchone()
+    return row[0] if row else None
+
+
+def _first_changes(
+    connection: Connection, postgres: Postgres, source: DaySource, passed: datetime, since: date
+) -> dict[date, datetime]:
+    """The days that changed after `passed`, and each one's first change that its copy may lack."""
+    statement = sql.SQL(_FIRST_CHANGES).format(
+        day=sql.SQL(source.day), changed=sql.SQL(source.changed), relation=postgres.relation(source.relation)
+    )
+    return dict(
+        connection.execute(statement, {"source": source.name, "passed": passed, "since": day_start(since)}).fetchall()
+    )
+
+
+def _states(connection: Connection, postgres: Postgres, source: DaySource, days: list[date]) -> list[DayState]:
+    if not days:
+        return []
+    ranges = [between(source, day_start(first), day_start(next_day(last))) for first, last in contiguous(days)]
+    found = day_states(connection, postgres, source, sql.SQL(" OR ").join(ranges))
+    return [state for state in found if state.day in days]
+
+
+_WATERMARK = """
+    SELECT coalesce(
+        (SELECT passed FROM analytics_pipeline.watermarks WHERE source = %s),
+        (SELECT min(horizon) FROM analytics_pipeline.source_copies WHERE source = %s)
+    )
+"""
+
+_FIRST_CHANGES = """
+    SELECT day, coalesce(min(changed) FILTER (WHERE changed >= copy.horizon), min(changed))
+    FROM (
+        SELECT {day}::date AS day, {changed}::timestamptz AS changed FROM {relation} AS source
+        WHERE {changed} >= %(passed)s AND isfinite({changed}) AND {day} >= %(since)s AND isfinite({day})
+    ) AS change
+    LEFT JOIN (
+        SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %(source)s
+    ) AS copy USING (day)
+    GROUP BY day
+"""
+
+_ADVANCE = """
+    INSERT INTO analytics_pipeline.watermarks AS watermark (source, passed) VALUES (%s, %s)
+    ON CONFLICT (source) DO UPDATE SET passed = greatest(watermark.passed, excluded.passed), updated_at = now()
+"""

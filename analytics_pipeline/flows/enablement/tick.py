@@ -1,0 +1,131 @@
+"""One look at a feature: record what its switches say, follow its open histories, tell which runs to ask for.
+
+Nothing is remembered between two looks but the ledger. Losing a look, or having two at once, changes nothing: the next
+one derives the same, and a history that is asked for twice is claimed once.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
+from analytics_pipeline.flows.enablement.features import Feature, RunConfig
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
+from analytics_pipeline.resources.postgres import Postgres
+
+logger = logging.getLogger(__name__)
+
+# Spreads a burst, such as a flag that goes on for every organisation at once, over looks.
+EPOCHS_PER_TICK = 50
+
+RunsOf = Callable[[Attempt], Sequence[Run]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to launch: the attempt that it works for, its assets, its days (both inclusive) and its configuration."""
+
+    attempt: Attempt
+    assets: tuple[str, ...]
+    first_day: date
+    last_day: date
+    config: RunConfig
+
+
+@dataclass
+class Outcome:
+    """What a look has found: runs to ask for and under way, histories that are complete now, and those given up now."""
+
+    requests: list[Request] = field(default_factory=list)
+    under_way: int = 0
+    completed: list[Epoch] = field(default_factory=list)
+    given_up: list[Epoch] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Looks at features. `runs_of` tells which runs were launched for an attempt."""
+
+    settings: Settings
+    postgres: Postgres
+    flags: OpenFeatureClient
+    runs_of: RunsOf
+
+    @property
+    def ledger(self) -> EnablementLedger:
+        return EnablementLedger(self.postgres)
+
+    def look_at(self, feature: Feature) -> Outcome:
+        """Observe and follow one feature.
+
+        Raises:
+            NotConfigured: a store that the feature needs has no address; nothing was recorded.
+            LeaseHeld: another daemon is observing.
+        """
+        for store, setting in feature.stores:
+            if getattr(self.settings, setting) is None:
+                raise NotConfigured(store, setting.upper())
+        with self.ledger.observing():
+            self._observe(feature)
+            outcome = Outcome()
+            for epoch in self.ledger.unfinished(feature.name, EPOCHS_PER_TICK):
+                self._follow(feature, epoch, outcome)
+        if feature.is_shared:
+            outcome.requests = [] if outcome.under_way else outcome.requests[:1]
+        return outcome
+
+    def _observe(self, feature: Feature) -> None:
+        seen = changes(feature.switched_on(self.postgres, self.flags), self.ledger.newest(feature.name))
+        planned = [self._planned(feature, opening) for opening in seen.open[:EPOCHS_PER_TICK]]
+        self.ledger.record(feature.name, seen, planned)
+
+    def _planned(self, feature: Feature, opening: Opening) -> PlannedEpoch:
+        """The days that the epoch asks for; those before ANALYTICS_START_DATE have no partition."""
+        found = feature.history(self.postgres, opening.scope, opening.setting)
+        if found is None:
+            return PlannedEpoch(opening.scope, opening.epoch, opening.setting, None, None, None)
+        first, last = found
+        wanted = max(first, opening.since or first, self.settings.analytics_start_date)
+        if first < self.settings.analytics_start_date:
+            logger.warning(
+                "%s %s: the history begins on %s, but only days from ANALYTICS_START_DATE (%s) on are brought in",
+                *(feature.name, opening.scope, first, self.settings.analytics_start_date),
+            )
+        days = (wanted, last) if wanted <= last else (None, None)
+        return PlannedEpoch(opening.scope, opening.epoch, opening.setting, first, *days)
+
+    def _follow(self, feature: Feature, epoch: Epoch, outcome: Outcome) -> None:
+        # The runs before their traces: what has ended has left all of them.
+        runs = self.runs_of(epoch.current_attempt)
+        outcome.under_way += any(not run.has_ended for run in runs)
+        progress = feature.progress(self.postgres, epoch)
+        missing = [day for day in epoch.days if day not in progress.days]
+        action = next_action(epoch, runs, is_complete=not missing, now=datetime.now(timezone.utc))
+        if action == "complete" and self.ledger.complete(epoch, progress.rows):
+            outcome.completed.append(epoch)
+        elif action == "fail":
+            self._fail(epoch, runs, outcome)
+        elif action == "ask":
+            outcome.requests.append(self._request(feature, epoch, missing))
+
+    def _fail(self, epoch: Epoch, runs: Sequence[Run], outcome: Outcome) -> None:
+        """What the run-failure sensor has not heard of: runs that were cancelled, that vanished, that did nothing."""
+        statuses = ", ".join(f"{run.run_id} {run.status}" for run in runs) or f"{epoch.run_id} unknown to Dagster"
+        error = f"the run ended, or fell silent, before its history was complete ({statuses})"
+        now = self.ledger.fail(epoch.current_attempt, epoch.run_id, error)
+        if now and now.state == "failed":
+            outcome.given_up.append(now)
+
+    def _request(self, feature: Feature, epoch: Epoch, missing: Sequence[date]) -> Request:
+        today = datetime.now(timezone.utc).date()
+        if feature.follows_today and missing[-1] < today:
+            self.ledger.move(epoch, today)
+            missing = [today]
+        config = feature.config(self.postgres, epoch.scope)
+        first = max(missing[0] - feature.margin, self.settings.analytics_start_date)
+        last = min(missing[-1] + feature.margin, today)
+        return Request(epoch.current_attempt, feature.assets, first, last, config)

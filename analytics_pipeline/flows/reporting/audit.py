@@ -1,0 +1,176 @@
+"""Questions that stored events and rollups must answer well: are they complete, equal, plausible, fresh."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from psycopg import sql
+
+from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, day_states
+from analytics_pipeline.flows.daily_copy.source import day_start, next_day
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import metric_parameters, rollup_select
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class CopyDifference:
+    """A UTC day whose rows in ClickHouse are not as many as its copy had, or as the source has now."""
+
+    copied: int
+    stored: int
+    source: int
+
+
+@dataclass(frozen=True)
+class RollupDifference:
+    """A rollup row that is not what the raw events say; None: the row is missing on that side."""
+
+    account: int
+    dimension: str
+    dimension_id: int
+    metric: str
+    stored: int | None
+    raw: int | None
+
+
+def copy_difference(postgres: Postgres, clickhouse: ClickHouse, day: date) -> CopyDifference | None:
+    """How the day's copy differs; None when it does not, or when the day was never copied."""
+    condition = between(REPORTING_EVENTS, day_start(day), day_start(next_day(day)))
+    with postgres.connect() as connection:
+        connection.execute("SET LOCAL timezone = 'UTC'")
+        copied = copied_days(connection, REPORTING_EVENTS, [day]).get(day)
+        states = day_states(connection, postgres, REPORTING_EVENTS, condition)
+    if copied is None:
+        return None
+    stored: int = clickhouse.scalar(
+        "SELECT count() FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=day
+    )
+    source = sum(state.rows for state in states)
+    return None if copied[0].rows == stored == source else CopyDifference(copied[0].rows, stored, source)
+
+
+def rollup_differences(
+    postgres: Postgres, clickhouse: ClickHouse, day: date, limit: int = 50
+) -> list[RollupDifference]:
+    """Where the rollups of a local date are not what the raw events give, in counts or in sums.
+
+    A date whose events have been copied again since is about to be computed again, and is not looked at.
+    """
+    if _is_superseded(postgres, day):
+        return []
+    bounds = clickhouse.query(
+        "SELECT min(starts_at), max(ends_at) FROM reporting_day_bounds WHERE date = {day:Date} HAVING count() > 0",
+        day=day,
+    )
+    if not bounds:
+        return []
+    (starts_at, ends_at) = bounds[0]
+    of_the_day = "(SELECT * FROM reporting_day_bounds WHERE date = {day:Date})"
+    statement = _DIFFERENCES.replace("$raw", rollup_select(REGISTRY, of_the_day))
+    rows = clickhouse.query(
+        statement,
+        day=day,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        computed_at=starts_at,
+        limit=limit,
+        **metric_parameters(REGISTRY),
+    )
+    return [RollupDifference(*row) for row in rows]
+
+
+def _is_superseded(postgres: Postgres, day: date) -> bool:
+    days = account_days(accounts(postgres).zoned, day, day)
+    sources = copies(postgres, day - timedelta(days=2), day + timedelta(days=2))
+    return "source" in stale(days, coverage(postgres, day, day), sources, REGISTRY)
+
+
+def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
+    """Rollup rows of a date that no ledger vouches for, or that count nothing."""
+    rows = clickhouse.query(
+        "SELECT account_id, count(), min(count) FROM reporting_rollups WHERE date = {day:Date} GROUP BY account_id",
+        day=day,
+    )
+    covered = {
+        account
+        for (account,) in postgres.query(
+            "SELECT account_id FROM analytics_pipeline.reporting_coverage WHERE date = %(day)s", day=day
+        )
+    }
+    return [
+        {"account": account, "rows": count, "smallest_count": smallest}
+        for account, count, smallest in rows
+        if account not in covered or smallest <= 0
+    ]
+
+
+def gaps(postgres: Postgres) -> list[tuple[int, date]]:
+    """(account, date) of closed days that are not covered though a day before and a day after is, the first 50."""
+    rows = postgres.query(_GAPS)
+    return [(account, day) for account, day in rows]
+
+
+def lag(postgres: Postgres) -> timedelta | None:
+    """How much older the newest copied change is than the source's newest; None when either has none."""
+    statement = sql.SQL(
+        "SELECT (SELECT max({changed})::timestamptz FROM {relation} AS source WHERE isfinite({changed})),"
+        " (SELECT max(newest) FROM analytics_pipeline.source_copies WHERE source = {name})"
+    ).format(
+        changed=sql.SQL(REPORTING_EVENTS.changed),
+        relation=postgres.relation(REPORTING_EVENTS.relation),
+        name=sql.Literal(REPORTING_EVENTS.name),
+    )
+    with postgres.connect() as connection:
+        ((source, copied),) = connection.execute(statement).fetchall()
+    return None if source is None or copied is None else max(source - copied, timedelta(0))
+
+
+_DIFFERENCES = """
+    SELECT
+        account_id, dimension_type, dimension_id, metric,
+        if(has_stored, stored_count, NULL), if(has_raw, raw_count, NULL)
+    FROM (
+        SELECT
+            account_id, dimension_type, dimension_id, metric,
+            countIf(NOT is_raw) > 0 AS has_stored,
+            countIf(is_raw) > 0 AS has_raw,
+            sumIf(count, NOT is_raw) AS stored_count,
+            sumIf(count, is_raw) AS raw_count,
+            sumIf(sum_value, NOT is_raw) AS stored_seconds,
+            sumIf(sum_value, is_raw) AS raw_seconds,
+            sumIf(sum_value_business_hours, NOT is_raw) AS stored_business,
+            sumIf(sum_value_business_hours, is_raw) AS raw_business
+        FROM (
+            SELECT
+                account_id, dimension_type, dimension_id, metric, count, sum_value, sum_value_business_hours,
+                false AS is_raw
+            FROM reporting_rollups
+            WHERE date = {day:Date}
+            UNION ALL
+            SELECT
+                account_id, dimension_type, dimension_id, metric, count, sum_value, sum_value_business_hours, true
+            FROM ($raw)
+        )
+        GROUP BY account_id, dimension_type, dimension_id, metric
+    )
+    WHERE NOT has_stored OR NOT has_raw OR stored_count <> raw_count
+        OR abs(stored_seconds - raw_seconds) > 1e-9 * greatest(1, abs(raw_seconds))
+        OR abs(stored_business - raw_business) > 1e-9 * greatest(1, abs(raw_business))
+    ORDER BY account_id, dimension_type, dimension_id, metric
+    LIMIT {limit:UInt32}
+"""
+
+_GAPS = """
+    SELECT account_id, date + step FROM (
+        SELECT account_id, date, lead(date) OVER (PARTITION BY account_id ORDER BY date) - date AS distance
+        FROM analytics_pipeline.reporting_coverage
+    ) AS covered, generate_series(1, least(distance, 50) - 1) AS step
+    WHERE distance > 1
+    ORDER BY 1, 2
+    LIMIT 50
+"""

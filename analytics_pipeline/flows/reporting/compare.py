@@ -1,0 +1,266 @@
+"""Rollups beside the raw events in ClickHouse: equal counts, equal averages, and what may have come between them.
+
+The raw side is another statement than the one that computes rollups: days by a plain range join, dimensions by
+ARRAY JOIN, no grouping sets. Both sides are added up over a period of whole local days; distinct conversations count
+once a day, as the rollups have them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from string import Template
+from typing import Any, Literal
+
+from analytics_pipeline.flows.daily_copy.source import next_day
+from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting.accounts import Account
+from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies, stale
+from analytics_pipeline.flows.reporting.event_history import Days
+from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
+from analytics_pipeline.flows.reporting.rollups import day_bounds_table
+from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.postgres import Postgres
+
+By = Literal["day", "week", "month"]
+
+# Averages closer than this many seconds are equal.
+TOLERANCE = 0.01
+# Of each period, metric and dimension this many differences are shown, and of a period's accounts so many looked into.
+EXAMPLES = 10
+_ACCOUNTS_LOOKED_INTO = 1_000
+_SPILL_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key's sums over a period."""
+
+    count: int
+    seconds: float
+    business_seconds: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key whose sides are not equal; None is a side that has no such key."""
+
+    period: Days
+    account_id: int
+    dimension: str
+    dimension_id: int
+    metric: str
+    raw: Figure | None
+    rollup: Figure | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric along one dimension: how many keys were compared, and how they came out."""
+
+    keys: int = 0
+    equal: int = 0
+    only_raw: int = 0
+    only_rollup: int = 0
+    largest_count_delta: int = 0
+    largest_average_delta: float = 0.0
+
+    def __add__(self, other: "Line") -> "Line":
+        return Line(
+            self.keys + other.keys,
+            self.equal + other.equal,
+            self.only_raw + other.only_raw,
+            self.only_rollup + other.only_rollup,
+            max(self.largest_count_delta, other.largest_count_delta),
+            max(self.largest_average_delta, other.largest_average_delta),
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A period: lines by (metric, dimension), some of its differences, and why the accounts concerned may differ.
+
+    `causes` counts the account days of which the ledger does not vouch for the rollup, by the reason: one of
+    coverage's, or `uncopied`. A difference without any is one that the ledger vouches for.
+    """
+
+    period: Days
+    lines: Mapping[tuple[str, str], Line]
+    differences: Sequence[Difference]
+    causes: Mapping[str, int]
+
+    @property
+    def total(self) -> Line:
+        return sum(self.lines.values(), Line())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Compares closed days of the accounts, period by period."""
+
+    postgres: Postgres
+    clickhouse: ClickHouse
+    accounts: Sequence[Account]
+    now: datetime
+    registry: Registry = REGISTRY
+
+    def compare(self, days: Days, by: By) -> Iterator[Compared]:
+        """Each period of the range in order; at its ends they are cut. One period is held at a time."""
+        for period in periods(days, by):
+            yield self._compared(period)
+
+    def _compared(self, period: Days) -> Compared:
+        every = account_days(self.accounts, period.first, period.last)
+        ones = [one for one in every if one.bounds.starts_at < one.bounds.ends_at <= self.now]
+        if not ones:
+            return Compared(period, {}, [], {})
+        with day_bounds_table(self.clickhouse, ones) as bounds:
+            rows = self.clickhouse.query(
+                comparison_select(self.registry, bounds),
+                starts_at=min(one.bounds.starts_at for one in ones),
+                ends_at=max(one.bounds.ends_at for one in ones),
+                first=period.first,
+                last=period.last,
+                tolerance=TOLERANCE,
+                **_parameters(self.registry),
+            )
+        lines = {(metric, dimension): Line(*line) for metric, dimension, *line, _examples, _accounts in rows}
+        differences = [_difference(period, row[0], row[1], one) for row in rows for one in row[-2]]
+        concerned = {account for row in rows for account in row[-1]}
+        return Compared(period, lines, differences, self._causes(period, ones, concerned))
+
+    def _causes(self, period: Days, every: Sequence[AccountDay], concerned: set[int]) -> dict[str, int]:
+        ones = [one for one in every if one.account.id in concerned]
+        if not ones:
+            return {}
+        covered = coverage.coverage(self.postgres, period.first, period.last)
+        sources = copies(self.postgres, period.first - timedelta(days=2), period.last + timedelta(days=2))
+        found = Counter({str(why): len(days) for why, days in stale(ones, covered, sources, self.registry).items()})
+        found["uncopied"] = sum(not sources.is_complete(one.bounds) for one in ones)
+        return dict(+found)
+
+
+def periods(days: Days, by: By) -> Iterator[Days]:
+    """The calendar's days, weeks (from Sunday) or months that the range touches, cut at its ends."""
+    first = days.first
+    while first <= days.last:
+        last = min(_last_of_period(first, by), days.last)
+        yield Days(first, last)
+        first = next_day(last)
+
+
+def _last_of_period(day: date, by: By) -> date:
+    if by == "day":
+        return day
+    if by == "week":
+        return day + timedelta(days=6 - day.isoweekday() % 7)
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+
+def _difference(period: Days, metric: str, dimension: str, row: tuple[Any, ...]) -> Difference:
+    account, id_, in_raw, in_rollup, *figures = row
+    raw, rollup = Figure(*figures[:3]), Figure(*figures[3:])
+    return Difference(period, account, dimension, id_, metric, raw if in_raw else None, rollup if in_rollup else None)
+
+
+def _parameters(registry: Registry) -> dict[str, list[str]]:
+    return {
+        "events": [metric.event for metric in registry.metrics],
+        "metrics": [metric.name for metric in registry.metrics],
+        "durations": [metric.name for metric in registry.metrics if metric.payload is Payload.DURATION],
+        "distincts": [m.name for m in registry.metrics if m.payload is Payload.DISTINCT_CONVERSATIONS],
+    }
+
+
+def comparison_select(registry: Registry, bounds: str) -> str:
+    """One row for each metric and dimension: the fields of `Line`, examples of differences, accounts that have any.
+
+    Parameters: those of the registry, `first` and `last` (dates), `starts_at` and `ends_at` (UTC) that frame the
+    bounds in the table `bounds`, `tolerance` in seconds.
+    """
+    return _COMPARISON.substitute(
+        bounds=quoted(bounds),
+        examples=EXAMPLES,
+        accounts=_ACCOUNTS_LOOKED_INTO,
+        spill=_SPILL_BYTES,
+        dimensions=", ".join(f"('{one.name}', toNullable(event.{quoted(one.column)}))" for one in registry.dimensions),
+    )
+
+
+_COMPARISON = Template(""")
+    SELECT
+        metric, dimension_type,
+        count(), countIf(is_equal), countIf(NOT in_rollup), countIf(NOT in_raw),
+        max(abs(raw_count - rollup_count)), max(greatest(seconds_delta, business_delta)),
+        groupArrayIf($examples)(
+            (
+                account_id, dimension_id, in_raw, in_rollup,
+                raw_count, raw_seconds, raw_business, rollup_count, rollup_seconds, rollup_business
+            ),
+            NOT is_equal
+        ),
+        groupUniqArrayIf($accounts)(account_id, NOT is_equal)
+    FROM (
+        SELECT
+            account_id, dimension_type, dimension_id, metric,
+            countIf(is_raw) > 0 AS in_raw,
+            countIf(NOT is_raw) > 0 AS in_rollup,
+            sumIf(events, is_raw) AS raw_count,
+            sumIf(seconds, is_raw) AS raw_seconds,
+            sumIf(business_seconds, is_raw) AS raw_business,
+            sumIf(events, NOT is_raw) AS rollup_count,
+            sumIf(seconds, NOT is_raw) AS rollup_seconds,
+            sumIf(business_seconds, NOT is_raw) AS rollup_business,
+            abs(raw_seconds / greatest(raw_count, 1) - rollup_seconds / greatest(rollup_count, 1)) AS seconds_delta,
+            abs(raw_business / greatest(raw_count, 1) - rollup_business / greatest(rollup_count, 1)) AS business_delta,
+            in_raw AND in_rollup AND raw_count = rollup_count
+                AND greatest(seconds_delta, business_delta) <= {tolerance:Float64} AS is_equal
+        FROM (
+            SELECT
+                account_id, dimension_type, dimension_id, metric, false AS is_raw,
+                count AS events, sum_value AS seconds, sum_value_business_hours AS business_seconds
+            FROM reporting_rollups
+            WHERE date BETWEEN {first:Date} AND {last:Date}
+                AND (account_id, date) IN (SELECT account_id, date FROM $bounds)
+            UNION ALL
+            SELECT
+                account_id, dimension_type, assumeNotNull(dimension_id), fed.2, true,
+                toInt64(if(has({distincts:Array(String)}, fed.2), conversations, rows)) AS stored,
+                if(has({durations:Array(String)}, fed.2), value, 0),
+                if(has({durations:Array(String)}, fed.2), business_value, 0)
+            FROM (
+                SELECT
+                    account_id, date, dimension.1 AS dimension_type, dimension.2 AS dimension_id, name,
+                    count() AS rows,
+                    uniqExact(conversation_id) AS conversations,
+                    sumIf(value, isFinite(value)) AS value,
+                    sumIf(business_value, isFinite(business_value)) AS business_value
+                FROM (
+                    SELECT
+                        event.account_id AS account_id, day.date AS date, toString(event.name) AS name,
+                        event.conversation_id AS conversation_id,
+                        ifNull(event.value, 0) AS value,
+                        ifNull(event.value_in_business_hours, 0) AS business_value,
+                        arrayJoin([$dimensions]) AS dimension
+                    FROM reporting_events AS event
+                    INNER JOIN $bounds AS day
+                        ON event.account_id = day.account_id
+                            AND event.created_at >= day.starts_at AND event.created_at < day.ends_at
+                    WHERE event.created_at >= {starts_at:DateTime64(6, 'UTC')}
+                        AND event.created_at < {ends_at:DateTime64(6, 'UTC')}
+                        AND has({events:Array(String)}, event.name)
+                )
+                WHERE dimension_id IS NOT NULL
+                GROUP BY account_id, date, dimension_type, dimension_id, name
+            )
+            ARRAY JOIN arrayFilter(
+                fed -> fed.1 = name, arrayZip({events:Array(String)}, {metrics:Array(String)})
+            ) AS fed
+            WHERE stored > 0
+        )
+        GROUP BY account_id, dimension_type, dimension_id, metric
+    )
+    GROUP BY metric, dimension_type
+    ORDER BY metric, dimension_type
+    SETTINGS max_bytes_before_external_group_by = $spill
+""")

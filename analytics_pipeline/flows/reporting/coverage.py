@@ -1,0 +1,206 @@
+"""The ledger `reporting_coverage`: which (account, local day) is rolled up, and whether that still holds.
+
+A rollup holds while the account's zone, the day's bounds, the registry and the copied source days are those that it was
+computed with. Anything else makes it stale, and readers fall back to the raw events.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from analytics_pipeline.flows.daily_copy.source import day_start, next_day
+from analytics_pipeline.flows.reporting.accounts import Account
+from analytics_pipeline.flows.reporting.registry import Registry
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.flows.reporting.zones import DayBounds, day_bounds, utc_days
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+Reason = Literal["never", "timezone", "registry", "bounds", "source"]
+
+
+@dataclass(frozen=True)
+class AccountDay:
+    """One account's local day and its bounds in UTC."""
+
+    account: Account
+    bounds: DayBounds
+
+    @property
+    def date(self) -> date:
+        return self.bounds.date
+
+
+@dataclass(frozen=True)
+class Covered:
+    """What the ledger says of an account's day."""
+
+    timezone: str
+    starts_at: datetime
+    ends_at: datetime
+    registry_version: str
+    complete: bool
+    source_copied_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Copies:
+    """When each UTC day of the source was last read into ClickHouse."""
+
+    copied_at: Mapping[date, datetime]
+
+    def newest(self, bounds: DayBounds) -> datetime | None:
+        """When the last of the day's source days was read; None when none was."""
+        return max((self.copied_at[day] for day in utc_days(bounds) if day in self.copied_at), default=None)
+
+    def is_complete(self, bounds: DayBounds) -> bool:
+        """Whether all source days of the local day were read after it had ended, or after they had."""
+        return all(
+            day in self.copied_at and self.copied_at[day] >= min(bounds.ends_at, next_midnight)
+            for day, next_midnight in ((day, _end_of(day)) for day in utc_days(bounds))
+        )
+
+    def is_readable(self, bounds: DayBounds, now: datetime) -> bool:
+        """Whether every source day of the local day that has begun is in ClickHouse at all."""
+        return all(day in self.copied_at or day > now.date() for day in utc_days(bounds))
+
+
+def account_days(accounts: Iterable[Account], first: date, last: date) -> list[AccountDay]:
+    """Each account's days from `first` to `last`; the bounds of a zone are computed once."""
+    by_zone: dict[str, list[DayBounds]] = {}
+    for account in accounts:
+        if account.timezone not in by_zone:
+            by_zone[account.timezone] = day_bounds(account.timezone, first, last)
+    return [AccountDay(account, bounds) for account in accounts for bounds in by_zone[account.timezone]]
+
+
+def copies(postgres: Postgres, first: date, last: date) -> Copies:
+    """The copies of the UTC days from `first` to `last`."""
+    rows = postgres.query(_COPIES, source=REPORTING_EVENTS.name, first=first, last=last)
+    return Copies(dict(rows))
+
+
+def recently_copied(postgres: Postgres, since: datetime) -> list[date]:
+    """The UTC days that were read since."""
+    return [day for (day,) in postgres.query(_RECENTLY_COPIED, source=REPORTING_EVENTS.name, since=since)]
+
+
+def stale(
+    days: Sequence[AccountDay], covered: Mapping[tuple[int, date], Covered], sources: Copies, registry: Registry
+) -> dict[Reason, list[AccountDay]]:
+    """The days whose rollup does not hold, by why."""
+    found: dict[Reason, list[AccountDay]] = defaultdict(list)
+    for day in days:
+        reason = _reason(day, covered.get((day.account.id, day.date)), sources, registry)
+        if reason:
+            found[reason].append(day)
+    return dict(found)
+
+
+def _reason(day: AccountDay, covered: Covered | None, sources: Copies, registry: Registry) -> Reason | None:
+    if covered is None:
+        return "never"
+    if covered.timezone != day.account.timezone:
+        return "timezone"
+    if covered.registry_version != registry.version:
+        return "registry"
+    if (covered.starts_at, covered.ends_at) != (day.bounds.starts_at, day.bounds.ends_at):
+        return "bounds"
+    return "source" if covered.source_copied_at != sources.newest(day.bounds) else None
+
+
+def coverage(
+    postgres: Postgres, first: date, last: date, account_id: int | None = None
+) -> dict[tuple[int, date], Covered]:
+    """What the ledger says of each account and day, both dates inclusive."""
+    rows = postgres.query(_COVERAGE, first=first, last=last, account=account_id)
+    return {(account, day): Covered(*rest) for account, day, *rest in rows}
+
+
+def forget_others(
+    connection: Connection, dates: Sequence[date], days: Sequence[AccountDay], registry: Registry
+) -> None:
+    """Of these dates, remove what is covered otherwise than `days` are about to be.
+
+    To be done before their rollups are swapped: a process that dies after the swap must not leave a ledger that
+    vouches for rows of another zone.
+    """
+    connection.execute(_FORGET, {"dates": list(dates), "registry": registry.version, **_columns(days)})
+
+
+def record(
+    connection: Connection, days: Sequence[AccountDay], sources: Copies, registry: Registry, run_id: str
+) -> None:
+    """The rollups of these days are visible and were computed from `sources`."""
+    values = {
+        "complete": [sources.is_complete(day.bounds) for day in days],
+        "source_copied_at": [sources.newest(day.bounds) for day in days],
+        "registry": registry.version,
+        "run_id": run_id,
+    }
+    connection.execute(_RECORD, {**values, **_columns(days)})
+
+
+def _columns(days: Sequence[AccountDay]) -> dict[str, object]:
+    return {
+        "account": [day.account.id for day in days],
+        "date": [day.date for day in days],
+        "timezone": [day.account.timezone for day in days],
+        "starts_at": [day.bounds.starts_at for day in days],
+        "ends_at": [day.bounds.ends_at for day in days],
+    }
+
+
+def _end_of(day: date) -> datetime:
+    return day_start(next_day(day))
+
+
+_COPIES = """
+    SELECT day, copied_at FROM analytics_pipeline.source_copies
+    WHERE source = %(source)s AND day BETWEEN %(first)s AND %(last)s
+"""
+
+_RECENTLY_COPIED = """
+    SELECT day FROM analytics_pipeline.source_copies WHERE source = %(source)s AND copied_at > %(since)s ORDER BY day
+"""
+
+_COVERAGE = """
+    SELECT account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_copied_at
+    FROM analytics_pipeline.reporting_coverage
+    WHERE date BETWEEN %(first)s AND %(last)s AND (%(account)s::bigint IS NULL OR account_id = %(account)s)
+"""
+
+_FORGET = """
+    DELETE FROM analytics_pipeline.reporting_coverage
+    WHERE date = ANY(%(dates)s) AND NOT (
+        registry_version = %(registry)s
+        AND (account_id, date, timezone, starts_at, ends_at) IN (
+            SELECT * FROM unnest(
+                %(account)s::bigint[], %(date)s::date[], %(timezone)s::text[], %(starts_at)s::timestamptz[],
+                %(ends_at)s::timestamptz[]
+            )
+        )
+    )
+"""
+
+_RECORD = """
+    INSERT INTO analytics_pipeline.reporting_coverage AS covered (
+        account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_copied_at, computed_at,
+        run_id
+    )
+    SELECT account_id, date, timezone, starts_at, ends_at, %(registry)s, complete, source_copied_at, now(), %(run_id)s
+    FROM unnest(
+        %(account)s::bigint[], %(date)s::date[], %(timezone)s::text[], %(starts_at)s::timestamptz[],
+        %(ends_at)s::timestamptz[], %(complete)s::boolean[], %(source_copied_at)s::timestamptz[]
+    ) AS day (account_id, date, timezone, starts_at, ends_at, complete, source_copied_at)
+    ON CONFLICT (date, account_id) DO UPDATE SET
+        timezone = excluded.timezone,
+        starts_at = excluded.starts_at,
+        ends_at = excluded.ends_at,
+        registry_version = excluded.registry_version,
+        complete = excluded.complete,
+        source_copied_at = excluded.source_copied_at,
+        computed_at = excluded.computed_at,
+        run_id = excluded.run_id
+"""

@@ -1,0 +1,71 @@
+"""An account's raw events in the source: when they begin and end, and which of its local days they fill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from analytics_pipeline.flows.reporting.accounts import Account
+from analytics_pipeline.flows.reporting.zones import local_date
+from analytics_pipeline.resources.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class Days:
+    """Dates from `first` to `last`, both inclusive."""
+
+    first: date
+    last: date
+
+    def __len__(self) -> int:
+        return (self.last - self.first).days + 1
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+    def within(self, first: date | None, last: date | None) -> "Days | None":
+        """What of them lies from `first` to `last`, None for an open end; None when nothing does."""
+        start, end = max(self.first, first or self.first), min(self.last, last or self.last)
+        return Days(start, end) if start <= end else None
+
+
+@dataclass(frozen=True)
+class History:
+    """The moments of an account's first and last raw event."""
+
+    account: Account
+    first_event: datetime
+    last_event: datetime
+
+    @property
+    def days(self) -> Days:
+        """The account's local days from its first event to its last."""
+        zone = self.account.timezone
+        return Days(local_date(zone, self.first_event), local_date(zone, self.last_event))
+
+    def closed(self, now: datetime) -> Days | None:
+        """Those of them that are over: today's figures follow the live events. None when none is."""
+        return self.days.within(None, local_date(self.account.timezone, now) - timedelta(days=1))
+
+
+def histories(postgres: Postgres, accounts: Sequence[Account]) -> list[History]:
+    """The histories of those of the accounts that have events. An index on (account_id, created_at) answers at once."""
+    by_id = {account.id: account for account in accounts}
+    with postgres.connect() as connection:
+        # What a timestamp without time zone means.
+        connection.execute("SET LOCAL timezone = 'UTC'")
+        rows = connection.execute(postgres.statement(_HISTORIES), {"accounts": list(by_id)}).fetchall()
+    return [History(by_id[id_], first, last) for id_, first, last in rows]
+
+
+# Infinity is no day; the copy leaves such rows out as well.
+_HISTORIES = """
+    SELECT account.id, event.first::timestamptz, event.last::timestamptz
+    FROM unnest(%(accounts)s::bigint[]) AS account (id)
+    CROSS JOIN LATERAL (
+        SELECT min(created_at) AS first, max(created_at) AS last FROM {reporting_events}
+        WHERE account_id = account.id AND name IS NOT NULL
+            AND created_at > '-infinity' AND created_at < 'infinity'
+    ) AS event
+    WHERE event.first IS NOT NULL
+    ORDER BY account.id
+"""

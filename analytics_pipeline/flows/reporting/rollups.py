@@ -1,0 +1,185 @@
+"""Rollups of local days: one set-based statement for all accounts, staged, swapped, then recorded as covered.
+
+Bounds of each account's day are joined, not computed per row; all dimensions come out of one pass by GROUPING SETS.
+Live figures and rebuilt ones are made by this same code, so they cannot differ.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+
+from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
+from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
+from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.postgres import Postgres
+
+logger = logging.getLogger(__name__)
+
+# As many days as are computed and swapped together: more would need more memory, fewer more statements.
+DAYS_PER_PASS = 31
+_SPILL_BYTES = 512 * 1024 * 1024
+_PATIENCE = timedelta(minutes=10)
+
+Progress = Callable[[date, int], None]
+
+
+@dataclass(frozen=True)
+class RolledDay:
+    """A local date: how many rollup rows it has over all accounts, and of how many accounts it is."""
+
+    date: date
+    rows: int
+    accounts: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Rollups:
+    """Computes local days on behalf of one run. `progress` hears the last date of each finished pass and its days."""
+
+    clickhouse: ClickHouse
+    postgres: Postgres
+    run_id: str
+    registry: Registry = REGISTRY
+    progress: Progress = lambda _date, _days: None
+
+    def compute(self, first: date, last: date) -> list[RolledDay]:
+        """Replace the rollups of all accounts for the dates from `first` to `last`, both inclusive.
+
+        Finished passes stay when a later one fails.
+
+        Raises:
+            LeaseHeld: another run did not finish its pass within ten minutes.
+        """
+        found: list[RolledDay] = []
+        while first <= last:
+            until = min(last, first + timedelta(days=DAYS_PER_PASS - 1))
+            # Held for one pass only, so that today's figures need not wait for ten years of history.
+            with self.postgres.lease("reporting_rollups", patience=_PATIENCE):
+                found += self._pass(first, until)
+            self.progress(until, (until - first).days + 1)
+            first = until + timedelta(days=1)
+        return found
+
+    def _pass(self, first: date, last: date) -> list[RolledDay]:
+        dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        days = account_days(accounts(self.postgres).zoned, first, last)
+        # Read before the events are: a copy that lands meanwhile makes the day stale, not wrong.
+        sources = copies(self.postgres, first - timedelta(days=2), last + timedelta(days=2))
+        with ExitStack() as cleanup:
+            bounds = cleanup.enter_context(day_bounds_table(self.clickhouse, days))
+            staging = cleanup.enter_context(self.clickhouse.staging("reporting_rollups"))
+            self._insert_rollups(staging, bounds, days)
+            rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
+            with self.postgres.connect() as connection:
+                coverage.forget_others(connection, dates, days, self.registry)
+            self._swap("reporting_day_bounds", bounds, dates)
+            self._swap("reporting_rollups", staging, dates)
+        with self.postgres.connect() as connection:
+            coverage.record(connection, days, sources, self.registry, self.run_id)
+        logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
+        by_date: dict[date, list[AccountDay]] = {day: [] for day in dates}
+        for one in days:
+            by_date[one.date].append(one)
+        return [
+            RolledDay(day, rows.get(day, 0), len(ones), all(sources.is_complete(one.bounds) for one in ones))
+            for day, ones in by_date.items()
+        ]
+
+    def _insert_rollups(self, staging: str, bounds: str, days: Sequence[AccountDay]) -> None:
+        if not days:
+            return
+        self.clickhouse.execute(
+            f"INSERT INTO {quoted(staging)} {rollup_select(self.registry, quoted(bounds))}"
+            f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}, max_partitions_per_insert_block = 0",
+            starts_at=min(day.bounds.starts_at for day in days),
+            ends_at=max(day.bounds.ends_at for day in days),
+            computed_at=datetime.now(timezone.utc),
+            **metric_parameters(self.registry),
+        )
+
+    def _swap(self, table: str, staging: str, dates: Sequence[date]) -> None:
+        held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(table))
+        partitions = [f"{day:%Y%m%d}" for day in dates]
+        self.clickhouse.replace_partitions(table, staging, [one for one in partitions if one in held])
+
+
+@contextmanager
+def day_bounds_table(clickhouse: ClickHouse, days: Sequence[AccountDay]) -> Iterator[str]:
+    """A staging table shaped like `reporting_day_bounds` with the bounds of these days, for a statement to join."""
+    rows = [
+        [day.account.id, day.date, day.account.timezone, day.bounds.starts_at, day.bounds.ends_at]
+        for day in days
+        # A day that its zone skipped has no moments, and would share its start with the next.
+        if day.bounds.starts_at < day.bounds.ends_at
+    ]
+    with clickhouse.staging("reporting_day_bounds") as table:
+        clickhouse.insert_rows(table, ["account_id", "date", "timezone", "starts_at", "ends_at"], rows)
+        yield table
+
+
+def metric_parameters(registry: Registry) -> dict[str, list[str]]:
+    """The registry's metrics as the parameters of `rollup_select`."""
+    return {
+        "events": [metric.event for metric in registry.metrics],
+        "metrics": [metric.name for metric in registry.metrics],
+        "payloads": [metric.payload.value for metric in registry.metrics],
+        "distinct_events": [m.event for m in registry.metrics if m.payload is Payload.DISTINCT_CONVERSATIONS],
+    }
+
+
+def rollup_select(registry: Registry, bounds: str) -> str:
+    """A SELECT of rollup rows from `reporting_events` for the days in `bounds`: a table like `reporting_day_bounds`.
+
+    Parameters: `metric_parameters`, and `starts_at`, `ends_at` (UTC), which frame all bounds, and `computed_at`.
+    """
+    own = [dimension for dimension in registry.dimensions if dimension.column != "account_id"]
+    (whole,) = [dimension.name for dimension in registry.dimensions if dimension.column == "account_id"]
+    keys = "account_id, date, timezone, name"
+    sets = ", ".join([f"({keys})", *(f"({keys}, {quoted(dimension.column)})" for dimension in own)])
+    type_of = "".join(f"grouping({quoted(d.column)}) = 0, '{d.name}', " for d in own)
+    id_of = "".join(f"grouping({quoted(d.column)}) = 0, {quoted(d.column)}, " for d in own)
+    columns = ", ".join(f"event.{quoted(dimension.column)} AS {quoted(dimension.column)}" for dimension in own)
+    return f"""
+        SELECT
+            account_id, date, dimension_type, assumeNotNull(id) AS dimension_id, entry.1 AS metric,
+            toInt64(if(entry.2 = 'distinct_conversations', conversations, events)) AS count,
+            if(entry.2 = 'duration', seconds, 0) AS sum_value,
+            if(entry.2 = 'duration', business_seconds, 0) AS sum_value_business_hours,
+            timezone, {{computed_at:DateTime64(3, 'UTC')}} AS computed_at
+        FROM (
+            SELECT
+                {keys},
+                multiIf({type_of}'{whole}') AS dimension_type,
+                multiIf({id_of}account_id) AS id,
+                count() AS events,
+                uniqExactIf(conversation_id, has({{distinct_events:Array(String)}}, name)) AS conversations,
+                sum(if(isFinite(value), value, 0)) AS seconds,
+                sum(if(isFinite(value_in_business_hours), value_in_business_hours, 0)) AS business_seconds
+            FROM (
+                SELECT
+                    event.account_id AS account_id, day.date AS date, day.timezone AS timezone,
+                    toString(event.name) AS name, event.conversation_id AS conversation_id,
+                    ifNull(event.value, 0) AS value,
+                    ifNull(event.value_in_business_hours, 0) AS value_in_business_hours, {columns}
+                FROM reporting_events AS event
+                ASOF JOIN {bounds} AS day
+                    ON event.account_id = day.account_id AND event.created_at >= day.starts_at
+                WHERE event.created_at >= {{starts_at:DateTime64(6, 'UTC')}}
+                    AND event.created_at < {{ends_at:DateTime64(6, 'UTC')}}
+                    AND event.created_at < day.ends_at
+                    AND has({{events:Array(String)}}, event.name)
+            )
+            GROUP BY GROUPING SETS ({sets})
+            HAVING id IS NOT NULL
+        )
+        ARRAY JOIN arrayFilter(
+            (entry, event) -> event = name,
+            arrayZip({{metrics:Array(String)}}, {{payloads:Array(String)}}), {{events:Array(String)}}
+        ) AS entry
+        WHERE count > 0
+    """

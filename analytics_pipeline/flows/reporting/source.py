@@ -1,0 +1,34 @@
+"""The product's reporting events: what is read of them, and what of a row is needed at least."""
+
+from psycopg import sql
+
+from analytics_pipeline.flows.daily_copy.source import DaySource
+
+# ClickHouse keeps 1900 to 2299; what lies outside, or at infinity, is unknown rather than wrong.
+_MOMENT = "CASE WHEN source.{0} >= '1900-01-01' AND source.{0} < '2299-12-31' THEN source.{0} END"
+
+REPORTING_EVENTS = DaySource(
+    name="reporting_events",
+    relation="reporting_events",
+    table="reporting_events",
+    columns={
+        "id": "source.id",
+        "name": "source.name",
+        "value": "source.value",
+        "value_in_business_hours": "source.value_in_business_hours",
+        "account_id": "source.account_id",
+        "inbox_id": "source.inbox_id",
+        "user_id": "source.user_id",
+        "conversation_id": "source.conversation_id",
+        "event_start_time": _MOMENT.format("event_start_time"),
+        "event_end_time": _MOMENT.format("event_end_time"),
+        "created_at": "source.created_at",
+        "updated_at": _MOMENT.format("updated_at"),
+    },
+    day="source.created_at",
+    changed="source.updated_at",
+    refusal=sql.SQL(
+        "CASE WHEN source.account_id IS NULL THEN 'the event has no account'"
+        " WHEN source.name IS NULL THEN 'the event has no name' END"
+    ),
+)

@@ -1,0 +1,45 @@
+"""Failed runs are told, and counted as attempts at the history that they were asked for."""
+
+import dagster as dg
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.alerts import alert
+from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.enablement.report import given_up, to_be_tried_again
+from analytics_pipeline.resources.postgres import postgres
+
+_LONGEST_ERROR = 1_000
+
+
+@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
+def run_failures(context: dg.RunFailureSensorContext) -> None:
+    """Alerts for every failed run, also one that never started, and counts failed attempts at a history."""
+    settings = Settings.load()
+    error = _error(context)
+    attempt = context.dagster_run.tags.get(TAG)
+    history = _counted(settings, attempt, context.dagster_run.run_id, error) if attempt else None
+    alert(settings, history or f"Run {context.dagster_run.run_id} failed: {error}")
+
+
+def _counted(settings: Settings, attempt: str, run_id: str, error: str) -> str | None:
+    try:
+        ledger = EnablementLedger(postgres(settings))
+    except NotConfigured:
+        return None
+    epoch = ledger.fail(Attempt.parse(attempt), run_id, error)
+    if epoch is None:
+        return None
+    return given_up(epoch) if epoch.state == "failed" else to_be_tried_again(epoch)
+
+
+def _error(context: dg.RunFailureSensorContext) -> str:
+    """What the run says for itself: our assets fail with texts that name cause and repair, and hold no secrets."""
+    texts = []
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        told = data.user_failure_data.description if data.user_failure_data else None
+        # The text of any other exception may hold anything.
+        kind = data.error.cls_name if data.error else None
+        texts.append(f"{event.step_key}: {told or kind or 'unknown error'}")
+    return ("; ".join(texts) or context.failure_event.message or "no step was started")[:_LONGEST_ERROR]

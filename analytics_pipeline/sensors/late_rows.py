@@ -1,0 +1,102 @@
+"""Follows the source: days whose events changed are copied again, and the dates that depend on them computed again."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timezone
+
+import dagster as dg
+import psycopg
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.ai_usage.sync import pending_days
+from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.reporting.pending import live
+from analytics_pipeline.partitions import range_tags
+from analytics_pipeline.resources.postgres import postgres
+
+AI_USAGE = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
+# A run that failed or was skipped is asked for again after this long.
+RETRY_SECONDS = 600
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.sensor(
+    target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Asks for exactly the days whose events have changed, today's as well as old ones, and then for their rollups.
+
+    Rows are found by when they changed; the watermark never passes one that may still commit. What a copy holds is
+    compared with the source, so a lost tick or cursor loses nothing.
+    """
+    now = datetime.now(timezone.utc)
+    try:
+        settings = Settings.load()
+        if settings.clickhouse_url is None:
+            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+        pending = live(postgres(settings), now, settings.analytics_start_date)
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    requests = [
+        *_requests(context, ["reporting_events"], pending.copies, pending.state),
+        *_requests(context, ["reporting_rollups"], pending.rollups, pending.state),
+    ]
+    if not requests:
+        return dg.SkipReason("ClickHouse holds what the source does, or a run for the rest is under way")
+    return dg.SensorResult(run_requests=requests)
+
+
+@dg.sensor(
+    target=dg.AssetSelection.assets(*AI_USAGE),
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Asks for exactly the days whose AI events have changed or were not counted, while the feature is switched on.
+
+    Stops when it is switched off; what is written meanwhile is found when it is on again, because the watermark stays.
+    """
+    try:
+        settings = Settings.load()
+        if settings.clickhouse_url is None:
+            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+        store = postgres(settings)
+        pending = pending_days(store, datetime.now(timezone.utc).date(), settings.analytics_start_date)
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    if pending is None:
+        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    requests = list(_requests(context, AI_USAGE, pending.days, pending.state))
+    if not requests:
+        return dg.SkipReason("ClickHouse holds what the source does, or a run for the rest is under way")
+    return dg.SensorResult(run_requests=requests)
+
+
+def _requests(
+    context: dg.SensorEvaluationContext, assets: Sequence[str], days: Sequence[date], state: str
+) -> Iterator[dg.RunRequest]:
+    """One run for each range of neighbouring days; while one is under way, none is added to its queue."""
+    tag = {"analytics_pipeline/follows": assets[-1]}
+    wanted = contiguous(days)
+    if not wanted or context.instance.get_runs_count(dg.RunsFilter(tags=tag, statuses=_UNDER_WAY)):
+        return
+    fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
+    window = int(datetime.now(timezone.utc).timestamp()) // RETRY_SECONDS
+    for first, last in wanted:
+        yield dg.RunRequest(
+            run_key=f"{assets[-1]}:{first}:{last}:{fingerprint}:{window}",
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+            tags={**range_tags(first, last), **tag},
+        )

@@ -1,0 +1,133 @@
+"""The checks of reporting: each passes on what the pipeline made, and finds what was broken by hand."""
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from tests.flows.reporting.desk import add_account, add_event, build
+from tests.product import Product
+
+TODAY = datetime.now(timezone.utc).date()
+NOON = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=timezone.utc)
+EVENTS, ROLLUPS = "reporting_events", "reporting_rollups"
+
+
+@pytest.fixture
+def desk(empty_product: Product) -> Product:
+    """One account in UTC with one event today, copied and rolled up."""
+    add_account(empty_product, 1, "Etc/UTC")
+    add_event(empty_product, "first_response", NOON, value=10, user_id=7)
+    build(empty_product, TODAY, TODAY)
+    return empty_product
+
+
+def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str, Any]]]:
+    (evaluation,) = product.check(asset, name).get_asset_check_evaluations()
+    found = evaluation.metadata.get("findings")
+    records = found.records if isinstance(found, dg.TableMetadataValue) else []
+    return evaluation.passed, [dict(record.data) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        (EVENTS, "events_equal_source"),
+        (EVENTS, "changes_are_followed"),
+        (ROLLUPS, "rollups_equal_events"),
+        (ROLLUPS, "no_impossible_rollups"),
+        (ROLLUPS, "no_uncovered_days"),
+    ],
+)
+def test_checks__of_what_was_just_made__pass_also_without_clickhouse(
+    desk: Product, monkeypatch: pytest.MonkeyPatch, asset: str, name: str
+) -> None:
+    assert check(desk, asset, name) == (True, [])
+
+    monkeypatch.delenv("CLICKHOUSE_URL")
+    assert check(desk, asset, name) == (True, [])
+
+
+def test_events_equal_source__rows_deleted_there_or_lost_here__are_found(desk: Product) -> None:
+    desk.execute("DELETE FROM reporting_events")
+    deleted = check(desk, EVENTS, "events_equal_source")
+    add_event(desk, "first_response", NOON)
+    desk.clickhouse.execute("TRUNCATE TABLE reporting_events")
+
+    day = TODAY.isoformat()
+    assert deleted == (False, [{"day": day, "copied": 1, "stored": 1, "source": 0}])
+    assert check(desk, EVENTS, "events_equal_source") == (
+        False,
+        [{"day": day, "copied": 1, "stored": 0, "source": 1}],
+    )
+
+
+def test_changes_are_followed__newer_change_than_the_copy__is_found(desk: Product) -> None:
+    add_event(desk, "first_response", NOON, updated_at=datetime.now(timezone.utc) + timedelta(hours=1))
+
+    passed, (finding,) = check(desk, EVENTS, "changes_are_followed")
+
+    assert not passed
+    assert 3_500 < finding["behind_seconds"] < 3_700
+
+
+def test_rollups_equal_events__wrong_missing_and_surplus_rows__are_each_found(desk: Product) -> None:
+    desk.clickhouse.execute(
+        "ALTER TABLE reporting_rollups UPDATE count = 5 WHERE dimension_type = 'account' SETTINGS mutations_sync = 1"
+    )
+    desk.clickhouse.execute("DELETE FROM reporting_rollups WHERE dimension_type = 'agent'")
+    desk.clickhouse.insert_rows(
+        "reporting_rollups",
+        ["account_id", "date", "dimension_type", "dimension_id", "metric", "count"],
+        [[1, TODAY, "inbox", 7, "first_response", 1]],
+    )
+
+    day = TODAY.isoformat()
+    common = {"day": day, "account": 1, "metric": "first_response"}
+    assert check(desk, ROLLUPS, "rollups_equal_events") == (
+        False,
+        [
+            {**common, "dimension": "account", "dimension_id": 1, "stored": 5, "raw": 1},
+            {**common, "dimension": "agent", "dimension_id": 7, "stored": None, "raw": 1},
+            {**common, "dimension": "inbox", "dimension_id": 7, "stored": 1, "raw": None},
+        ],
+    )
+
+
+def test_rollups_equal_events__sum_is_wrong__is_found(desk: Product) -> None:
+    desk.clickhouse.execute("ALTER TABLE reporting_rollups UPDATE sum_value = 11 WHERE 1 SETTINGS mutations_sync = 1")
+
+    passed, findings = check(desk, ROLLUPS, "rollups_equal_events")
+
+    assert (passed, len(findings)) == (False, 2)
+
+
+def test_no_impossible_rollups__rows_that_nobody_vouches_for__are_found(desk: Product) -> None:
+    desk.execute("DELETE FROM analytics_pipeline.reporting_coverage")
+
+    assert check(desk, ROLLUPS, "no_impossible_rollups") == (
+        False,
+        [{"day": TODAY.isoformat(), "account": 1, "rows": 2, "smallest_count": 1}],
+    )
+
+
+def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -> None:
+    build(desk, TODAY - timedelta(days=3), TODAY)
+    hole: date = TODAY - timedelta(days=2)
+    desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = %s", hole)
+
+    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
+
+
+def test_checks__of_a_range_run__look_at_every_day(desk: Product) -> None:
+    result = desk.materialise(
+        EVENTS,
+        tags={
+            "dagster/asset_partition_range_start": (TODAY - timedelta(days=2)).isoformat(),
+            "dagster/asset_partition_range_end": TODAY.isoformat(),
+        },
+    )
+
+    passed = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert passed == {"events_equal_source": True, "changes_are_followed": True}

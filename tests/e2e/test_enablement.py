@@ -1,0 +1,200 @@
+"""The headline, on a real daemon: an admin switches AI usage on, and its history comes in exactly once.
+
+Whatever is killed on the way, and whenever, the history ends complete, with one epoch and the source's row counts.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import dagster as dg
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+from analytics_pipeline.embedded.dagster_ui import members
+from analytics_pipeline.flows.enablement.epochs import TAG
+from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
+from tests.product import Product, today
+from tests.sensors.test_enablement import assert_complete, at, make_due, newest
+
+FIRST = today() - timedelta(days=4)
+# A tick of the sensor every 30 seconds, and a run that takes some.
+PATIENCE = 150
+
+
+@dataclass
+class Operator:
+    """Starts Dagster, and again after it was killed."""
+
+    log: Path
+    stack: ExitStack
+
+    def start(self) -> DagsterServer:
+        return self.stack.enter_context(dagster_server(dict(os.environ), self.log))
+
+    def restart(self) -> DagsterServer:
+        self.stack.close()
+        return self.start()
+
+
+@pytest.fixture
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An instance of its own: run keys of other tests' histories must not be known to it."""
+    server = os.environ["DAGSTER_POSTGRES_URL"]
+    name = f"dagster_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection, ExitStack() as cleanup:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        cleanup.callback(connection.execute, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
+        made = cleanup.enter_context(ExitStack())
+        yield Operator(tmp_path / "dagster.log", made)
+
+
+@pytest.fixture
+def product(empty_product: Product) -> Product:
+    for number in range(5):
+        for user in (1, 2, 3):
+            empty_product.add_chat(at(FIRST + timedelta(days=number)), user=user)
+            empty_product.add_suggestion(at(FIRST + timedelta(days=number), 13), user=user)
+    return empty_product
+
+
+def state(product: Product) -> str:
+    rows = product.execute("SELECT state FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'")
+    return str(rows[0][0]) if rows else "none"
+
+
+def runs(attempt: str) -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.get() as instance:
+        return list(instance.get_runs(dg.RunsFilter(tags={TAG: attempt})))
+
+
+@contextmanager
+def copies_held_up(product: Product) -> Iterator[None]:
+    """Until the end, no copy can be recorded: a run has claimed its history and does not get on."""
+    with product.postgres.connect() as connection:
+        connection.execute("LOCK TABLE analytics_pipeline.source_copies IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def kill(server: DagsterServer, *words: str) -> None:
+    """Kill the server's processes whose command line holds one of the words."""
+    victims = [process for process in members(server.session) if any(word in _command(process) for word in words)]
+    assert victims, words
+    for process in victims:
+        process.kill()
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def kill_run(server: DagsterServer) -> None:
+    (run,) = runs("ai_usage:instance:1:1")
+    server.worker_of(run.run_id).kill()
+
+
+def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(product: Product, operator: Operator) -> None:
+    operator.start()
+    product.switch_ai_usage(on=True)
+
+    wait_for(lambda: state(product), lambda seen: seen == "completed", PATIENCE)
+
+    assert_complete(product)
+    epoch = newest(product)
+    assert (epoch.epoch, epoch.attempt, epoch.rows, len(runs("ai_usage:instance:1:1"))) == (1, 1, 30, 1)
+
+    # What is written from now on follows by itself.
+    product.add_chat(at(today()), user=9)
+    product.add_chat(at(FIRST), user=9)
+    wait_for(lambda: product.clickhouse.scalar("SELECT count() FROM duo_chat_events"), lambda n: n == 17, PATIENCE)
+    wait_for(lambda: product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily"), lambda n: n == 32, 60)
+    assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
+
+
+@dataclass(frozen=True)
+class Death:
+    """What is killed (-9), and in which state of the history."""
+
+    victim: str
+    moment: str
+    kill: Callable[[DagsterServer], None]
+
+    def __str__(self) -> str:
+        return f"{self.victim}-{self.moment}"
+
+
+def _daemon(server: DagsterServer) -> None:
+    kill(server, "dagster._daemon")
+
+
+def _code_server(server: DagsterServer) -> None:
+    kill(server, "code-server start", "api grpc")
+
+
+def _everything(server: DagsterServer) -> None:
+    kill(server, "dagster")
+
+
+MOMENTS = ("requested", "launched", "running", "done")
+DEATHS = [
+    *(Death("daemon", moment, _daemon) for moment in MOMENTS),
+    *(Death("code_server", moment, _code_server) for moment in MOMENTS),
+    *(Death("everything", moment, _everything) for moment in MOMENTS),
+    Death("run", "running", kill_run),
+]
+_FAST = ("daemon-requested", "run-running")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "death", [pytest.param(d, id=str(d), marks=() if str(d) in _FAST else pytest.mark.slow) for d in DEATHS]
+)
+def test_history__something_is_killed__ends_complete_with_one_backfill(
+    product: Product, operator: Operator, death: Death
+) -> None:
+    server = operator.start()
+    with ExitStack() as held:
+        if death.moment == "running":
+            held.enter_context(copies_held_up(product))
+        product.switch_ai_usage(on=True)
+        wait_for(lambda: _is_at(product, death.moment), bool, PATIENCE)
+        death.kill(server)
+    server = operator.restart()
+
+    wait_for(lambda: _is_completed(product), bool, 400)
+
+    assert_complete(product)
+    assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
+    assert newest(product).rows == 30
+    completed = [run for n in range(1, 6) for run in runs(f"ai_usage:instance:1:{n}") if run.is_success]
+    assert len(completed) <= 1
+
+
+def _is_at(product: Product, moment: str) -> bool:
+    if moment == "launched":
+        return bool(runs("ai_usage:instance:1:1"))
+    if moment == "done":
+        return product.execute("SELECT count(*) FROM analytics_pipeline.ai_usage_days") == [(5,)]
+    return state(product) == moment
+
+
+def _is_completed(product: Product) -> bool:
+    """Time passes faster here: pauses are over at once, and a silent run is dead after a minute of silence."""
+    if state(product) == "requested":
+        make_due(product)
+    product.execute(
+        "UPDATE analytics_pipeline.enablements SET heartbeat_at = heartbeat_at - interval '6 minutes'"
+        " WHERE state = 'running' AND heartbeat_at < now() - interval '60 seconds'"
+    )
+    return state(product) == "completed"

@@ -1,0 +1,124 @@
+"""What a product shows of AI usage: figures of a namespace over days, or that they are not available."""
+
+from datetime import timedelta
+
+import pytest
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.ai_usage.reads import (
+    ACCEPTED,
+    SHOWN,
+    Chat,
+    CodeSuggestions,
+    NotAvailable,
+    Scope,
+    UserUsage,
+    ai_usage_reads,
+)
+from tests.assets.test_ai_usage import DAY, NEXT, materialise
+from tests.product import Product
+from tests.sensors.test_enablement import at
+
+GROUP = Scope("1/2/", DAY, NEXT)
+
+
+@pytest.fixture
+def product(empty_product: Product) -> Product:
+    """Two days in the group 1/2 and below it, and the same in its neighbour 1/23."""
+    for path in ("1/2/", "1/23/"):
+        for user in (1, 2):
+            empty_product.add_chat(at(DAY), user=user, namespace_path=path)
+            empty_product.add_chat(at(NEXT), user=user, namespace_path=f"{path}5/")
+        for event, size, language in ((2, 10, "go"), (2, 4, "c"), (3, 10, "go"), (4, 4, "c")):
+            payload = {"suggestion_size": size, "language": language}
+            empty_product.add_suggestion(at(NEXT, 15), user=2, event=event, namespace_path=path, payload=payload)
+    empty_product.add_suggestion(at(DAY), user=9, event=1, namespace_path="1/2/")
+    empty_product.switch_ai_usage(on=True)
+    materialise(empty_product, DAY, NEXT)
+    return empty_product
+
+
+def test_reads__of_a_group__are_those_of_it_and_below_and_of_no_neighbour(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.chat(GROUP) == Chat(users=2, questions=4)
+        assert reads.code_suggestions(GROUP) == CodeSuggestions(
+            contributors=1,
+            shown=2,
+            accepted=1,
+            rejected=1,
+            acceptance_rate=0.5,
+            languages=("c", "go"),
+            shown_lines=14,
+            accepted_lines=10,
+        )
+        assert reads.contributors(GROUP) == 3
+        assert reads.events(GROUP) == {
+            ACCEPTED: 1,
+            "code_suggestion_rejected_in_ide": 1,
+            SHOWN: 2,
+            "code_suggestions_requested": 1,
+            "request_duo_chat_response": 4,
+        }
+
+
+@pytest.mark.parametrize("namespace", ["1/2", "/1/2/", "1/2/"])
+def test_reads__namespace_in_any_spelling__is_the_same(product: Product, namespace: str) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.chat(Scope(namespace, DAY, NEXT)) == Chat(2, 4)
+
+
+def test_reads__of_everything__has_both_groups(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.chat(Scope("", DAY, NEXT)) == Chat(2, 8)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "questions"), [(DAY, DAY, 2), (NEXT, NEXT, 2), (DAY, NEXT, 4), (NEXT, DAY, 0)]
+)
+def test_reads__range__is_inclusive_at_both_ends(product: Product, first: object, last: object, questions: int) -> None:
+    scope = Scope("1/2", first, last)  # type: ignore[arg-type]
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.chat(scope).questions == questions
+
+
+def test_reads__narrowed_to_a_language__count_only_it(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        found = reads.code_suggestions(Scope("1/2", DAY, NEXT, ("go",)))
+
+    assert (found.shown, found.accepted, found.rejected, found.languages) == (1, 1, 0, ("go",))
+
+
+def test_reads__nothing_was_shown__has_no_rate(product: Product) -> None:
+    earlier = DAY - timedelta(days=9)
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.code_suggestions(Scope("1/2", earlier, earlier)) == CodeSuggestions(0, 0, 0, 0, None, (), 0, 0)
+
+
+def test_users__busiest_first__with_their_last_activity(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        users = reads.users(GROUP)
+        assert [(user.user_id, user.total) for user in users] == [(2, 6), (1, 2), (9, 1)]
+        assert users[1] == UserUsage(1, 2, {"request_duo_chat_response": 2}, at(NEXT))
+        assert users[0].last_activity_at == at(NEXT, 15)
+        assert [user.user_id for user in reads.users(GROUP, [1, 9])] == [1, 9]
+        assert [user.user_id for user in reads.users(GROUP, limit=1, offset=1)] == [1]
+
+
+def test_reads__namespace_is_hostile__finds_nothing_and_breaks_nothing(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        for namespace in ("%", "1/2'", "\\", "1/_", "{first:Date}"):
+            assert reads.chat(Scope(namespace, DAY, NEXT)) == Chat(0, 0)
+
+
+def test_reads__clickhouse_not_configured__are_not_available(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLICKHOUSE_URL")
+
+    with pytest.raises(NotAvailable, match="CLICKHOUSE_URL is not set"), ai_usage_reads(Settings.load()):
+        pass
+
+
+def test_reads__setting_is_off__are_not_available(product: Product) -> None:
+    product.switch_ai_usage(on=False)
+
+    with pytest.raises(NotAvailable, match="use_clickhouse_for_analytics is off"), ai_usage_reads(product.settings):
+        pass

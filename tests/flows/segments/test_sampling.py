@@ -1,0 +1,125 @@
+"""The sample on which SQL and the engine are compared: bounded, and the same for the same day."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from analytics_pipeline.flows.segments import sampling
+from analytics_pipeline.flows.segments.conditions import Sql, Translator
+from analytics_pipeline.flows.segments.judging import JudgeDied, JudgeProcess
+from analytics_pipeline.flows.segments.sampling import Disagreement, disagreements
+from analytics_pipeline.flows.tenants import all_projects
+from tests.product import KEY, Product, condition, document, today
+
+
+@pytest.fixture
+def counted(product: Product) -> Product:
+    """Ten identities, five of them in segment 1, counted today."""
+    product.put(*(document(f"user-{n}", plan="pro" if n % 2 else "free") for n in range(10)))
+    assert product.materialise().success
+    return product
+
+
+def _wrong_for(monkeypatch: pytest.MonkeyPatch, identifier: str) -> None:
+    """SQL takes this identity for a member of every segment with a condition."""
+    right = Translator.condition
+
+    def wrong(self: Translator, condition: Mapping[str, Any]) -> Sql:
+        sql = right(self, condition)
+        return Sql(f"({sql.text}) OR i.identifier = '{identifier}'", sql.guards)
+
+    monkeypatch.setattr(Translator, "condition", wrong)
+
+
+def _found(product: Product) -> list[Disagreement]:
+    return disagreements(product.clickhouse, product.postgres, today(), "another run")
+
+
+def test_sample__of_all_identities__finds_the_only_difference(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _wrong_for(monkeypatch, "user-4")
+
+    (found,) = _found(counted)
+
+    assert (found.segment_id, found.environment_id, found.differing, found.sampled) == (1, 100, 1, 10)
+    rows = counted.clickhouse.query(
+        "SELECT identifier FROM identities FINAL WHERE startsWith(lower(hex(SHA256(identifier))), {example:String})",
+        example=found.example,
+    )
+    assert rows == [("user-4",)]
+
+
+def test_sample__smaller_than_the_snapshot__is_the_same_again_and_another_on_another_day(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "IDENTITIES", 3)
+    counted.clickhouse.execute(
+        "INSERT INTO identities (snapshot_date, project_id, environment_id, identifier, inserted_at)"
+        " SELECT snapshot_date - 1, project_id, environment_id, identifier, inserted_at FROM identities"
+    )
+    environments = all_projects(counted.postgres)[0].environments
+
+    first, again, before = (
+        sampling._samples(counted.clickhouse, day, environments)[KEY]
+        for day in (today(), today(), today() - timedelta(days=1))
+    )
+
+    assert len(first) == len(before) == 3
+    assert first == again
+    assert set(first) != set(before) or first != before
+
+
+def test_sample__several_environments__share_it(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted.add_environment(101, key="other")
+    counted.put(*(document(f"user-{n}", "other") for n in range(10)))
+    counted.materialise()
+    monkeypatch.setattr(sampling, "IDENTITIES", 6)
+    environments = all_projects(counted.postgres)[0].environments
+
+    samples = sampling._samples(counted.clickhouse, today(), environments)
+
+    assert {key: len(sample) for key, sample in samples.items()} == {KEY: 3, "other": 3}
+
+
+def test_sample__clickhouse_refuses_one_segment__the_others_are_compared(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted.add_segment(2, condition("REGEX", "plan", r"(\w{30}){30}"))
+    counted.add_segment(3, condition("EQUAL", "plan", "free"))
+    _wrong_for(monkeypatch, "user-4")
+
+    assert [found.segment_id for found in _found(counted)] == [1]  # user-4 is in segment 3
+
+
+def test_sample__judge_dies_of_one_segment__the_others_are_compared(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted.add_segment(2, condition("EQUAL", "deadly", "x"))
+    counted.add_segment(3, condition("EQUAL", "plan", "gold"))
+    _wrong_for(monkeypatch, "user-4")
+    ask = JudgeProcess.count
+
+    def dies(self: JudgeProcess, environment: Any, rows: Any) -> Any:
+        if "deadly" in str(self._start or ""):
+            raise JudgeDied("of this segment")
+        return ask(self, environment, rows)
+
+    monkeypatch.setattr(JudgeProcess, "count", dies)
+
+    assert [found.segment_id for found in _found(counted)] == [1, 3]
+
+
+def test_sample__time_is_over__ends_without_a_verdict(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    _wrong_for(monkeypatch, "user-4")
+    monkeypatch.setattr(sampling, "SECONDS", 0.0)
+
+    assert _found(counted) == []
+
+
+def test_sample__project_was_deleted_since__is_left_out(counted: Product) -> None:
+    counted.execute("DELETE FROM projects")
+
+    assert _found(counted) == []

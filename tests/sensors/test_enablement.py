@@ -1,0 +1,510 @@
+"""The enablement sensor: a feature's history is asked for when it is switched on, and exactly once."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.sensors.enablement import enablement
+from tests.product import Product, condition, document, failure_text, today
+
+ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
+FIRST = today() - timedelta(days=3)
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def at(day: date, hour: int = 12) -> datetime:
+    return datetime.combine(day, time(hour), timezone.utc)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture
+def product(empty_product: Product) -> Product:
+    """A product whose users have used AI for four days, in one namespace."""
+    for number in range(4):
+        empty_product.add_chat(at(FIRST + timedelta(days=number)), user=number % 2 + 1)
+        empty_product.add_suggestion(at(FIRST + timedelta(days=number), 13), event=number % 3 + 2)
+    return empty_product
+
+
+def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """What one evaluation of the sensor asks for."""
+    repository = defs().get_repository_def()
+    answer = enablement.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+    return list(answer.run_requests or [])
+
+
+def asked(requests: list[dg.RunRequest]) -> list[tuple[str | None, tuple[str, ...]]]:
+    """(run key, range of days) of each request."""
+    return [(request.run_key, tuple(request.tags[name] for name in RANGE)) for request in requests]
+
+
+def days(first: date, last: date) -> tuple[str, str]:
+    return first.isoformat(), last.isoformat()
+
+
+def launch(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    """What the daemon does with a request, in this process."""
+    return (
+        defs()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            tags=dict(request.tags),
+            asset_selection=list(request.asset_selection or []),
+            run_config={**request.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    )
+
+
+def settle(instance: dg.DagsterInstance) -> list[tuple[str | None, tuple[str, ...]]]:
+    """Tick and launch until nothing is asked for; returns all that was."""
+    found = []
+    for _ in range(10):
+        requests = tick(instance)
+        found += asked(requests)
+        if not requests:
+            return found
+        for request in requests:
+            result = launch(instance, request)
+            assert result.success, failure_text(result)
+    raise AssertionError(f"still asking: {found}")
+
+
+def newest(product: Product, scope: str = "instance", feature: str = "ai_usage") -> Epoch:
+    return EnablementLedger(product.postgres).newest(feature)[scope]
+
+
+def make_due(product: Product) -> None:
+    """Let the pause before the next attempt be over."""
+    product.execute("UPDATE analytics_pipeline.enablements SET next_attempt_at = now()")
+
+
+def stored(product: Product) -> tuple[list[Any], list[Any]]:
+    """(id, user, event) of every event in ClickHouse, and of every accepted one in Postgres."""
+    ours, theirs = [], []
+    for table in ("duo_chat_events", "code_suggestion_events"):
+        ours += product.clickhouse.query(f"SELECT '{table}', id, user_id, event FROM {table} ORDER BY id")
+        theirs += product.execute(f"SELECT '{table}', id, user_id, event FROM ai_{table} ORDER BY id")
+    return ours, theirs
+
+
+def occurrences(product: Product) -> int:
+    found: int = product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily")
+    return found
+
+
+def assert_complete(product: Product) -> None:
+    ours, theirs = stored(product)
+    assert ours == theirs
+    assert occurrences(product) == len(theirs)
+
+
+def test_scenario__flag_off_and_setting_turned_on__copies_nothing(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True, flag=False)
+
+    assert settle(instance) == []
+    assert stored(product)[0] == []
+
+
+def test_scenario__flag_on_and_setting_turned_on__copies_every_row_of_both_sources(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=False)
+    assert settle(instance) == []
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+    assert_complete(product)
+    epoch = newest(product)
+    assert (epoch.state, epoch.rows, epoch.first_day, epoch.last_day) == ("completed", 8, FIRST, today())
+    assert settle(instance) == []
+
+
+def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_asked_for(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.switch_ai_usage(on=False)
+    assert settle(instance) == []
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:2:1", days(today() - timedelta(days=1), today()))]
+    assert_complete(product)
+
+
+def test_scenario__off_for_a_week__its_days_and_the_one_before_are_asked_for(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.switch_ai_usage(on=False)
+    settle(instance)
+    product.execute(
+        "UPDATE analytics_pipeline.enablements SET seen_on_at = seen_on_at - interval '2 days',"
+        " closed_at = closed_at - interval '2 days'"
+    )
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+
+
+def test_scenario__another_setting_saved__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=False)
+    product.execute("UPDATE application_settings SET export_usage_telemetry = '{}', updated_at = now()")
+
+    assert settle(instance) == []
+
+
+def test_scenario__saved_on_while_on__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == []
+    assert newest(product).epoch == 1
+
+
+def test_scenario__clickhouse_not_configured__is_asked_for_when_it_is_configured_later(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.switch_ai_usage(on=True)
+    with monkeypatch.context() as environment:
+        environment.delenv("CLICKHOUSE_URL")
+        assert settle(instance) == []
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+    assert_complete(product)
+
+
+def test_scenario__clickhouse_gone_when_the_run_works__is_skipped_and_asked_for_again(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    with monkeypatch.context() as environment:
+        environment.delenv("CLICKHOUSE_URL")
+        assert launch(instance, request).success
+    assert tick(instance) == []
+    assert (newest(product).state, newest(product).attempt) == ("requested", 2)
+    make_due(product)
+
+    assert settle(instance) == [("ai_usage:instance:1:2", days(FIRST, today()))]
+
+
+def test_scenario__off_when_the_run_works__does_nothing(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    product.switch_ai_usage(on=False)
+    assert tick(instance) == []
+
+    result = launch(instance, request)
+
+    assert result.success
+    assert [event.asset_observation_data.asset_observation.metadata["status"].value for event in _skips(result)] == [
+        "skipped: not_claimed"
+    ] * (4 * 2)
+    assert stored(product)[0] == []
+
+
+def _skips(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
+    return [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+
+
+def test_scenario__lease_held_by_another_build__is_skipped_and_tried_again(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    with product.postgres.lease("ai_usage_daily"):
+        assert launch(instance, request).success
+    assert tick(instance) == []
+    assert newest(product).state == "requested"
+    make_due(product)
+
+    assert settle(instance) == [("ai_usage:instance:1:2", days(FIRST, today()))]
+    assert_complete(product)
+
+
+def test_scenario__equal_rows_are_there_already__collapse(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    product.clickhouse.execute(
+        "INSERT INTO duo_chat_events (id, user_id, event, namespace_path, timestamp)"
+        " VALUES (1, 1, 1, '0/', {at:DateTime64(3, 'UTC')})",
+        at=at(FIRST),
+    )
+
+    settle(instance)
+
+    assert_complete(product)
+
+
+def test_scenario__same_run_twice__the_second_does_nothing(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    assert launch(instance, request).success
+    tick(instance)
+
+    result = launch(instance, request)
+
+    assert result.success
+    assert result.asset_materializations_for_node("duo_chat_events") == []
+    assert_complete(product)
+
+
+def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    product.switch_ai_usage(on=True)
+
+    assert len(settle(instance)) == 1
+
+
+def test_tick__off_and_on_within_one__changes_nothing(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.switch_ai_usage(on=False)
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == []
+
+
+def test_tick__flag_turned_on_after_the_setting__asks_then(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True, flag=False)
+    assert settle(instance) == []
+    product.switch_ai_usage(on=True, flag=True)
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+
+
+def test_tick__repeated_before_the_run__has_the_same_run_key(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+
+    assert asked(tick(instance)) == asked(tick(instance)) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+
+
+def test_tick__two_daemons__the_second_looks_on(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+
+    with EnablementLedger(product.postgres).observing():
+        assert tick(instance) == []
+    assert len(tick(instance)) == 1
+
+
+def test_runs__two_for_one_attempt__only_the_first_works(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    assert EnablementLedger(product.postgres).claim(newest(product).current_attempt, "the first")
+
+    result = launch(instance, request)
+
+    assert result.success
+    assert stored(product)[0] == []
+    assert newest(product).run_id == "the first"
+
+
+def test_tick__no_events_at_all__is_complete_at_once(empty_product: Product, instance: dg.DagsterInstance) -> None:
+    empty_product.switch_ai_usage(on=True)
+
+    assert settle(instance) == []
+    assert (newest(empty_product).state, newest(empty_product).rows) == ("completed", 0)
+
+
+def test_tick__history_older_than_the_start_date__is_cut_and_says_so(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYTICS_START_DATE", (FIRST + timedelta(days=2)).isoformat())
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST + timedelta(days=2), today()))]
+    assert (newest(product).source_first_day, newest(product).first_day) == (FIRST, FIRST + timedelta(days=2))
+
+
+def test_attempts__every_run_fails__are_bounded_with_pauses_then_given_up(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    product.clickhouse.execute("DROP TABLE ai_usage_daily")
+    pauses = []
+    for number in range(1, ATTEMPTS + 1):
+        (request,) = tick(instance)
+        assert request.run_key == f"ai_usage:instance:1:{number}"
+        assert not launch(instance, request).success
+        assert tick(instance) == []
+        pauses.append(round((newest(product).next_attempt_at - datetime.now(timezone.utc)) / timedelta(minutes=1)))
+        make_due(product)
+
+    assert newest(product).state == "failed"
+    assert pauses == [1, 2, 4, 8, 16]
+    assert tick(instance) == []
+
+
+def test_retry__after_it_was_given_up__asks_only_for_what_is_missing(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    tick(instance)
+    product.execute("UPDATE analytics_pipeline.enablements SET state = 'failed', attempt = last_attempt")
+    product.materialise(*ASSETS, day=FIRST)
+    ledger = EnablementLedger(product.postgres)
+
+    assert ledger.retry("ai_usage", "instance") is not None
+    assert ledger.retry("ai_usage", "instance") is None
+    assert settle(instance) == [("ai_usage:instance:1:6", days(FIRST + timedelta(days=1), today()))]
+    assert_complete(product)
+
+
+def test_reset__of_a_complete_history__asks_for_all_of_it_again(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+
+    assert EnablementLedger(product.postgres).reset("ai_usage", "instance") is not None
+
+    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+    assert_complete(product)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_run__died_while_it_worked__is_followed_by_another(
+    product: Product, instance: dg.DagsterInstance, *, silent: bool
+) -> None:
+    """A run that vanished from Dagster counts as dead once its heartbeat is old, not before."""
+    product.switch_ai_usage(on=True)
+    tick(instance)
+    EnablementLedger(product.postgres).claim(newest(product).current_attempt, "vanished")
+    if silent:
+        product.execute("UPDATE analytics_pipeline.enablements SET heartbeat_at = now() - interval '6 minutes'")
+
+    assert tick(instance) == []
+    assert newest(product).state == ("requested" if silent else "running")
+    make_due(product)
+    assert len(settle(instance)) == silent
+
+
+def test_run__deleted_or_cancelled_before_it_began__is_asked_for_again(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    job = defs().resolve_implicit_global_asset_job_def()
+    run = instance.create_run_for_job(job, tags={TAG: str(request.run_key)}, status=dg.DagsterRunStatus.NOT_STARTED)
+    assert tick(instance) == []
+    instance.report_run_canceled(run)
+
+    assert tick(instance) == []
+    assert (newest(product).attempt, "CANCELED" in newest(product).error) == (2, True)
+    make_due(product)
+    assert len(settle(instance)) == 1
+
+
+def test_history__switched_off_before_it_was_complete__is_asked_for_from_its_beginning(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    tick(instance)
+    product.switch_ai_usage(on=False)
+    tick(instance)
+    product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+
+
+def test_feature__source_relation_is_missing__does_not_stop_the_others(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.execute("DROP TABLE segments CASCADE")
+    product.switch_ai_usage(on=True)
+
+    assert len(settle(instance)) == 1
+
+
+def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    empty_product.add_organisation()
+    empty_product.add_project()
+    empty_product.add_environment()
+    empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    empty_product.put(document("alice", plan="pro"))
+
+    assert settle(instance) == [("segments:organisation:1:1:1", days(today(), today()))]
+    assert newest(empty_product, "organisation:1", "segments").state == "completed"
+    assert empty_product.current() == {(1, 100): (1, "counted")}
+    assert settle(instance) == []
+
+    empty_product.set_flag(1, enabled=False)
+    assert settle(instance) == []
+    empty_product.set_flag(1, enabled=True)
+    assert settle(instance) == [("segments:organisation:1:2:1", days(today(), today()))]
+
+
+def add_account(product: Product, account: int, zone: str) -> None:
+    product.execute(
+        "INSERT INTO accounts (id, name, settings)"
+        " VALUES (%s, 'A', jsonb_build_object('reporting_timezone', %s::text))",
+        account,
+        zone,
+    )
+    for number in range(4):
+        product.execute(
+            "INSERT INTO reporting_events (name, value, account_id, inbox_id, created_at)"
+            " VALUES ('first_response', 1, %s, 1, %s)",
+            account,
+            at(FIRST + timedelta(days=number)),
+        )
+
+
+def covered(product: Product, account: int) -> set[tuple[date, str]]:
+    rows = product.execute(
+        "SELECT date, timezone FROM analytics_pipeline.reporting_coverage WHERE account_id = %s AND complete", account
+    )
+    return set(rows)
+
+
+def test_reporting__zone_set__brings_in_the_accounts_closed_days(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Asia/Kolkata")
+    add_account(empty_product, 8, "America/New_York")
+
+    # One run rolls up both: the second account's history is complete when the first one's is.
+    asked_for = settle(instance)
+
+    assert len(asked_for) == 1
+    assert {newest(empty_product, f"account:{n}", "reporting").state for n in (7, 8)} == {"completed"}
+    closed = {FIRST + timedelta(days=number) for number in range(2)}
+    assert {(day, "Asia/Kolkata") for day in closed} <= covered(empty_product, 7)
+    assert {(day, "America/New_York") for day in closed} <= covered(empty_product, 8)
+    assert settle(instance) == []
+
+
+def test_reporting__zone_changed__brings_in_the_whole_history_again(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Asia/Kolkata")
+    settle(instance)
+    empty_product.execute('UPDATE accounts SET settings = \'{"reporting_timezone": "Europe/Paris"}\'')
+
+    ((key, (first, _)),) = settle(instance)
+
+    assert (key, first) == ("reporting:account:7:2:1", (FIRST - timedelta(days=1)).isoformat())
+    assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
+
+
+def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, instance: dg.DagsterInstance) -> None:
+    add_account(empty_product, 7, "Mars/Olympus")
+
+    assert settle(instance) == []

@@ -1,0 +1,152 @@
+"""The sensor that follows the source, and the schedule that closes days: what they ask for, and when they are done."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+from unittest import mock
+
+import dagster as dg
+import pytest
+
+from analytics_pipeline.definitions import defs
+from analytics_pipeline.partitions import range_tags
+from analytics_pipeline.schedules import daily_reporting
+from analytics_pipeline.sensors.late_rows import reporting_late_rows
+from tests.flows.reporting.desk import add_account, add_event, compute, covered, rollups
+from tests.product import Product, today
+
+Requested = list[tuple[str, str, str]]
+UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way"
+YESTERDAY, TODAY, TOMORROW = (today() + timedelta(days=number) for number in (-1, 0, 1))
+
+
+def noon(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
+
+
+def requested(requests: list[dg.RunRequest] | None) -> Requested:
+    """(asset, first day, last day) of each request."""
+    found = []
+    for request in requests or []:
+        ((asset,), tags) = [key.to_user_string() for key in request.asset_selection or []], request.tags
+        found.append((asset, tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]))
+    return found
+
+
+def tick() -> Requested | str:
+    with dg.DagsterInstance.ephemeral() as instance:
+        repository = defs().get_repository_def()
+        context = dg.build_sensor_context(instance=instance, repository_def=repository)
+        answer = reporting_late_rows.evaluate_tick(context)
+    return requested(list(answer.run_requests or [])) or str(answer.skip_message)
+
+
+def hourly(now: datetime) -> Requested | str:
+    answer = daily_reporting.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=now))
+    return requested(list(answer.run_requests or [])) or str(answer.skip_message)
+
+
+def follow(product: Product, ask: Callable[[], Requested | str] = tick, limit: int = 5) -> list[Requested]:
+    """Tick and run what is asked for until nothing is; returns what was asked for."""
+    asked: list[Requested] = []
+    for _ in range(limit):
+        found = ask()
+        if isinstance(found, str):
+            return asked
+        asked.append(found)
+        for asset, first, last in found:
+            tags = range_tags(date.fromisoformat(first), date.fromisoformat(last))
+            assert product.materialise(asset, tags=tags).success
+    raise AssertionError(f"the sensor never comes to rest: {asked}")
+
+
+def test_sensor__no_account_has_a_zone__asks_for_nothing(empty_product: Product) -> None:
+    add_account(empty_product, 1, None)
+    add_event(empty_product, "first_response", noon(TODAY))
+
+    assert tick() == UP_TO_DATE
+
+
+def test_sensor__new_rows_today__are_copied_then_rolled_up_then_left_alone(empty_product: Product) -> None:
+    add_account(empty_product, 1, "Pacific/Apia")
+    add_event(empty_product, "first_response", noon(TODAY), value=3)
+
+    asked = follow(empty_product)
+
+    assert asked == [
+        [("reporting_events", str(YESTERDAY), str(TODAY))],
+        [("reporting_rollups", str(YESTERDAY), str(TOMORROW))],
+    ]
+    # Noon of UTC is tomorrow in Apia.
+    assert rollups(empty_product) == {(1, str(TOMORROW), "account", 1, "first_response"): (1, 3, 0)}
+
+    add_event(empty_product, "first_response", noon(TODAY), value=4)
+    assert [one for asked in follow(empty_product) for one in asked] == [
+        ("reporting_events", str(TODAY), str(TODAY)),
+        ("reporting_rollups", str(TODAY), str(TOMORROW)),
+    ]
+    assert rollups(empty_product) == {(1, str(TOMORROW), "account", 1, "first_response"): (2, 7, 0)}
+
+
+def test_sensor__late_row_of_an_old_day__asks_for_that_day_and_its_covered_dates_alone(empty_product: Product) -> None:
+    add_account(empty_product, 1, "America/New_York")
+    old = TODAY - timedelta(days=100)
+    follow(empty_product)
+    add_event(empty_product, "first_response", noon(old), value=1)
+    assert [one for asked in follow(empty_product) for one in asked] == [("reporting_events", str(old), str(old))]
+    assert rollups(empty_product) == {}  # its history has not been asked for
+
+    compute(empty_product, old - timedelta(days=1), old + timedelta(days=1))
+    add_event(empty_product, "first_response", noon(old), value=1)
+
+    assert [one for asked in follow(empty_product) for one in asked] == [
+        ("reporting_events", str(old), str(old)),
+        ("reporting_rollups", str(old - timedelta(days=1)), str(old)),
+    ]
+    assert rollups(empty_product) == {(1, str(old), "account", 1, "first_response"): (2, 2, 0)}
+
+
+def test_sensor__zone_changes__recomputes_the_current_dates(empty_product: Product) -> None:
+    add_account(empty_product, 1, "America/New_York")
+    follow(empty_product)
+
+    add_account(empty_product, 1, "Asia/Kolkata")
+
+    assert follow(empty_product) == [[("reporting_rollups", str(YESTERDAY), str(TOMORROW))]]
+    assert {row[2] for row in covered(empty_product)} == {"Asia/Kolkata"}
+
+
+def test_sensor__run_under_way__adds_none_to_its_queue(empty_product: Product) -> None:
+    add_account(empty_product)
+    with mock.patch.object(dg.DagsterInstance, "get_runs_count", return_value=1):
+        assert tick() == UP_TO_DATE
+
+
+@pytest.mark.parametrize("ask", [tick, lambda: hourly(datetime.now(timezone.utc))])
+def test_requests__store_or_relation_is_missing__are_skipped_with_the_reason(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]
+) -> None:
+    empty_product.execute("DROP TABLE accounts CASCADE")
+    assert ask().startswith('skipped: Postgres: relation "accounts" does not exist. Run: analytics-pipeline doctor')
+
+    monkeypatch.delenv("CLICKHOUSE_URL")
+    assert ask() == "skipped: clickhouse_not_configured"
+
+
+def test_schedule__closed_days__are_copied_after_their_end_and_rolled_up(empty_product: Product) -> None:
+    add_account(empty_product, 1, "Asia/Kathmandu")
+    first = TODAY - timedelta(days=7)
+    now = noon(TODAY)
+
+    assert follow(empty_product, lambda: hourly(now)) == [
+        [("reporting_events", str(first - timedelta(days=1)), str(YESTERDAY))],
+        [("reporting_rollups", str(first), str(YESTERDAY))],
+    ]
+    assert {row[3] for row in covered(empty_product)} == {True}
+
+    # Yesterday was copied before its end.
+    empty_product.execute(
+        "UPDATE analytics_pipeline.source_copies SET copied_at = %s WHERE day = %s", noon(YESTERDAY), YESTERDAY
+    )
+    assert follow(empty_product, lambda: hourly(now))[0] == [("reporting_events", str(YESTERDAY), str(YESTERDAY))]
+    assert hourly(now) == "every closed day is copied and rolled up"
