@@ -52,13 +52,13 @@ def defs() -> dg.Definitions:
         raw_identities,
         identity_snapshots,
         segment_counts,
+        duo_chat_events,
+        code_suggestion_events,
+        ai_usage_daily,
     ]
     reporting_assets = [
         reporting_events,
         reporting_rollups,
-        duo_chat_events,
-        code_suggestion_events,
-        ai_usage_daily,
     ]
     return dg.Definitions(
         assets=[

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
+
+
+@cache
+def all_assets_job(start: date) -> dg.JobDefinition:
+    """The job of all assets, with partitions from `start`: resolving it anew takes a test a fifth of a second."""
+    assert Settings.load().analytics_start_date == start
+    return defs().resolve_implicit_global_asset_job_def()
 
 
 def today() -> date:
@@ -144,7 +152,7 @@ class Product:
         self, *assets: str, day: date | None = None, tags: Mapping[str, str] | None = None, **config: Any
     ) -> dg.ExecuteInProcessResult:
         """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them."""
-        job = defs().resolve_implicit_global_asset_job_def()
+        job = all_assets_job(self.settings.analytics_start_date)
         names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
         with dg.DagsterInstance.ephemeral() as instance:
             return job.execute_in_process(
@@ -216,38 +224,88 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str:
     return "\n".join(texts)
 
 
+@pytest.fixture(scope="session")
+def migrated(stack_environment: Mapping[str, str]) -> Iterator[str]:
+    """The name of a migrated database with an empty source, in both stores: migrating anew takes a test a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack_environment.items():
+            patch.setenv(name, value)
+        template = f"template_{uuid.uuid4().hex[:12]}"
+        with _servers(stack_environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
+            _create_postgres(postgres_server, cleanup, template)
+            _create_clickhouse(clickhouse_server, cleanup, template)
+            for name, value in _addresses(stack_environment, template).items():
+                patch.setenv(name, value)
+            settings = Settings.load()
+            migrate(settings)
+            with postgres(settings).connect() as connection:
+                connection.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_bytes())
+            yield template
+
+
 @contextmanager
-def _databases(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """A Postgres and a ClickHouse database, dropped at the end."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    server = environment["DATABASE_URL"]
-    url = urlsplit(server)
-    with psycopg.connect(server, autocommit=True) as connection, ExitStack() as cleanup:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-        cleanup.callback(connection.execute, drop)
-        clickhouse = cleanup.enter_context(connect(Settings.load(), Tag("tests", "database")))
-        clickhouse.execute(f"CREATE DATABASE {quoted(name)} ENGINE = Atomic")
-        cleanup.callback(clickhouse.execute, f"DROP DATABASE {quoted(name)} SYNC")
-        yield {
-            "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
-            "CLICKHOUSE_URL": urlunsplit(urlsplit(environment["CLICKHOUSE_URL"])._replace(path=f"/{name}")),
-            "IDENTITIES_TABLE": name,
-        }
+def _servers(environment: Mapping[str, str]) -> Iterator[tuple[psycopg.Connection, ClickHouse]]:
+    with (
+        psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection,
+        connect(Settings.load(), Tag("tests", "database")) as clickhouse,
+    ):
+        yield connection, clickhouse
+
+
+def _create_postgres(server: psycopg.Connection, cleanup: ExitStack, name: str, template: str = "template1") -> None:
+    made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    server.execute(made)
+    cleanup.callback(server.execute, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _create_clickhouse(server: ClickHouse, cleanup: ExitStack, name: str) -> None:
+    server.execute(f"CREATE DATABASE {quoted(name)} ENGINE = Atomic")
+    cleanup.callback(server.execute, f"DROP DATABASE {quoted(name)} SYNC")
+
+
+def _copy_clickhouse(server: ClickHouse, name: str, template: str) -> None:
+    """The template's tables and views, and the rows of those that say which migrations were applied."""
+    definitions = server.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {template:String}"
+        " ORDER BY engine = 'View'",
+        template=template,
+    )
+    for table, definition in definitions:
+        server.execute(definition.replace(template, name))
+        if table.startswith("schema_versions"):
+            server.execute(
+                f"INSERT INTO {quoted(name)}.{quoted(table)} SELECT * FROM {quoted(template)}.{quoted(table)}"
+            )
+
+
+def _addresses(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    return {
+        variable: urlunsplit(urlsplit(environment[variable])._replace(path=f"/{name}"))
+        for variable in ("DATABASE_URL", "CLICKHOUSE_URL")
+    }
 
 
 @pytest.fixture
-def empty_product(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Product]:
-    """Migrated stores and an empty source, exported as the environment."""
-    with _databases(environment) as own:
-        for name, value in {**own, "LANDING_URL": (tmp_path / "landing").as_uri()}.items():
-            monkeypatch.setenv(name, value)
+def empty_product(
+    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Product]:
+    """Migrated stores and an empty source, exported as the environment; dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with _servers(environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
+        _create_postgres(postgres_server, cleanup, name, migrated)
+        _create_clickhouse(clickhouse_server, cleanup, name)
+        _copy_clickhouse(clickhouse_server, name, migrated)
+        own = {
+            **_addresses(environment, name),
+            "IDENTITIES_TABLE": name,
+            "LANDING_URL": (tmp_path / "landing").as_uri(),
+        }
+        for variable, value in own.items():
+            monkeypatch.setenv(variable, value)
         settings = Settings.load()
-        migrate(settings)
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            product = Product(settings, clickhouse, own["IDENTITIES_TABLE"])
-            product.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_text())
-            create_identities_table(boto3.client("dynamodb"), product.table)
+            product = Product(settings, clickhouse, name)
+            create_identities_table(boto3.client("dynamodb"), name)
             yield product
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import OWNERS
 from analytics_pipeline.assets.runs import (
+    RETRIES,
     Materialisation,
     cost_metadata,
     materialize_range,
@@ -37,6 +38,7 @@ def _lineage(source: dg.AssetSpec, from_payload: tuple[str, ...] = ()) -> dg.Tab
     deps=[sources.ai_duo_chat_events],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "ai_usage"},
     metadata={
         "dagster/table_name": DUO_CHAT_EVENTS.table,
@@ -61,6 +63,7 @@ def duo_chat_events(
     deps=[sources.ai_code_suggestion_events],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "ai_usage"},
     metadata={
         "dagster/table_name": CODE_SUGGESTION_EVENTS.table,
@@ -106,6 +109,7 @@ def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
     deps=[duo_chat_events, code_suggestion_events],
     backfill_policy=dg.BackfillPolicy.single_run(),
     output_required=False,
+    retry_policy=RETRIES,
     tags={"flow": "ai_usage"},
     metadata={
         "dagster/table_name": TABLE,

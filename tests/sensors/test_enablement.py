@@ -7,11 +7,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.sensors.enablement import enablement
-from tests.product import Product, condition, document, failure_text, today
+from analytics_pipeline.sensors.late_rows import ai_usage_late_rows
+from tests.product import Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 FIRST = today() - timedelta(days=3)
@@ -55,16 +58,12 @@ def days(first: date, last: date) -> tuple[str, str]:
 
 def launch(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
     """What the daemon does with a request, in this process."""
-    return (
-        defs()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            tags=dict(request.tags),
-            asset_selection=list(request.asset_selection or []),
-            run_config={**request.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
+    return all_assets_job(Settings.load().analytics_start_date).execute_in_process(
+        instance=instance,
+        tags=dict(request.tags),
+        asset_selection=list(request.asset_selection or []),
+        run_config={**request.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
     )
 
 
@@ -266,6 +265,48 @@ def test_scenario__same_run_twice__the_second_does_nothing(product: Product, ins
     assert_complete(product)
 
 
+def test_scenario__off_and_on_ten_times_with_writes_between__nothing_is_missing_or_there_twice(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    """Rows are written while it is on, while it is off, and late for an old day; each gap asks for its days alone."""
+    product.switch_ai_usage(on=True)
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+    gap = days(today() - timedelta(days=1), today())
+    for number in range(2, 12):
+        product.add_chat(at(today(), 0), user=number)
+        product.switch_ai_usage(on=False)
+        assert settle(instance) == []
+        product.add_suggestion(at(today() - timedelta(days=1)), user=number)
+        product.switch_ai_usage(on=True)
+
+        assert settle(instance) == [(f"ai_usage:instance:{number}:1", gap)]
+        assert_complete(product)
+    assert (newest(product).epoch, newest(product).state) == (11, "completed")
+
+
+def test_scenario__rows_arrive_while_the_history_comes_in__are_not_lost(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row for a day that was copied a moment ago: the figures lack it with its events, and both follow."""
+    build = DailyUsage.build
+
+    def arriving(self: DailyUsage, first: date, last: date) -> dict[date, int]:
+        product.add_chat(at(FIRST), user=9)
+        return build(self, first, last)
+
+    product.switch_ai_usage(on=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(DailyUsage, "build", arriving)
+        assert len(settle(instance)) == 1
+    assert occurrences(product) == 8
+
+    answer = ai_usage_late_rows.evaluate_tick(dg.build_sensor_context(instance=instance))
+    assert [request.tags[RANGE[0]] for request in answer.run_requests or []] == [str(FIRST)]
+    assert launch(instance, (answer.run_requests or [])[0]).success
+    assert_complete(product)
+    assert occurrences(product) == 9
+
+
 def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     product.switch_ai_usage(on=True)
@@ -399,7 +440,7 @@ def test_run__deleted_or_cancelled_before_it_began__is_asked_for_again(
 ) -> None:
     product.switch_ai_usage(on=True)
     (request,) = tick(instance)
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = all_assets_job(product.settings.analytics_start_date)
     run = instance.create_run_for_job(job, tags={TAG: str(request.run_key)}, status=dg.DagsterRunStatus.NOT_STARTED)
     assert tick(instance) == []
     instance.report_run_canceled(run)
