@@ -17,16 +17,11 @@ from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.run_states import runs_under_way
 
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
 GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dg.schedule(
@@ -97,7 +92,7 @@ def _request(
 
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
     tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
-    return instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)) > 0
+    return runs_under_way(instance, tags)
 
 
 @dg.schedule(

@@ -1,9 +1,10 @@
 """`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
 
 import sys
+from datetime import timezone
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 _COLOURS = {"requested": "yellow", "running": "cyan", "completed": "green", "failed": "red"}
+_SEE = "see: analytics-pipeline enablement status"
 _NAMES = click.Choice([feature.name for feature in FEATURES])
 
 
@@ -43,16 +45,15 @@ def status() -> None:
     sys.exit(_exit_of(epochs))
 
 
-def status_table(store: Postgres, epochs: list[Epoch]) -> Table:
-    """One row for each epoch: what it asks for, how far it is, what went wrong last."""
-    table = Table("feature", "scope", "epoch", "state", title="Histories", title_justify="left")
-    for column in ("days done", "rows", "attempt"):
-        table.add_column(column, justify="right")
-    table.add_column("days")
-    table.add_column("run")
-    table.add_column("notes")
+def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
+    """One row for each epoch: how far it is; then, for each in words, what it asks for and what went wrong last."""
+    table = Table(title="Histories", title_justify="left")
+    for column in ("feature", "scope", "epoch", "state"):
+        table.add_column(column, overflow="fold")
+    for column in ("days done", "rows"):
+        table.add_column(column, justify="right", overflow="fold")
     for epoch in epochs:
-        done = len(_days_done(store, epoch))
+        done = len(days_done(store, epoch))
         table.add_row(
             epoch.feature,
             escape(epoch.scope),
@@ -60,30 +61,34 @@ def status_table(store: Postgres, epochs: list[Epoch]) -> Table:
             f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
             f"{done} of {len(epoch.days)}",
             "" if epoch.rows is None else f"{epoch.rows:,}",
-            f"{epoch.attempt} of {epoch.last_attempt}",
-            f"{epoch.first_day} to {epoch.last_day}" if epoch.days else "none",
-            epoch.run_id[:8],
-            escape(_notes(epoch)),
         )
-    return table
+    return Group(table, *(escape("\n  ".join([_headline(epoch), *_notes(epoch)])) for epoch in epochs))
 
 
-def _days_done(store: Postgres, epoch: Epoch) -> list[object]:
+def _headline(epoch: Epoch) -> str:
+    days = f"{epoch.first_day} to {epoch.last_day}" if epoch.days else "no days"
+    run = f", run {epoch.run_id[:8]}" if epoch.run_id else ""
+    return f"{epoch.feature} {epoch.scope}: {days}, attempt {epoch.attempt} of {epoch.last_attempt}{run}"
+
+
+def days_done(store: Postgres, epoch: Epoch) -> list[object]:
+    """The days of the history that are complete in their own ledgers."""
     if epoch.state == "completed":
         return list(epoch.days)
     feature = next(feature for feature in FEATURES if feature.name == epoch.feature)
     return list(feature.progress(store, epoch).days)
 
 
-def _notes(epoch: Epoch) -> str:
-    notes = [epoch.error] if epoch.error else []
+def _notes(epoch: Epoch) -> list[str]:
+    notes = epoch.error.splitlines()
     if epoch.closed_at is not None:
-        notes.append(f"switched off {epoch.closed_at:%Y-%m-%d %H:%M} UTC")
+        what = "reset: the next epoch asks for the whole history; closed" if epoch.is_reset else "switched off"
+        notes.append(f"{what} {epoch.closed_at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC")
     if epoch.source_first_day and epoch.first_day and epoch.epoch == 1 and epoch.source_first_day < epoch.first_day:
         notes.append(f"the source begins on {epoch.source_first_day}, ANALYTICS_START_DATE later")
-    if epoch.state == "failed":
+    if epoch.state == "failed" and epoch.closed_at is None:
         notes.append(f"try again: analytics-pipeline enablement retry {epoch.feature} {epoch.scope}")
-    return "; ".join(notes)
+    return notes
 
 
 def _exit_of(epochs: list[Epoch]) -> Exit:
@@ -93,7 +98,7 @@ def _exit_of(epochs: list[Epoch]) -> Exit:
     return Exit.GAPS if states - {"completed"} else Exit.DONE
 
 
-@enablement.command()
+@enablement.command(short_help="Give a history that was given up new attempts.")
 @click.argument("feature", type=_NAMES)
 @click.argument("scope", default="instance")
 def retry(feature: str, scope: str) -> None:
@@ -103,11 +108,11 @@ def retry(feature: str, scope: str) -> None:
     """
     epoch = EnablementLedger(postgres(Settings.load())).retry(feature, scope)
     if epoch is None:
-        raise click.ClickException(f"{feature} {scope} has no history that was given up; see: enablement status")
+        raise click.ClickException(f"{feature} {scope} has no history that was given up; {_SEE}")
     click.echo(f"{feature} {scope}: the sensor will ask for attempt {epoch.attempt} within 30 seconds.")
 
 
-@enablement.command()
+@enablement.command(short_help="Bring the whole history in anew.")
 @click.argument("feature", type=_NAMES)
 @click.argument("scope", default="instance")
 @click.option("--yes", is_flag=True, help="Do it; without this, only what would be done is shown.")
@@ -119,7 +124,7 @@ def reset(feature: str, scope: str, *, yes: bool) -> None:
     ledger = EnablementLedger(postgres(Settings.load()))
     epoch = ledger.newest(feature).get(scope)
     if epoch is None:
-        raise click.ClickException(f"{feature} {scope} was never switched on; see: enablement status")
+        raise click.ClickException(f"{feature} {scope} was never switched on; {_SEE}")
     what = f"{feature} {scope}: epoch {epoch.epoch} ({epoch.state}) is closed; the next asks for the whole history"
     if not yes:
         click.echo(f"{what}. This was a dry run; do it with --yes.")

@@ -73,28 +73,12 @@ def _run(
     return [_outcome(result, name) for name in names]
 
 
-def look_at_switches(*, launch: bool) -> list[dg.ExecuteInProcessResult]:
-    """One tick of the sensor `enablement` in the instance of DAGSTER_HOME; the runs that it asks for, if `launch`."""
+def observe_switches() -> None:
+    """Let the sensor `enablement` note what is on; the runs that it asks for are the daemon's to launch later."""
     repository = defs().get_repository_def()
-    sensor = repository.get_sensor_def("enablement")
     with dg.DagsterInstance.get() as instance:
         context = dg.build_sensor_context(instance=instance, repository_def=repository)
-        requests = sensor.evaluate_tick(context).run_requests or []
-        return [_launched(instance, request) for request in requests] if launch else []
-
-
-def _launched(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-    return (
-        defs()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            tags=dict(request.tags),
-            asset_selection=list(request.asset_selection or []),
-            raise_on_error=False,
-            run_config={**request.run_config, **_SILENT},
-        )
-    )
+        repository.get_sensor_def("enablement").evaluate_tick(context)
 
 
 def _outcome(result: dg.ExecuteInProcessResult, asset: str) -> Materialised:

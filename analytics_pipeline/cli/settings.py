@@ -11,7 +11,7 @@ def settings() -> None:
     """Settings of the demo product, as its admin page would save them. Refused on any other database."""
 
 
-@settings.command("set")
+@settings.command("set", short_help="Switch AI usage in ClickHouse on or off.")
 @click.argument("name", type=click.Choice(["use_clickhouse_for_analytics"]))
 @click.argument("value", type=click.Choice(["on", "off"]))
 def set_(name: str, value: str) -> None:
@@ -19,6 +19,8 @@ def set_(name: str, value: str) -> None:
     from analytics_pipeline.embedded.demo.load import DemoRefusedError, save_application_settings
 
     store = postgres(Settings.load())
+    with store.connect():
+        """A database that does not answer is told as by every other command."""
     try:
         changed = save_application_settings(store.url, use_clickhouse_for_analytics=value == "on")
     except DemoRefusedError as error:

@@ -18,16 +18,19 @@ def run_failures(context: dg.RunFailureSensorContext) -> None:
     settings = Settings.load()
     error = _error(context)
     attempt = context.dagster_run.tags.get(TAG)
-    history = _counted(settings, attempt, context.dagster_run.run_id, error) if attempt else None
+    history = _counted(context, settings, attempt, error) if attempt else None
     alert(settings, history or f"Run {context.dagster_run.run_id} failed: {error}")
 
 
-def _counted(settings: Settings, attempt: str, run_id: str, error: str) -> str | None:
+def _counted(context: dg.RunFailureSensorContext, settings: Settings, attempt: str, error: str) -> str | None:
     try:
         ledger = EnablementLedger(postgres(settings))
+        epoch = ledger.fail(Attempt.parse(attempt), context.dagster_run.run_id, error)
     except NotConfigured:
         return None
-    epoch = ledger.fail(Attempt.parse(attempt), run_id, error)
+    except Exception as trouble:  # noqa: BLE001 - no other evaluation tells of this run; `enablement` counts it later
+        context.log.warning(f"the attempt {attempt[:100]!r} was not counted: {type(trouble).__name__}")
+        return None
     if epoch is None:
         return None
     return given_up(epoch) if epoch.state == "failed" else to_be_tried_again(epoch)
@@ -39,7 +42,7 @@ def _error(context: dg.RunFailureSensorContext) -> str:
     for event in context.get_step_failure_events():
         data = event.step_failure_data
         told = data.user_failure_data.description if data.user_failure_data else None
-        # The text of any other exception may hold anything.
-        kind = data.error.cls_name if data.error else None
+        # The text of any other exception may hold anything; Dagster wraps it in one of its own.
+        kind = (data.error.cause or data.error).cls_name if data.error else None
         texts.append(f"{event.step_key}: {told or kind or 'unknown error'}")
     return ("; ".join(texts) or context.failure_event.message or "no step was started")[:_LONGEST_ERROR]

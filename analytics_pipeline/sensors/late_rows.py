@@ -14,16 +14,11 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.run_states import runs_under_way
 
 AI_USAGE = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 # A run that failed or was skipped is asked for again after this long.
 RETRY_SECONDS = 600
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dg.sensor(
@@ -90,7 +85,7 @@ def _requests(
     """One run for each range of neighbouring days; while one is under way, none is added to its queue."""
     tag = {"analytics_pipeline/follows": assets[-1]}
     wanted = contiguous(days)
-    if not wanted or context.instance.get_runs_count(dg.RunsFilter(tags=tag, statuses=_UNDER_WAY)):
+    if not wanted or runs_under_way(context.instance, tag):
         return
     fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
     window = int(datetime.now(timezone.utc).timestamp()) // RETRY_SECONDS

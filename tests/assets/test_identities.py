@@ -1,5 +1,6 @@
 """The identity assets through Dagster, on real engines: slices replaced, failures isolated, reruns change nothing."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 import time_machine
+from boto3.dynamodb.types import TypeSerializer
 
 from analytics_pipeline.flows.identities.capture import unit_of
 from tests.product import KEY, Product, document, failure_text, today
@@ -239,6 +241,16 @@ def test_raw_identities__document_cannot_be_mapped__goes_to_dead_letters(product
         (unit_of(today(), KEY), f"{KEY}_eve", "a trait holds binary data or a set"),
         (unit_of(today(), KEY), f"{KEY}_mallory", "identity_traits is not a list"),
     ]
+
+
+def test_raw_identities__dead_letter__is_the_whole_document(product: Product) -> None:
+    refused = document("eve", kinds={"a set"}) | {"django_id": None, "dashboard_alias": "snake"}
+    product.put(refused)
+
+    assert product.materialise("raw_identities").success
+
+    ((payload,),) = product.execute("SELECT payload FROM analytics_pipeline.dead_letters")
+    assert json.loads(payload) == {name: TypeSerializer().serialize(value) for name, value in refused.items()}
 
 
 def test_graph__projects_configured__others_are_left_alone(product: Product) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
@@ -12,7 +13,6 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
 from analytics_pipeline.assets.runs import RETRIES
 from analytics_pipeline.assets.segments import segment_counts
-from analytics_pipeline.flows.identities.documents import Document
 from analytics_pipeline.flows.identities.load import SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.identities.staging import EnvironmentCapture
@@ -65,7 +65,7 @@ def test_capture__passing_trouble__only_what_is_missing_is_captured_again(
     asked: list[str] = []
     pages = QueryReader.pages
 
-    def flaky(self: QueryReader, environment_key: str) -> Iterator[list[Document]]:
+    def flaky(self: QueryReader, environment_key: str) -> Iterator[list[msgspec.Raw]]:
         asked.append(environment_key)
         if asked.count("other") == 1 and environment_key == "other":
             raise EndpointConnectionError(endpoint_url="http://dynamodb")

@@ -4,9 +4,9 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
-from analytics_pipeline.flows.identities.documents import Document
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.segments import refresh
 from analytics_pipeline.flows.segments.conditions import Sql, Translator
@@ -25,7 +25,7 @@ def test_capture__takes_too_long__is_stopped_and_keeps_the_earlier_capture(
     assert product.materialise().success
     pages = QueryReader.pages
 
-    def endless(self: QueryReader, environment_key: str) -> Iterator[list[Document]]:
+    def endless(self: QueryReader, environment_key: str) -> Iterator[list[msgspec.Raw]]:
         (page,) = pages(self, environment_key)
         begun = time.monotonic()
         while time.monotonic() - begun < ENDLESS_SECONDS:
@@ -80,7 +80,7 @@ def test_time_limit__second_step_of_a_run__shares_the_first_ones(
 ) -> None:
     pages = QueryReader.pages
 
-    def slow(self: QueryReader, environment_key: str) -> Iterator[list[Document]]:
+    def slow(self: QueryReader, environment_key: str) -> Iterator[list[msgspec.Raw]]:
         yield from pages(self, environment_key)
         time.sleep(3)
 

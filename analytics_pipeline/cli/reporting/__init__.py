@@ -13,16 +13,16 @@ def reporting() -> None:
 
     \b
     A new account, step by step (each command asks for what it is not told):
-        analytics-pipeline reporting timezone              choose the zone whose days the account's reports have
-        analytics-pipeline reporting backfill --dry-run    what its history would take
-        analytics-pipeline reporting backfill              copy and roll up its past days
-        analytics-pipeline reporting compare               rollups beside the raw events
+      analytics-pipeline reporting timezone            choose its time zone
+      analytics-pipeline reporting backfill --dry-run  what its past would take
+      analytics-pipeline reporting backfill            roll up its past days
+      analytics-pipeline reporting compare             prove the figures
 
     \b
     In a script:
-        analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
-        analytics-pipeline reporting backfill --account 7 --yes
-        analytics-pipeline reporting compare --account 7
+      analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
+      analytics-pipeline reporting backfill --account 7 --yes
+      analytics-pipeline reporting compare --account 7
     """
 
 

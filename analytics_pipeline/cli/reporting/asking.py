@@ -1,7 +1,9 @@
 """What the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
 
+import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import click
 
@@ -11,8 +13,22 @@ from analytics_pipeline.flows.reporting.zones import zone
 from analytics_pipeline.resources.postgres import Postgres
 
 ALL = "all"
-DAY = click.DateTime(["%Y-%m-%d"])
 _LARGEST_ID = 2**63 - 1
+# ClickHouse's dates begin on 1970-01-01, and the days before a day are looked at as well.
+_EARLIEST = date(1970, 1, 3)
+
+
+class _Day(click.DateTime):
+    """A date, and none before those that ClickHouse holds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        day: datetime = super().convert(value, param, ctx)
+        if day.date() < _EARLIEST:
+            self.fail(f"{day.date()} is too early; the first possible day is {_EARLIEST}", param, ctx)
+        return day
+
+
+DAY = _Day(["%Y-%m-%d"])
 
 
 class Missing(click.ClickException):
@@ -39,7 +55,7 @@ def account_id(text: str) -> int:
         click.BadParameter: it is none.
     """
     stripped = text.strip()
-    if stripped.isascii() and stripped.isdigit() and int(stripped) <= _LARGEST_ID:
+    if re.fullmatch(r"[0-9]{1,19}", stripped) and int(stripped) <= _LARGEST_ID:
         return int(stripped)
     raise click.BadParameter(f"{text[:40]!r} is not the id of an account", param_hint="--account")
 
@@ -53,7 +69,7 @@ def found_account(postgres: Postgres, text: str) -> Account | Unzoned:
     try:
         return account(postgres, account_id(text))
     except UnknownAccount as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(f"{error}; nothing was changed. Take an id of the product's accounts") from error
 
 
 def chosen_accounts(postgres: Postgres, text: str) -> Sequence[Account]:

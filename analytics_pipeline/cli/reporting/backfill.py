@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.reporting.asking import DAY, asked, asked_for_account, chosen_accounts, in_zone
+from analytics_pipeline.cli.reporting.asking import ALL, DAY, asked, asked_for_account, chosen_accounts, in_zone
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
@@ -43,7 +43,7 @@ class _Asked:
         return " ".join(["analytics-pipeline reporting backfill", *filter(None, parts)])
 
 
-@click.command()
+@click.command(short_help="Copy and roll up the past days of an account.")
 @click.option("--account", metavar="ID", help='Id of the account, or "all"; asked for when it is not given.')
 @click.option("--from", "since", type=DAY, metavar="DATE", help="First local day, if not that of the first event.")
 @click.option(
@@ -67,11 +67,11 @@ def backfill(
 
     \b
     Examples:
-        analytics-pipeline reporting backfill                               asks for everything
-        analytics-pipeline reporting backfill --account 7 --dry-run         the plan alone
-        analytics-pipeline reporting backfill --account 7 --yes             in a script
-        analytics-pipeline reporting backfill --account all --from 2026-01-01 --yes
-        analytics-pipeline reporting backfill --account 7 --recopy --from 2026-03-01 --to 2026-03-31
+      analytics-pipeline reporting backfill                        asks
+      analytics-pipeline reporting backfill --account 7 --dry-run  plan only
+      analytics-pipeline reporting backfill --account 7 --yes      in a script
+      analytics-pipeline reporting backfill --account all --from 2026-01-01
+      analytics-pipeline reporting backfill --account 7 --recopy --to 2026-03-31
 
     Exit code 0 also when there is nothing to do or the answer was no, 1 when it failed on the way, 3 when the account
     has no time zone yet.
@@ -102,12 +102,17 @@ def backfill(
 def _wanted(console: Console, asked_for: _Asked, found: Sequence[History], now: datetime) -> dict[Account, Days]:
     """The closed days of each account, both ranges printed; empty when there are none."""
     if not found:
-        console.print(f"Account {asked_for.account} has no reporting events: there is nothing to backfill.")
+        whose = (
+            "No account with a time zone has"
+            if asked_for.account.lower() == ALL
+            else f"Account {asked_for.account} has no"
+        )
+        console.print(f"{whose} reporting events: there is nothing to backfill.")
         return {}
     closed = {history.account: history.closed(now) for history in found}
     ranges = {account: days and days.within(asked_for.since, asked_for.until) for account, days in closed.items()}
     wanted = {account: days for account, days in ranges.items() if days}
-    console.print(f"Discovered range: {_span([one.days for one in found])} (local days of the first and last event)")
+    console.print(f"Discovered range: {_span([one.days for one in found])} (local days, first to last event)")
     effective = _span(list(wanted.values())) if wanted else "no day that is over lies in it, so there is nothing to do"
     console.print(f"Effective range:  {effective} (today is excluded)")
     return wanted

@@ -64,8 +64,8 @@ class _Findings:
             self.unexplained.append(found.period)
 
 
-@click.command()
-@click.option("--account", metavar="ID", default=ALL, show_default=True, help="Id of the account.")
+@click.command(short_help="Compare rollups with the raw events in ClickHouse.")
+@click.option("--account", metavar="ID", default=ALL, show_default=True, help='Id of the account, or "all".')
 @click.option("--from", "since", type=DAY, metavar="DATE", help="First local day; six months ago if not given.")
 @click.option(
     "--to", "until", type=DAY, metavar="DATE", help="Last local day; yesterday if not given. Open days are left out."
@@ -79,8 +79,9 @@ def compare(account: str, since: datetime | None, until: datetime | None, by: By
 
     \b
     Examples:
-        analytics-pipeline reporting compare                                   all accounts, six months, by week
-        analytics-pipeline reporting compare --account 7 --from 2026-03-01 --to 2026-03-31 --by day
+      analytics-pipeline reporting compare                     all of six months
+      analytics-pipeline reporting compare --account 7 --by day
+      analytics-pipeline reporting compare --from 2026-03-01 --to 2026-03-31
 
     Exit code 0 when all is equal, 1 when anything differs, 3 when there is nothing to compare.
     """
@@ -138,23 +139,30 @@ def _rate(total: Line) -> str:
 
 
 def _show_lines(console: Console, lines: Mapping[tuple[str, str], Line]) -> None:
-    table = Table("metric", "dimension", title=f"Keys (averages within {TOLERANCE} s)", title_justify="left")
-    headings = ("compared", "equal", "only raw", "only rollup", "largest count delta", "largest average delta, s")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    title = f"Keys, and the largest deltas of count and average (within {TOLERANCE} s)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for heading in ("keys", "equal", "only raw", "only rollup", "count delta"):
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("average\ndelta, s", justify="right", no_wrap=True)
+    before = ""
     for (metric, dimension), line in sorted(lines.items()):
+        if metric != before:
+            table.add_row(before := metric)
         numbers = (line.keys, line.equal, line.only_raw, line.only_rollup, line.largest_count_delta)
-        table.add_row(metric, dimension, *(f"{number:,}" for number in numbers), f"{line.largest_average_delta:.3f}")
+        table.add_row(f"  {dimension}", *(f"{number:,}" for number in numbers), f"{line.largest_average_delta:,.3f}")
     console.print(table)
 
 
 def _show_differences(console: Console, differences: Sequence[Difference], count: int) -> None:
     title = f"Differences (count, average, average in business hours), {len(differences)} of {count:,}"
-    table = Table("period", "account", "dimension", "metric", "raw", "rollup", title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for heading in ("period", "key", "raw", "rollup"):
+        table.add_column(heading, overflow="fold")
     for one in differences:
-        period = f"{one.period.first} to {one.period.last}"
-        whose = f"{one.dimension} {one.dimension_id}"
-        table.add_row(period, str(one.account_id), whose, one.metric, _figure(one.raw), _figure(one.rollup))
+        to = f"\nto {one.period.last}" if len(one.period) > 1 else ""
+        key = f"account {one.account_id}, {one.dimension} {one.dimension_id}\n{one.metric}"
+        table.add_row(f"{one.period.first}{to}", key, _figure(one.raw), _figure(one.rollup))
     console.print(table)
 
 

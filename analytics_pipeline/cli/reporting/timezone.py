@@ -46,7 +46,7 @@ def _offset(value: str) -> timedelta:
     raise click.BadParameter(f"{value[:40]!r} is not an offset from UTC such as +5:30, -8 or 0", param_hint="--offset")
 
 
-@click.command()
+@click.command(short_help="Choose the time zone whose days an account's reports have.")
 @click.option("--offset", metavar="OFFSET", help="List the zones that are at this offset from UTC now.")
 @click.option("--account", metavar="ID", help="Id of the account; asked for when it is not given.")
 @click.option("--set", "name", metavar="ZONE", help="IANA name of the account's zone, e.g. Asia/Kolkata.")
@@ -61,10 +61,13 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
 
     \b
     Examples:
-        analytics-pipeline reporting timezone                                      asks for everything
-        analytics-pipeline reporting timezone --offset +5:30                       lists zones, changes nothing
-        analytics-pipeline reporting timezone --account 7                          shows the zone, then asks
-        analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes    in a script
+      analytics-pipeline reporting timezone                 asks for everything
+      analytics-pipeline reporting timezone --offset +5:30  lists zones only
+      analytics-pipeline reporting timezone --account 7     shows it, then asks
+      analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
+
+    Exit code 0 also when the answer was no, 1 when there is no such account or its zone could not be stored, 2 when
+    the zone or the offset does not exist.
     """
     console = Console()
     now = datetime.now(fixed.utc)
@@ -74,7 +77,7 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
     store = postgres(Settings.load())
     found = found_account(store, asked_for_account() if account is None else account)
     _show_current(console, found)
-    chosen = _named(name) if name else _picked(console, offset, now)
+    chosen = _named(name) if name is not None else _picked(console, offset, now)
     if chosen and (yes or asked(f"Set the reporting time zone of account {found.id} to {chosen}?")):
         _set(console, store, found, chosen, now)
     else:

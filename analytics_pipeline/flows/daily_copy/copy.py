@@ -74,7 +74,7 @@ class DayCopy:
             states = [found.get(day, DayState(day, 0, 0, None)) for day in days]
             letters = {state.day: self._refused(connection, state.day) for state in states if state.refused}
             if any(state.rows for state in states):
-                self._stream(connection, condition, staging)
+                self._stream(connection, self._accepted(states, condition), staging)
             self._verify(staging, states)
             self._swap(staging, states, at, letters)
         return states
@@ -91,9 +91,14 @@ class DayCopy:
                 connection.execute("SET LOCAL extra_float_digits = 3")
                 yield connection
 
-    def _stream(self, connection: Connection, condition: sql.Composable, staging: str) -> None:
-        what = sql.SQL(", ").join(map(sql.SQL, self.source.columns.values()))
-        statement = sql.SQL("COPY ({}) TO STDOUT").format(self.source.rows(self.postgres, what, condition))
+    def _accepted(self, states: Sequence[DayState], condition: sql.Composable) -> sql.Composed:
+        """The rows to send. When none is refused at this moment, asking each again would double Postgres's work."""
+        is_any_refused = any(state.refused for state in states)
+        source = self.source if is_any_refused else replace(self.source, refusal=sql.SQL("NULL::text"))
+        return source.rows(self.postgres, sql.SQL(", ").join(map(sql.SQL, source.columns.values())), condition)
+
+    def _stream(self, connection: Connection, rows_to_send: sql.Composed, staging: str) -> None:
+        statement = sql.SQL("COPY ({}) TO STDOUT").format(rows_to_send)
 
         def body() -> Generator[bytes, None, None]:
             with connection.cursor() as cursor, cursor.copy(statement) as rows:

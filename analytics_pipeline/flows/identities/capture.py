@@ -17,7 +17,7 @@ import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.flows.failures import Failure
-from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable
+from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable, document_of
 from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
@@ -148,7 +148,7 @@ class IdentityCapture:
             manifest = writer.commit(about)
         return Capture((environment,), manifest, manifest.rows, len(letters))
 
-    def _pages(self, environment: Environment) -> Iterator[list[Document]]:
+    def _pages(self, environment: Environment) -> Iterator[list[msgspec.Raw]]:
         """The environment's pages, with a log line of the progress every ten seconds."""
         read, logged = 0, time.monotonic()
         for page in self.reader.pages(environment.key):
@@ -161,12 +161,12 @@ class IdentityCapture:
                 logger.info("environment %s: %s identities read so far", environment.id, f"{read:,}")
 
 
-def _mapped(page: list[Document], mapper: RowMapper, letters: list[DeadLetter]) -> Iterator[IdentityRow]:
-    for document in page:
+def _mapped(page: list[msgspec.Raw], mapper: RowMapper, letters: list[DeadLetter]) -> Iterator[IdentityRow]:
+    for stored in page:
         try:
-            yield mapper.row(document)
+            yield mapper.read(stored)
         except Unmappable as error:
-            letters.append(letter_of(document, error))
+            letters.append(letter_of(document_of(stored), error))
             if len(letters) > MAX_DEAD_LETTERS:
                 raise TooManyDeadLetters(f"more than {MAX_DEAD_LETTERS:,} documents cannot be mapped") from error
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from analytics_pipeline.flows.identities.documents import AttributeValue, Document
+from analytics_pipeline.flows.identities.documents import AttributeValue
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 
 if TYPE_CHECKING:
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class IdentityReader(Protocol):
-    """Yields all documents of one environment, a page at a time."""
+    """Yields all documents of one environment as they are stored, in DynamoDB's JSON, a page at a time."""
 
-    def pages(self, environment_key: str) -> Iterator[list[Document]]: ...
+    def pages(self, environment_key: str) -> Iterator[list[msgspec.Raw]]: ...
 
 
 class _Page(msgspec.Struct, gc=False):
-    Items: list[Document]
+    Items: list[msgspec.Raw]
     LastEvaluatedKey: dict[str, AttributeValue] | None = None
 
 
@@ -33,7 +33,7 @@ class QueryReader:
         self._table = table
         table.client.meta.events.register("before-parse.dynamodb.Query", _parse_page)
 
-    def pages(self, environment_key: str) -> Iterator[list[Document]]:
+    def pages(self, environment_key: str) -> Iterator[list[msgspec.Raw]]:
         """The environment's documents; an environment without any yields one empty page."""
         query: QueryInputTypeDef = {
             "TableName": self._table.name,

@@ -29,7 +29,7 @@ _LARGEST = 2**63 - 1
 _MOST_DIGITS = 18
 _EXACT_IN_FLOAT = 2**53
 _DIVIDED_IN_SQL = 2**62
-_BUCKETS = 9999
+_FULL = 9998  # the bucket that would be 100 percent
 
 
 def any_of(pieces: Iterator[str] | list[str]) -> str:
@@ -171,17 +171,20 @@ def _whole_number(subject: Subject) -> tuple[str, Guard]:
 def percentage_split(segment_key: str, threshold: float, text: str, bound: Callable[[str], str]) -> tuple[str, Guard]:
     """Whether the hash of "segment key,text" is in the first `threshold` percent of 9998 buckets.
 
-    The engine hashes the ids twice over when the first hash falls into the bucket that would be 100 percent.
+    The engine hashes the ids twice over when the hash falls into the bucket that would be 100 percent, and then three
+    times over: that is one identity in a hundred million, so that large snapshots have some.
     """
-    last = max((bucket for bucket in range(_BUCKETS - 1) if bucket / (_BUCKETS - 1) * 100 <= threshold), default=-1)
+    last = max((bucket for bucket in range(_FULL) if bucket / _FULL * 100 <= threshold), default=-1)
     prefix = bound(f"{segment_key},")
     again = bound(f",{segment_key},")
-    first = _bucket(f"concat({prefix}, {text})")
+    first = _bucket(f"{prefix}, {text}")
+    second, third = (_bucket(f"{prefix}, " + f", {again}, ".join(["x"] * times)) for times in (2, 3))
     # A lambda, so that only the few texts of that bucket are hashed again.
-    rehashed = f"arrayMap(x -> {_bucket(f'concat({prefix}, x, {again}, x)')}, arrayResize([{text}], {first} = 9998))"
-    guard = Guard(f"countIf(has({rehashed}, 9998))", "an identity would have to be hashed a third time")
-    return f"{first} <= {last} OR arrayExists(x -> x <= {last}, {rehashed})", guard
+    texts = f"arrayResize([{text}], {first} = {_FULL})"
+    split = f"arrayExists(x -> {second} <= {last} OR ({second} = {_FULL} AND {third} <= {last}), {texts})"
+    endless = f"countIf(arrayExists(x -> {second} = {_FULL} AND {third} = {_FULL}, {texts}))"
+    return f"{first} <= {last} OR {split}", Guard(endless, "an identity would have to be hashed a fourth time")
 
 
-def _bucket(text: str) -> str:
-    return f"toUInt16(reinterpretAsUInt128(reverse(MD5({text}))) % {_BUCKETS})"
+def _bucket(texts: str) -> str:
+    return f"toUInt16(reinterpretAsUInt128(reverse(MD5(concat({texts})))) % {_FULL + 1})"

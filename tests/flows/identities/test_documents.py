@@ -1,5 +1,6 @@
 """The mapping of identity documents to rows."""
 
+from collections.abc import Callable
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -10,8 +11,17 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_pipeline.flows.identities.documents import Document, RowMapper, Unmappable
+from analytics_pipeline.flows.identities.documents import (
+    AttributeValue,
+    Document,
+    RowMapper,
+    Unmappable,
+    document_of,
+    exact_number,
+    number,
+)
 from analytics_pipeline.flows.tenants import Environment
+from tests.flows.identities.wire import Wire, digits, tables
 from tests.product import KEY, document
 
 ENVIRONMENT = Environment(100, KEY, "Production", 10, 1)
@@ -120,10 +130,7 @@ def test_row__document_cannot_be_mapped__says_why(change: dict[str, Any], reason
 
 @pytest.mark.parametrize("digits", ["NaN", "Infinity", "1E+999999999", "1, 2", "", "0x10", "1e"])
 def test_traits__number_is_none__is_refused(digits: str) -> None:
-    item = wire(document("alice", x=1))
-    assert item["identity_traits"].L is not None
-    assert item["identity_traits"].L[0].M is not None
-    item["identity_traits"].L[0].M["trait_value"].N = digits
+    item = wire(document("alice")) | {"system_traits": AttributeValue(M={"x": AttributeValue(N=digits)})}
 
     with pytest.raises(Unmappable, match="number"):
         mapper().row(item)
@@ -166,3 +173,28 @@ def _expected(value: Any) -> Any:
     if value == int(value):
         return int(value) if -(2**63) <= value < 2**63 else str(int(value))
     return float(value)
+
+
+@given(digits=digits)
+def test_number__any_digits__is_what_decimal_makes_of_them(digits: str) -> None:
+    assert _outcome(number, digits) == _outcome(exact_number, digits)
+
+
+@given(table=tables(), missing=st.sampled_from([None, "composite_key", "environment_api_key", "identifier"]))
+def test_read__any_documents__rows_and_reasons_are_those_of_whole_documents(
+    table: list[Wire], missing: str | None
+) -> None:
+    stored = [msgspec.Raw(msgspec.json.encode({k: v for k, v in item.items() if k != missing})) for item in table]
+    quick, whole = mapper(), mapper()
+
+    assert [_outcome(quick.read, item) for item in stored] == [
+        _outcome(whole.row, document_of(item)) for item in stored
+    ]
+
+
+def _outcome(function: Callable[[Any], Any], argument: object) -> bytes | str:
+    """What comes out as the landing zone holds it, or why nothing does."""
+    try:
+        return msgspec.json.encode(function(argument))
+    except Unmappable as error:
+        return str(error)

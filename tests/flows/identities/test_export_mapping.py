@@ -17,19 +17,16 @@ from hypothesis import strategies as st
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.identities.capture import letter_of, unit_of
-from analytics_pipeline.flows.identities.documents import Document, RowMapper, Unmappable
+from analytics_pipeline.flows.identities.documents import RowMapper, Unmappable, document_of
 from analytics_pipeline.flows.identities.export import FORMAT, export_unit_of
 from analytics_pipeline.flows.identities.export_source import ExportSource
 from analytics_pipeline.flows.identities.export_staging import ExportStager
 from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture
-from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse import quoted
 from analytics_pipeline.resources.landing import Manifest
+from tests.flows.identities.wire import ENVIRONMENTS, Wire, tables
 from tests.product import KEY, Product, today
 
-Wire = dict[str, Any]
-
-ENVIRONMENTS = (Environment(100, KEY, "Production", 10, 1), Environment(110, "ключ/2", "Other", 11, 1))
 CAPTURED = datetime(2026, 3, 1, 12, 30, 45, 678_000, tzinfo=timezone.utc)
 
 
@@ -71,21 +68,21 @@ def by_mapper(product: Product, documents: Sequence[Wire]) -> tuple[Any, Any]:
     with product.clickhouse.staging("identities") as staging:
         for environment in ENVIRONMENTS:
             mapper, rows = RowMapper(environment, today(), CAPTURED), []
-            for document in _listed(documents, environment.key):
+            for stored in _listed(documents, environment.key):
                 try:
-                    rows.append(mapper.row(document))
+                    rows.append(mapper.read(stored))
                 except Unmappable as error:
-                    letters.append((unit_of(today(), environment.key), letter_of(document, error)))
+                    letters.append((unit_of(today(), environment.key), letter_of(document_of(stored), error)))
             body = msgspec.json.Encoder().encode_lines(rows)
             product.clickhouse.insert_stream(
                 staging, COLUMNS, partial(_once, body), fmt="JSONEachRow", settings=JSON_SETTINGS
             )
         held = _rows(product, staging)
-    stored = [
+    expected = [
         (unit, *(text.replace("\x00", "\\u0000") for text in (letter.record_key, letter.reason, letter.payload)))
         for unit, letter in letters
     ]
-    return held, sorted(stored, key=_place)
+    return held, sorted(expected, key=_place)
 
 
 def _place(letter: tuple[str, ...]) -> tuple[str, str]:
@@ -103,74 +100,10 @@ def _rows(product: Product, staging: str) -> list[tuple[Any, ...]]:
     )
 
 
-def _listed(documents: Sequence[Wire], key: str) -> list[Document]:
+def _listed(documents: Sequence[Wire], key: str) -> list[msgspec.Raw]:
     own = [item for item in documents if item["environment_api_key"] == {"S": key}]
     ordered = sorted(own, key=lambda item: (str(item["identifier"].get("S", "")), item["composite_key"]["S"]))
-    return [msgspec.json.decode(msgspec.json.encode(item), type=Document) for item in ordered]
-
-
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
-    ["2024-01-01", "2024-01-01T10:00:00Z", "10:00", "a.b", "a", "b", "`", "\\", '"', "\x00", "1", "true", "null", "NaN"]
-)
-digits = (
-    st.integers(-(10**37), 10**37).map(str)
-    | st.integers(2**63 - 2, 2**63 + 2).map(str)
-    | st.integers(-(2**63) - 2, -(2**63) + 2).map(str)
-    | st.decimals(allow_nan=False, allow_infinity=False, places=9).map(str)
-    | st.from_regex(r"-?(0|[1-9][0-9]{0,20})\.[0-9]{1,20}", fullmatch=True)
-    | st.sampled_from(["-0", "0", "1.0", "1E+20", "1e-7", "0.000001", "0.0000001", "-0.0000015", "00", "+1", "NaN", ""])
-    | st.integers(90, 130).map(lambda zeros: "7" + "0" * zeros)
-)
-scalar: st.SearchStrategy[Wire] = (
-    st.fixed_dictionaries({"S": text})
-    | st.fixed_dictionaries({"N": digits})
-    | st.fixed_dictionaries({"BOOL": st.booleans()})
-    | st.just({"NULL": True})
-)
-value: st.SearchStrategy[Wire] = st.one_of(
-    *[scalar] * 6,
-    st.sampled_from([{"B": "AA=="}, {"SS": ["a"]}, {"NS": ["1"]}, {"M": {}}, {"L": []}]),
-    st.fixed_dictionaries({"L": st.lists(scalar, max_size=2)}),
-    st.fixed_dictionaries({"M": st.dictionaries(text, scalar, max_size=2)}),
-)
-trait = st.fixed_dictionaries({"trait_key": st.fixed_dictionaries({"S": text})}, optional={"trait_value": value})
-entry = st.one_of(
-    *[trait.map(lambda fields: {"M": fields})] * 12,
-    st.sampled_from([{"S": "x"}, {"M": {}}, {"NULL": True}, {"M": {"trait_key": {"N": "1"}}}]),
-)
-traits = st.one_of(
-    *[st.fixed_dictionaries({"L": st.lists(entry, max_size=5)})] * 8,
-    st.sampled_from([{"NULL": True}, {"S": "x"}, {"M": {}}, {"L": []}, {"L": [{"S": "x"}]}]),
-)
-system = st.one_of(
-    st.just({"NULL": True}),
-    st.fixed_dictionaries({"M": st.dictionaries(text, value, max_size=3)}),
-    st.just({"S": "x"}),
-)
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> list[Wire]:
-    """Whole tables; composite keys are unique, as a partition key is."""
-    return [
-        {"composite_key": {"S": f"key {number}"}, **draw(_attributes)} for number in range(draw(st.integers(0, 25)))
-    ]
-
-
-_attributes = st.fixed_dictionaries(
-    {
-        "environment_api_key": st.sampled_from([{"S": item.key} for item in ENVIRONMENTS] * 4 + [{"S": "x"}]),
-        "identifier": st.one_of(
-            *[text.map(lambda own: {"S": own})] * 8, st.sampled_from([{"S": "ü" * 1024}, {"S": "ü" * 1025}, {"N": "1"}])
-        ),
-    },
-    optional={
-        "identity_traits": traits,
-        "system_traits": system,
-        "django_id": st.just({"NULL": True}) | st.just({"S": "7"}) | st.fixed_dictionaries({"N": digits}),
-        "identity_features": st.just({"L": [{"M": {"feature": {"S": '"Item": {'}}}]}),
-    },
-)
+    return [msgspec.Raw(msgspec.json.encode(item)) for item in ordered]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -85,6 +85,16 @@ def test_segment__condition_on_an_absent_trait__is_false_and_not_null(kind: str,
     assert counted({}, "EQUAL", "k", "x", kind=kind) == (kind == "NONE", "counted")
 
 
+@pytest.mark.parametrize(("text", "percent"), [(8931, 45.779), (14_927_794, 26.515)], ids=["second", "third"])
+def test_split__identity_is_hashed_again__counts_as_the_engine_decides(
+    text: int, percent: float, counted: "Counted"
+) -> None:
+    just_out, just_in = percent - 0.001, percent + 0.001
+
+    assert counted({"k": text}, "PERCENTAGE_SPLIT", "k", just_out) == (False, "counted")
+    assert counted({"k": text}, "PERCENTAGE_SPLIT", "k", just_in) == (True, "counted")
+
+
 class Counted:
     """Loads one identity, counts one segment and makes sure that the engine says the same."""
 

@@ -1,0 +1,290 @@
+"""A backfill of AI usage, in rows per second, beside what one would write without this project.
+
+    python -m benchmarks.ai_usage                          2,000,000 events over 90 days
+    python -m benchmarks.ai_usage --rows 200000 --days 30
+
+All ways read the same rows of the same Postgres and write them to the same kind of tables, from this process. Ours and
+ClickHouse's own take turns, and the median counts; what they wrote is compared. Batches are measured on a part and
+compared by rate: they would take minutes for all.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+
+import psutil
+from psycopg import conninfo, sql
+from rich.console import Console
+from rich.table import Table
+from typing_extensions import LiteralString
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.ai_usage.daily import DailyUsage
+from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.source import DaySource, day_start
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect, quoted
+from analytics_pipeline.resources.postgres import Postgres, postgres
+from benchmarks.memory import peak_memory
+from benchmarks.stores import stores
+
+ROUNDS = 3
+PART_BATCHED = 100_000
+# What the product itself did: rows of a page, and of an insert.
+PAGE, BATCH = 500, 5_000
+# Targets: how much longer than ClickHouse's own, how much faster than batches, and how much memory.
+LONGER, FASTER, MEMORY_MB = 1.2, 10.0, 100
+console = Console()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is to be brought in: rows of both sources together, over days of which the last is yesterday."""
+
+    rows: int
+    days: int
+
+    @property
+    def last(self) -> date:
+        return datetime.now(timezone.utc).date() - timedelta(days=1)
+
+    @property
+    def first(self) -> date:
+        return self.last - timedelta(days=self.days - 1)
+
+    @property
+    def rows_of(self) -> dict[str, int]:
+        """Rows of each source. Code is suggested more often than questions are asked."""
+        chats = self.rows // 4
+        return {DUO_CHAT_EVENTS.name: chats, CODE_SUGGESTION_EVENTS.name: self.rows - chats}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows per second of one way to do a stage."""
+
+    stage: str
+    way: str
+    rows: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.rows / self.seconds
+
+
+def main() -> None:
+    load = _arguments()
+    with stores() as settings, connect(settings, Tag("benchmark", "run")) as warehouse:
+        store = postgres(settings)
+        with console.status(f"{load.rows:,} events into Postgres …"):
+            _fill(store, load)
+        process = psutil.Process()
+        before = process.memory_info().rss / 2**20
+        with peak_memory(process) as peak:
+            ours, own = _copies(settings, warehouse, load)
+            figures = _measured("figures", "ai_usage_daily", load.rows, lambda: _figures(store, warehouse, load))
+        batches = _batches(store, warehouse, load)
+    _report(load, ours, own, batches, figures, peak.megabytes - before)
+
+
+def _arguments() -> Load:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--days", type=int, default=90)
+    given = parser.parse_args()
+    return Load(given.rows, given.days)
+
+
+def _fill(store: Postgres, load: Load) -> None:
+    """Events evenly over the days, of 5,000 users in 2,000 namespaces, each stored a moment after it happened."""
+    with store.connect() as connection:
+        for source in SOURCES:
+            rows = load.rows_of[source.name]
+            connection.execute(
+                sql.SQL(_FILL[source.name]),
+                {"rows": rows, "first": day_start(load.first), "step": timedelta(days=load.days) / rows},
+            )
+    # As autovacuum would have left it; otherwise the first who reads also writes.
+    with store.open(autocommit=True) as connection:
+        for source in SOURCES:
+            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(store.relation(source.relation)))
+
+
+def _copies(settings: Settings, warehouse: ClickHouse, load: Load) -> tuple[Measured, Measured]:
+    """Ours and ClickHouse's own, in turns."""
+    store = postgres(settings)
+    ours, own = [], []
+    for _ in range(ROUNDS):
+        ours.append(_measured("copy", "ours", load.rows, lambda: _copy(store, warehouse, load)))
+        for source in SOURCES:
+            warehouse.execute(f"CREATE OR REPLACE TABLE {quoted(_other(source))} AS {quoted(source.table)}")
+        own.append(
+            _measured("copy", "INSERT … SELECT FROM postgresql()", load.rows, lambda: _pull(settings, warehouse))
+        )
+        for source in SOURCES:
+            assert _contents(warehouse, source.table) == _contents(warehouse, _other(source))
+    return _median(ours), _median(own)
+
+
+def _copy(store: Postgres, warehouse: ClickHouse, load: Load) -> None:
+    for source in SOURCES:
+        states = DayCopy(source, store, warehouse, "benchmark").copy(load.first, load.last)
+        assert sum(state.rows for state in states) == load.rows_of[source.name]
+
+
+def _pull(settings: Settings, warehouse: ClickHouse) -> None:
+    """ClickHouse reads Postgres itself. It has neither days nor a ledger, and a failure leaves a part."""
+    assert settings.database_url
+    where = conninfo.conninfo_to_dict(settings.database_url.get_secret_value())
+    for source in SOURCES:
+        columns = ", ".join(_PULLED[column] for column in source.columns)
+        warehouse.execute(
+            f"INSERT INTO {quoted(_other(source))} ({', '.join(source.columns)}) SELECT {columns}"
+            " FROM postgresql({address:String}, {dbname:String}, {relation:String}, {user:String}, {password:String})"
+            " SETTINGS max_partitions_per_insert_block = 0",
+            address=f"{where['host']}:{where['port']}",
+            relation=source.relation,
+            dbname=where["dbname"],
+            user=where["user"],
+            password=where.get("password", ""),
+        )
+
+
+def _figures(store: Postgres, warehouse: ClickHouse, load: Load) -> None:
+    rows = DailyUsage(warehouse, store, "benchmark").build(load.first, load.last)
+    assert len(rows) == load.days
+
+
+def _batches(store: Postgres, warehouse: ClickHouse, load: Load) -> Measured:
+    """The same share of each source."""
+    part = min(PART_BATCHED, load.rows)
+    share = Load(part, load.days).rows_of
+    for source in SOURCES:
+        warehouse.execute(f"TRUNCATE TABLE {quoted(_other(source))}")
+
+    def work() -> None:
+        for source in SOURCES:
+            _send(store, warehouse, source, share[source.name])
+
+    return _measured("copy", f"{PAGE:,} rows a query, client.insert of {BATCH:,}", part, work)
+
+
+def _send(store: Postgres, warehouse: ClickHouse, source: DaySource, wanted: int) -> None:
+    waiting: list[Sequence[object]] = []
+    sent = 0
+    for page in _pages(store, source):
+        waiting += page
+        if len(waiting) < min(BATCH, wanted - sent):
+            continue
+        warehouse.client.insert(_other(source), waiting, column_names=list(source.columns))
+        sent += len(waiting)
+        waiting = []
+        if sent >= wanted:
+            return
+
+
+def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[object, ...]]]:
+    """Pages by id, over one connection. The rows are shaped by Postgres, which is faster than Python would be."""
+    columns = sql.SQL(", ").join(sql.SQL(expression) for expression in _shaped(source).values())
+    statement = sql.SQL("SELECT {} FROM {} AS source WHERE source.id > %s ORDER BY source.id LIMIT {}").format(
+        columns, store.relation(source.relation), sql.Literal(PAGE)
+    )
+    passed = 0
+    with store.connect() as connection:
+        while page := connection.execute(statement, [passed]).fetchall():
+            yield page
+            passed = page[-1][0]
+
+
+def _shaped(source: DaySource) -> dict[str, LiteralString]:
+    """The source's columns as values that the client can send."""
+    size: LiteralString = "coalesce(source.payload ->> 'suggestion_size', '0')::bigint"
+    return {**source.columns, **({"suggestion_size": size} if "suggestion_size" in source.columns else {})}
+
+
+def _other(source: DaySource) -> str:
+    return f"other_{source.table}"
+
+
+def _contents(warehouse: ClickHouse, table: str) -> list[tuple[object, ...]]:
+    return warehouse.query(f"SELECT count(), sum(cityHash64(*)) FROM {quoted(table)}")
+
+
+def _measured(stage: str, way: str, rows: int, work: Callable[[], None]) -> Measured:
+    with console.status(f"{stage}: {way} …"):
+        began = time.perf_counter()
+        work()
+        return Measured(stage, way, rows, time.perf_counter() - began)
+
+
+def _median(rounds: list[Measured]) -> Measured:
+    middle = statistics.median(one.seconds for one in rounds)
+    return Measured(rounds[0].stage, rounds[0].way, rounds[0].rows, middle)
+
+
+def _report(load: Load, ours: Measured, own: Measured, batches: Measured, figures: Measured, grown_mb: float) -> None:
+    longer, faster = own.rate / ours.rate, ours.rate / batches.rate
+    table = Table("stage", "way", title=f"{load.rows:,} AI events over {load.days} days", title_justify="left")
+    for heading in ("rows", "seconds", "rows/s", "ours is"):
+        table.add_column(heading, justify="right")
+    table.add_column("target")
+    _row(table, ours, "")
+    _row(table, own, f"{longer:.2f}x as long", _target(f"at most {LONGER:g}x", is_met=longer <= LONGER))
+    _row(table, batches, f"{faster:.1f}x as fast", _target(f"at least {FASTER:g}x", is_met=faster >= FASTER))
+    _row(table, figures, "")
+    console.print(table)
+    target = _target(f"less than {MEMORY_MB} MB", is_met=grown_mb < MEMORY_MB)
+    console.print(f"Copies and figures made this process grow by {grown_mb:,.0f} MB at most; {target}")
+
+
+def _row(table: Table, one: Measured, ratio: str, target: str = "") -> None:
+    table.add_row(one.stage, one.way, f"{one.rows:,}", f"{one.seconds:.2f}", f"{one.rate:,.0f}", ratio, target)
+
+
+def _target(wanted: str, *, is_met: bool) -> str:
+    return f"{wanted}: {'[green]met[/]' if is_met else '[red]not met[/]'}"
+
+
+# Multiplying by a prime scatters neighbours, the same way on every run.
+_SCATTERED = "number * 2654435761"
+_EVENT = f"""
+    %(first)s::timestamptz + number * %(step)s::interval AS timestamp,
+    ({_SCATTERED}) %% 5000 + 1 AS user_id,
+    '1/' || ({_SCATTERED}) %% 40 + 1 || '/' || ({_SCATTERED}) %% 2000 + 1 || '/' AS namespace_path,
+    %(first)s::timestamptz + number * %(step)s::interval + interval '2 seconds' AS created_at
+"""
+_FILL: dict[str, LiteralString] = {
+    DUO_CHAT_EVENTS.name: f"""
+        INSERT INTO ai_duo_chat_events (timestamp, user_id, namespace_path, created_at, event)
+        SELECT {_EVENT}, 1 FROM generate_series(0, %(rows)s::bigint - 1) AS number
+    """,
+    CODE_SUGGESTION_EVENTS.name: f"""
+        INSERT INTO ai_code_suggestion_events (timestamp, user_id, namespace_path, created_at, event, payload)
+        SELECT {_EVENT}, number %% 3 + 2, jsonb_build_object(
+            'unique_tracking_id', md5(number::text),
+            'language', (ARRAY['go', 'ruby', 'python', 'rust', 'c', 'java', 'sql', 'vue'])[number %% 8 + 1],
+            'suggestion_size', number %% 50 + 1,
+            'branch_name', 'feature/' || number %% 500
+        )
+        FROM generate_series(0, %(rows)s::bigint - 1) AS number
+    """,
+}
+_PULLED = {
+    "id": "id",
+    "user_id": "user_id",
+    "event": "event",
+    "namespace_path": "concat(coalesce(nullIf(trim(TRAILING '/' FROM ifNull(namespace_path, '')), ''), '0'), '/')",
+    "timestamp": "timestamp",
+    "unique_tracking_id": "JSONExtractString(ifNull(payload, ''), 'unique_tracking_id')",
+    "language": "JSONExtractString(ifNull(payload, ''), 'language')",
+    "suggestion_size": "JSONExtractUInt(ifNull(payload, ''), 'suggestion_size')",
+    "branch_name": "JSONExtractString(ifNull(payload, ''), 'branch_name')",
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Engines of their own for a benchmark."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.embedded.stack import Stack
+from analytics_pipeline.migrations import migrate
+from analytics_pipeline.resources.postgres import postgres
+
+
+@contextmanager
+def stores() -> Iterator[Settings]:
+    """Empty, migrated engines in a temporary directory, exported as the environment."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        stack = Stack(Path(home))
+        try:
+            os.environ.update(stack.up())
+            settings = Settings.load()
+            with postgres(settings).connect() as connection:
+                connection.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_bytes())
+            migrate(settings)
+            yield settings
+        finally:
+            stack.down()
