@@ -47,7 +47,7 @@ ROUNDS = 9
 _DAY = timedelta(days=1)
 _SERVER = "analytics_pipeline.embedded.clickhouse_server"
 Read: TypeAlias = Callable[[Reports, ReportQuery], Answer[Any]]
-console = Console(width=140)
+console = Console(width=150)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def main() -> None:
         bench = Bench(settings, clickhouse, store, given.events, end - 2 * _DAY)
         rows = [*bench.copies(), *bench.rollups(), *bench.reports(1, given.accounts // 2)]
     _print(rows, f"{given.events:,} events of {given.accounts} accounts in {DAYS} days")
-    # Others' work on the machine makes all of it slower, though hardly the ratios.
+    # Others' work on the machine makes all of it slower.
     console.print(f"Load over the last 15 minutes: {os.getloadavg()[2]:.1f}, on {os.cpu_count()} processors")
 
 
@@ -134,7 +134,7 @@ class Bench:
             goals += [Goal("1 GB", memory.megabytes < 1_024)] if days == 365 else []
             yield Row(work, "Rollups", ours, f"{days / ours:.1f} days/s", memory.megabytes, goals=goals)
             theirs = _seconds(work, self._roll_up_in_postgres, part, rounds=ROUNDS if days == 1 else 1) * days / part
-            way = "in Postgres" + (f", scaled from {part} days" if part < days else "")
+            way = "in Postgres" + (f" (from {part} days)" if part < days else "")
             goals = [Goal("8x", theirs / ours >= 8)] if days > 1 else []
             yield Row(work, way, theirs, f"{days / theirs:.1f} days/s", faster=theirs / ours, goals=goals)
         assert self._totals_in_clickhouse() == self._totals_in_postgres()
@@ -203,7 +203,7 @@ def _series(desk: Reports, query: ReportQuery) -> Answer[Any]:
     return desk.timeseries(query, "avg_first_response_time")
 
 
-_REPORTS: Mapping[str, Read] = {"agents' summary": _summary, "first responses by day": _series}
+_REPORTS: Mapping[str, Read] = {"agents' summary": _summary, "responses by day": _series}
 
 
 def _totals(table: str, first: date) -> str:
@@ -230,13 +230,13 @@ def _seconds(what: str, work: Callable[..., object], *arguments: object, rounds:
 
 def _print(rows: Sequence[Row], title: str) -> None:
     table = Table("work", "way", title=title, title_justify="left")
-    for heading in ("seconds", "rate", "peak MB", "ours is faster by"):
+    for heading in ("seconds", "rate", "peak MB", "ours faster"):
         table.add_column(heading, justify="right")
     table.add_column("targets")
     for row in rows:
         memory = "" if row.megabytes is None else f"{row.megabytes:,.0f}"
         faster = "" if row.faster is None else f"{row.faster:.1f}x"
-        goals = ", ".join(map(str, row.goals))
+        goals = "\n".join(map(str, row.goals))
         table.add_row(row.work, row.way, f"{row.seconds:.3f}", row.rate, memory, faster, goals)
     console.print(table)
 

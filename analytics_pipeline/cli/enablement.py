@@ -75,8 +75,9 @@ def days_done(store: Postgres, epoch: Epoch) -> list[object]:
     """The days of the history that are complete in their own ledgers."""
     if epoch.state == "completed":
         return list(epoch.days)
-    feature = next(feature for feature in FEATURES if feature.name == epoch.feature)
-    return list(feature.progress(store, epoch).days)
+    # None: the ledger knows a feature that this version does not.
+    feature = next((feature for feature in FEATURES if feature.name == epoch.feature), None)
+    return list(feature.progress(store, epoch).days) if feature else []
 
 
 def _notes(epoch: Epoch) -> list[str]:

@@ -90,18 +90,22 @@ class Postgres:
         return bool(held)
 
     def open(self, *, autocommit: bool = False) -> Connection:
-        """A connection that the caller closes.
+        """A connection that the caller closes. Its time zone is UTC, whatever the role's or the database's is.
 
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
         """
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 self.url,
-                autocommit=autocommit,
+                autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="analytics_pipeline",
             )
+            # Days, and moments of columns that have no zone, would depend on it.
+            connection.execute("SET timezone = 'UTC'")
+            connection.autocommit = autocommit
+            return connection
         except psycopg.Error as error:
             raise _refusal(self.url, self.variable, error) from None
 

@@ -19,6 +19,7 @@ from analytics_pipeline.run_states import runs_under_way
 AI_USAGE = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 # A run that failed or was skipped is asked for again after this long.
 RETRY_SECONDS = 600
+RANGES_PER_TICK = 10
 
 
 @dg.sensor(
@@ -82,14 +83,17 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
 def _requests(
     context: dg.SensorEvaluationContext, assets: Sequence[str], days: Sequence[date], state: str
 ) -> Iterator[dg.RunRequest]:
-    """One run for each range of neighbouring days; while one is under way, none is added to its queue."""
+    """One run for each range of neighbouring days; while one is under way, none is added to its queue.
+
+    The newest first, and only so many at a time: a burst of late rows all over the past must not keep today waiting.
+    """
     tag = {"analytics_pipeline/follows": assets[-1]}
     wanted = contiguous(days)
     if not wanted or runs_under_way(context.instance, tag):
         return
     fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
     window = int(datetime.now(timezone.utc).timestamp()) // RETRY_SECONDS
-    for first, last in wanted:
+    for first, last in wanted[: -RANGES_PER_TICK - 1 : -1]:
         yield dg.RunRequest(
             run_key=f"{assets[-1]}:{first}:{last}:{fingerprint}:{window}",
             asset_selection=[dg.AssetKey(asset) for asset in assets],

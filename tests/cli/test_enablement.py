@@ -74,7 +74,14 @@ def test_status__nothing_was_switched_on__says_so(empty_product: Product) -> Non
 def test_status__histories_in_every_state__shows_how_far_they_are_and_what_went_wrong(empty_product: Product) -> None:
     plan(empty_product, state="completed", rows=1_234_567, run_id="0123456789")
     plan(empty_product, "account:7", "reporting")
-    plan(empty_product, "organisation:1", "segments", attempt=5, state="failed", error="[/red] failed.\nRepair: it")
+    plan(
+        empty_product,
+        "organisation:1",
+        "segments",
+        attempt=ATTEMPTS,
+        state="failed",
+        error="[/red] failed.\nRepair: it",
+    )
 
     result = run("enablement status")
 
@@ -85,9 +92,9 @@ def test_status__histories_in_every_state__shows_how_far_they_are_and_what_went_
         ["segments", "organisation:1", "1", "failed", "0 of 3", ""],
     ]
     assert in_words(result.output) == [
-        "ai_usage instance: 2026-05-01 to 2026-05-03, attempt 1 of 5, run 01234567",
-        "reporting account:7: 2026-05-01 to 2026-05-03, attempt 1 of 5",
-        "segments organisation:1: 2026-05-01 to 2026-05-03, attempt 5 of 5",
+        f"ai_usage instance: 2026-05-01 to 2026-05-03, attempt 1 of {ATTEMPTS}, run 01234567",
+        f"reporting account:7: 2026-05-01 to 2026-05-03, attempt 1 of {ATTEMPTS}",
+        f"segments organisation:1: 2026-05-01 to 2026-05-03, attempt {ATTEMPTS} of {ATTEMPTS}",
         "  [/red] failed.",
         "  Repair: it",
         "  try again: analytics-pipeline enablement retry segments organisation:1",
@@ -122,7 +129,7 @@ def test_status__history_is_cut_by_the_start_date__says_so(empty_product: Produc
 
 
 def test_status__given_up_and_switched_off_since__offers_no_retry_that_would_fail(empty_product: Product) -> None:
-    plan(empty_product, state="failed", attempt=5, closed_at="2026-05-04 01:30+02")
+    plan(empty_product, state="failed", attempt=ATTEMPTS, closed_at="2026-05-04 01:30+02")
 
     assert in_words(run("enablement status").output)[1:] == ["  switched off 2026-05-03 23:30 UTC"]
     assert run("enablement retry ai_usage").exit_code == FAILED
@@ -135,9 +142,9 @@ def test_retry__was_given_up__gives_new_attempts_and_status_is_pending(empty_pro
 
     assert (result.exit_code, result.output) == (
         DONE,
-        "reporting account:7: the sensor will ask for attempt 6 within 30 seconds.\n",
+        f"reporting account:7: the sensor will ask for attempt {ATTEMPTS + 1} within 30 seconds.\n",
     )
-    assert epochs(empty_product) == [("reporting", "account:7", 1, "requested", 6, 10, False)]
+    assert epochs(empty_product) == [("reporting", "account:7", 1, "requested", ATTEMPTS + 1, 2 * ATTEMPTS, False)]
     assert run("enablement status").exit_code == PENDING
 
 

@@ -1,6 +1,7 @@
 """The enablement sensor: a feature's history is asked for when it is switched on, and exactly once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
+from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.enablement import features
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.reporting import history as reporting
+from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.late_rows import ai_usage_late_rows
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -300,11 +306,178 @@ def test_scenario__rows_arrive_while_the_history_comes_in__are_not_lost(
         assert len(settle(instance)) == 1
     assert occurrences(product) == 8
 
-    answer = ai_usage_late_rows.evaluate_tick(dg.build_sensor_context(instance=instance))
-    assert [request.tags[RANGE[0]] for request in answer.run_requests or []] == [str(FIRST)]
-    assert launch(instance, (answer.run_requests or [])[0]).success
+    (request,) = late_rows(instance)
+    assert request.tags[RANGE[0]] == str(FIRST)
+    assert launch(instance, request).success
     assert_complete(product)
     assert occurrences(product) == 9
+
+
+def late_rows(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """What the daily sync asks for."""
+    answer = ai_usage_late_rows.evaluate_tick(dg.build_sensor_context(instance=instance))
+    return list(answer.run_requests or [])
+
+
+def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.switch_ai_usage(on=True, flag=False)
+    assert settle(instance) == []
+    product.add_chat(at(today(), 0), user=5)
+
+    (request,) = late_rows(instance)
+    assert launch(instance, request).success
+    assert_complete(product)
+
+    product.switch_ai_usage(on=False, flag=False)
+    product.add_chat(at(today(), 0), user=6)
+    assert late_rows(instance) == []
+    product.switch_ai_usage(on=True, flag=False)
+    (request,) = late_rows(instance)
+    assert launch(instance, request).success
+    assert_complete(product)
+
+
+def test_sync__history_was_given_up__today_follows_all_the_same(product: Product, instance: dg.DagsterInstance) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.execute("UPDATE analytics_pipeline.enablements SET state = 'failed'")
+    product.add_chat(at(today(), 0), user=5)
+
+    assert [request.tags[RANGE[0]] for request in late_rows(instance)] == [str(today())]
+
+
+def test_sync__days_were_read_before_they_ended__once_more(product: Product, instance: dg.DagsterInstance) -> None:
+    """A row with an old `created_at` leaves no trace that the watermark could find."""
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    yesterday = today() - timedelta(days=1)
+    product.execute("UPDATE analytics_pipeline.enablements SET last_day = %s", yesterday)
+    product.execute(
+        "UPDATE analytics_pipeline.source_copies SET copied_at = %s WHERE day = %s", at(yesterday), yesterday
+    )
+    product.add_chat(at(yesterday), user=5, created_at=at(FIRST))
+
+    (request,) = late_rows(instance)
+    assert (request.tags[RANGE[0]], request.tags[RANGE[1]]) == (str(yesterday), str(yesterday))
+    assert launch(instance, request).success
+    assert_complete(product)
+    assert late_rows(instance) == []
+
+
+def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    for number in range(15):
+        product.add_chat(at(today() - timedelta(days=2 * number)))
+
+    found = [request.tags[RANGE[0]] for request in late_rows(instance)]
+
+    assert found == [str(today() - timedelta(days=2 * number)) for number in range(10)]
+
+
+def test_figures__copy_becomes_visible_while_they_are_counted__are_counted_again(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    """The copy was read before the figures were counted and swapped after: they lack what it brought."""
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.add_chat(at(FIRST, 15))
+
+    def meanwhile(_: int) -> None:
+        DailyUsage(product.clickhouse, product.postgres, "other").build(FIRST, FIRST)
+
+    DayCopy(DUO_CHAT_EVENTS, product.postgres, product.clickhouse, "run", meanwhile).copy(FIRST, FIRST)
+    assert occurrences(product) == 8
+
+    (request,) = late_rows(instance)
+    assert request.tags[RANGE[0]] == str(FIRST)
+    assert launch(instance, request).success
+    assert occurrences(product) == 9
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01 00:00Z", "4000-01-01 BC", "infinity", "-infinity", "9999-12-31 23:00Z"])
+def test_tick__event_of_no_calendar__is_in_no_history_and_stops_nobody(
+    product: Product, instance: dg.DagsterInstance, moment: str
+) -> None:
+    add_account(product, 7, "America/New_York")
+    product.execute("INSERT INTO ai_duo_chat_events (timestamp, user_id, event) VALUES (%s::timestamptz, 1, 1)", moment)
+    product.execute(
+        "INSERT INTO reporting_events (name, account_id, created_at) VALUES ('x', 7, %s::timestamptz)", moment
+    )
+    product.switch_ai_usage(on=True)
+
+    tick(instance)
+
+    assert (newest(product).first_day, newest(product).source_first_day) == (FIRST, FIRST)
+    assert newest(product, "account:7", "reporting").first_day == FIRST
+
+
+def test_tick__scope_that_cannot_be_looked_at__stops_no_other(
+    empty_product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in (7, 8):
+        add_account(empty_product, account, "Asia/Kolkata")
+    history = reporting.history
+
+    def failing(postgres: Postgres, scope: str, zone: str) -> tuple[date, date] | None:
+        if scope == "account:7":
+            raise OverflowError
+        return history(postgres, scope, zone)
+
+    monkeypatch.setattr(features, "FEATURES", (replace(features.REPORTING, history=failing),))
+    monkeypatch.setattr("analytics_pipeline.sensors.enablement.FEATURES", features.FEATURES)
+
+    assert [request.run_key for request in tick(instance)] == ["reporting:account:8:1:1"]
+    assert set(EnablementLedger(empty_product.postgres).newest("reporting")) == {"account:8"}
+
+
+def test_history__start_date_moves_into_it__is_completed_from_there(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.switch_ai_usage(on=True)
+    tick(instance)
+    monkeypatch.setenv("ANALYTICS_START_DATE", (today() - timedelta(days=1)).isoformat())
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(today() - timedelta(days=1), today()))]
+    assert newest(product).state == "completed"
+
+
+def test_reset__of_a_reporting_history__computes_all_of_it_again(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Asia/Kolkata")
+    first = settle(instance)
+    ledger = EnablementLedger(empty_product.postgres)
+
+    assert ledger.reset("reporting", "account:7") is not None
+
+    assert settle(instance) == [("reporting:account:7:2:1", first[0][1])]
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("Asia/Tokyo", 22), ("America/New_York", 2)])
+def test_history__columns_without_zone_and_a_database_elsewhere__begins_on_the_utc_day(
+    empty_product: Product, instance: dg.DagsterInstance, zone: str, hour: int
+) -> None:
+    for relation in ("ai_duo_chat_events", "ai_code_suggestion_events"):
+        empty_product.execute(
+            f"ALTER TABLE {relation} ALTER COLUMN timestamp TYPE timestamp USING timestamp AT TIME ZONE 'UTC'"
+        )
+    empty_product.add_chat(at(FIRST, hour).replace(tzinfo=None))
+    empty_product.execute(
+        f"DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET timezone = %%L', current_database(), '{zone}'); END$$"
+    )
+    empty_product.switch_ai_usage(on=True)
+
+    assert settle(instance) == [("ai_usage:instance:1:1", days(FIRST, today()))]
+    assert_complete(empty_product)
+    assert empty_product.check("duo_chat_events", "chat_events_equal_source").success
 
 
 def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.DagsterInstance) -> None:
@@ -389,7 +562,7 @@ def test_attempts__every_run_fails__are_bounded_with_pauses_then_given_up(
         make_due(product)
 
     assert newest(product).state == "failed"
-    assert pauses == [1, 2, 4, 8, 16]
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128]
     assert tick(instance) == []
 
 
@@ -404,7 +577,7 @@ def test_retry__after_it_was_given_up__asks_only_for_what_is_missing(
 
     assert ledger.retry("ai_usage", "instance") is not None
     assert ledger.retry("ai_usage", "instance") is None
-    assert settle(instance) == [("ai_usage:instance:1:6", days(FIRST + timedelta(days=1), today()))]
+    assert settle(instance) == [("ai_usage:instance:1:9", days(FIRST + timedelta(days=1), today()))]
     assert_complete(product)
 
 

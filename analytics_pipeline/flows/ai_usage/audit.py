@@ -7,7 +7,7 @@ from datetime import date
 from psycopg import sql
 
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
-from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, day_states
+from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
 from analytics_pipeline.resources.postgres import Postgres
@@ -39,8 +39,8 @@ def missing_events(postgres: Postgres, clickhouse: ClickHouse, source: DaySource
             sql.SQL(source.changed),
             sql.Literal(copied[day][1].taken_at),
         )
-        states = day_states(connection, postgres, source, condition)
-    expected = states[0].rows if states else 0
+        days = source_days(connection, postgres, source, condition)
+    expected = sum(one.rows for one in days) - copied[day][0].refused
     return [CountDifference(source.table, expected, held)] if expected != held else []
 
 

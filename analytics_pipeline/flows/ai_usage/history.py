@@ -39,18 +39,22 @@ def complete_days(postgres: Postgres, days: Sequence[date], since: datetime) -> 
     return dict(postgres.query(_COMPLETE_DAYS, days=list(days), sources=names, needed=len(names), since=since))
 
 
-# `least` ignores NULL: the first event of either.
+# `least` ignores NULL: the first event of either. Whatever claims to be older or newer is no history: it may be no date
+# of any calendar that Python knows.
 _FIRST_DAY = """
-    SELECT (least(
-        (SELECT min(timestamp) FROM {ai_duo_chat_events} WHERE isfinite(timestamp)),
-        (SELECT min(timestamp) FROM {ai_code_suggestion_events} WHERE isfinite(timestamp))
-    ) AT TIME ZONE 'UTC')::date
+    SELECT least(
+        (SELECT min(timestamp) FROM {ai_duo_chat_events} WHERE timestamp >= '1990-01-01' AND timestamp < '2100-01-01'),
+        (
+            SELECT min(timestamp) FROM {ai_code_suggestion_events}
+            WHERE timestamp >= '1990-01-01' AND timestamp < '2100-01-01'
+        )
+    )::date
 """
 
 _COMPLETE_DAYS = """
     SELECT copy.day, sum(copy.rows)::bigint
     FROM analytics_pipeline.source_copies AS copy
-    JOIN analytics_pipeline.ai_usage_days AS figures ON figures.day = copy.day AND figures.built_at >= copy.copied_at
+    JOIN analytics_pipeline.ai_usage_days AS figures ON figures.day = copy.day AND figures.built_at >= copy.swapped_at
     WHERE copy.day = ANY(%(days)s) AND copy.source = ANY(%(sources)s) AND copy.copied_at >= %(since)s
     GROUP BY copy.day
     HAVING count(*) = %(needed)s

@@ -8,13 +8,15 @@ range. Nothing is ever answered with emptiness because a store is off: that is `
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.ai_usage.history import setting_is_on
+from analytics_pipeline.flows.ai_usage.history import SCOPE, setting_is_on
+from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.postgres import Postgres, postgres
 
 SHOWN = "code_suggestion_shown_in_ide"
 ACCEPTED = "code_suggestion_accepted_in_ide"
@@ -22,7 +24,7 @@ REJECTED = "code_suggestion_rejected_in_ide"
 
 
 class NotAvailable(Exception):
-    """AI usage cannot be told: ClickHouse is not configured, or its use is switched off."""
+    """AI usage cannot be told: ClickHouse is not configured, its use is switched off, or nothing is there yet."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,22 @@ class UserUsage:
 
 @dataclass(frozen=True)
 class AiUsageReads:
-    """Answers from ClickHouse; obtained from `ai_usage_reads`."""
+    """Answers from ClickHouse; obtained from `ai_usage_reads`. What they lack is told by `missing`."""
 
     clickhouse: ClickHouse
+    postgres: Postgres
+
+    def missing(self, scope: Scope) -> list[tuple[date, date]]:
+        """The days of the scope, up to today, that were never counted, as ranges with both ends inclusive.
+
+        What happened on them is in no figure. Days before the product's first event lack nothing.
+        """
+        epoch = EnablementLedger(self.postgres).newest("ai_usage").get(SCOPE)
+        begin = (epoch and epoch.source_first_day) or scope.first
+        first, last = max(scope.first, begin), min(scope.last, datetime.now(timezone.utc).date())
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        counted = {day for (day,) in self.postgres.query(_COUNTED, first=first, last=last)}
+        return contiguous([day for day in days if day not in counted])
 
     def contributors(self, scope: Scope) -> int:
         """Users with any AI event."""
@@ -107,17 +122,21 @@ def ai_usage_reads(settings: Settings) -> Iterator[AiUsageReads]:
     """The reads, while AI usage is available.
 
     Raises:
-        NotAvailable: ClickHouse or the application's database is not configured, or the setting is off.
+        NotAvailable: ClickHouse or the application's database is not configured, the setting is off, or nothing was
+            brought in yet.
     """
     try:
-        is_on = setting_is_on(postgres(settings))
+        store = postgres(settings)
+        is_on = setting_is_on(store)
     except NotConfigured as error:
         raise NotAvailable(f"AI usage is not available: {error}") from error
     if not is_on:
         raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off")
+    if store.query("SELECT NOT EXISTS (SELECT FROM analytics_pipeline.ai_usage_days)") == [(True,)]:
+        raise NotAvailable("AI usage is not available yet: none of its days was brought in")
     try:
         with connect(settings, Tag("ai_usage", "read")) as clickhouse:
-            yield AiUsageReads(clickhouse)
+            yield AiUsageReads(clickhouse, store)
     except NotConfigured as error:
         raise NotAvailable(f"AI usage is not available: {error}") from error
 
@@ -131,6 +150,8 @@ def _parameters(scope: Scope) -> dict[str, Any]:
         "languages": list(scope.languages),
     }
 
+
+_COUNTED = "SELECT day FROM analytics_pipeline.ai_usage_days WHERE day BETWEEN %(first)s AND %(last)s"
 
 _FROM = """
     FROM ai_usage_daily

@@ -30,8 +30,7 @@ _REFUSAL = """
 # Absent and null are 0; what is there has to be a count, written as ClickHouse reads one.
 _BAD_PAYLOAD = """
         WHEN jsonb_typeof(source.payload) NOT IN ('object', 'null') THEN 'the payload is not an object'
-        WHEN jsonb_typeof(source.payload -> 'suggestion_size') NOT IN ('number', 'string', 'null')
-            OR source.payload ->> 'suggestion_size' !~ '^[0-9]{1,18}$' THEN 'suggestion_size is not a count'
+        WHEN source.payload ->> 'suggestion_size' !~ '^[0-9]{1,18}$' THEN 'suggestion_size is not a count'
 """
 
 

@@ -1,13 +1,18 @@
-"""Which days of AI usage are not as they should be: changed at the source, copied but not counted, never copied."""
+"""Which days of AI usage are not as they should be: changed at the source, never copied, copied before they were over,
+copied but not counted.
+"""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from analytics_pipeline.flows.ai_usage.history import SCOPE, setting_is_on
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
 from analytics_pipeline.flows.daily_copy.touched import touched_days
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.resources.postgres import Postgres
+
+# Days further back that were read too early are an operator's decision.
+LOOK_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,19 @@ class Pending:
 def pending_days(postgres: Postgres, today: date, start: date) -> Pending | None:
     """What has to be brought in from `start` to `today`; moves the watermarks. None: nothing is being kept up to date.
 
-    That is so when the feature is off, and while its history is being brought in: it has the days to itself.
+    That is so when the setting is off, before any history was asked for, and while one is being brought in: it has the
+    days to itself. One that was given up does not keep today's events out, nor does the feature flag, which is about
+    the history alone.
     """
     epoch = EnablementLedger(postgres).newest("ai_usage").get(SCOPE)
-    if epoch is None or epoch.closed_at is not None or epoch.state != "completed" or not setting_is_on(postgres):
+    if epoch is None or not setting_is_on(postgres):
         return None
-    changed = [state for source in SOURCES for state in touched_days(postgres, source, start)]
+    if epoch.closed_at is None and epoch.state in ("requested", "running"):
+        return None
+    changed = [day for source in SOURCES for day in touched_days(postgres, source, start, today)]
     since = epoch.last_day or epoch.requested_at.date()
-    days = {state.day for state in changed} | _uncounted(postgres) | _uncopied(postgres, since, today)
+    lacking = _uncopied(postgres, since, today) | _copied_early(postgres, max(since, today - LOOK_BACK), today)
+    days = {day.day for day in changed} | lacking | _uncounted(postgres)
     return Pending(sorted(day for day in days if start <= day <= today), repr(changed))
 
 
@@ -36,6 +46,12 @@ def _uncounted(postgres: Postgres) -> set[date]:
     """The days that were copied after they were counted: a run died between the two."""
     rows = postgres.query(_UNCOUNTED, sources=[source.name for source in SOURCES])
     return {day for (day,) in rows}
+
+
+def _copied_early(postgres: Postgres, first: date, today: date) -> set[date]:
+    """The days before today that were read before they had ended: once more, for rows that claim to be older."""
+    names = [source.name for source in SOURCES]
+    return {day for (day,) in postgres.query(_COPIED_EARLY, first=first, today=today, sources=names)}
 
 
 def _uncopied(postgres: Postgres, first: date, last: date) -> set[date]:
@@ -48,7 +64,13 @@ _UNCOUNTED = """
     SELECT DISTINCT copy.day
     FROM analytics_pipeline.source_copies AS copy
     LEFT JOIN analytics_pipeline.ai_usage_days AS figures ON figures.day = copy.day
-    WHERE copy.source = ANY(%(sources)s) AND (figures.built_at IS NULL OR figures.built_at < copy.copied_at)
+    WHERE copy.source = ANY(%(sources)s) AND (figures.built_at IS NULL OR figures.built_at < copy.swapped_at)
+"""
+
+_COPIED_EARLY = """
+    SELECT day FROM analytics_pipeline.source_copies
+    WHERE source = ANY(%(sources)s) AND day >= %(first)s AND day < %(today)s
+        AND copied_at < (day + 1)::timestamp AT TIME ZONE 'UTC'
 """
 
 _UNCOPIED = """

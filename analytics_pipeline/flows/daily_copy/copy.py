@@ -6,7 +6,7 @@ cannot hold, and nothing is decoded on the way, so that memory stays at a few me
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -17,15 +17,16 @@ from psycopg import sql
 from analytics_pipeline.flows.daily_copy.ledger import (
     DayState,
     Snapshot,
+    SourceDay,
     between,
     copied_days,
-    day_states,
     record,
     snapshot,
+    source_days,
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
@@ -35,6 +36,8 @@ _CHUNK_BYTES = 1 << 20
 _REPORT_SECONDS = 10.0
 # Swaps of a year take seconds; a run that waits longer than this for another one's has found a broken one.
 _SWAP_PATIENCE = timedelta(minutes=10)
+# One stream is one statement, which has to end within CLICKHOUSE_TIMEOUT_SECONDS.
+ROWS_PER_PIECE = 10_000_000
 # Of a day's refused rows this many are kept; all are counted.
 DEAD_LETTERS_KEPT = 1_000
 
@@ -58,25 +61,29 @@ class DayCopy:
     def copy(self, first: date, last: date) -> list[DayState]:
         """Replace the days from `first` to `last`, both inclusive; returns each, also the empty ones.
 
-        All days are read at one moment. A day that another run has copied at a later moment meanwhile keeps that copy.
+        All days are read at one moment. They are streamed together, or in pieces when they have very many rows: what
+        is swapped stays when a later piece fails. A day that another run has copied at a later moment meanwhile keeps
+        that copy.
 
         Raises:
-            IncompleteCopy: the days stay as they were.
+            IncompleteCopy: the days of the piece stay as they were.
         """
         return retrying(self.clickhouse.attempts, is_transient)(self._copy, first, last)
 
     def _copy(self, first: date, last: date) -> list[DayState]:
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        condition = between(self.source, day_start(first), day_start(next_day(last)))
-        with self._reading() as connection, self.clickhouse.staging(self.source.table) as staging:
+        with self._reading() as connection:
             at = snapshot(connection)
-            found = {state.day: state for state in day_states(connection, self.postgres, self.source, condition)}
-            states = [found.get(day, DayState(day, 0, 0, None)) for day in days]
-            letters = {state.day: self._refused(connection, state.day) for state in states if state.refused}
-            if any(state.rows for state in states):
-                self._stream(connection, self._accepted(states, condition), staging)
-            self._verify(staging, states)
-            self._swap(staging, states, at, letters)
+            condition = between(self.source, day_start(first), day_start(next_day(last)))
+            found = {one.day: one for one in source_days(connection, self.postgres, self.source, condition)}
+            days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+            pieces = _pieces([found.get(day, SourceDay(day, 0, None)) for day in days])
+            return [state for piece in pieces for state in self._copy_piece(connection, piece, at)]
+
+    def _copy_piece(self, connection: Connection, days: Sequence[SourceDay], at: Snapshot) -> list[DayState]:
+        with self.clickhouse.staging(self.source.table) as staging:
+            sent = self._stream(connection, days, staging) if any(day.rows for day in days) else 0
+            states = self._staged(staging, days, sent)
+            self._swap(connection, staging, states, at)
         return states
 
     @contextmanager
@@ -86,33 +93,31 @@ class DayCopy:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection:
-                connection.execute("SET LOCAL timezone = 'UTC'")
                 connection.execute("SET LOCAL datestyle = 'ISO'")
                 connection.execute("SET LOCAL extra_float_digits = 3")
                 yield connection
 
-    def _accepted(self, states: Sequence[DayState], condition: sql.Composable) -> sql.Composed:
-        """The rows to send. When none is refused at this moment, asking each again would double Postgres's work."""
-        is_any_refused = any(state.refused for state in states)
-        source = self.source if is_any_refused else replace(self.source, refusal=sql.SQL("NULL::text"))
-        return source.rows(self.postgres, sql.SQL(", ").join(map(sql.SQL, source.columns.values())), condition)
+    def _stream(self, connection: Connection, days: Sequence[SourceDay], staging: str) -> int:
+        """Send the accepted rows of these neighbouring days; returns how many Postgres sent."""
+        condition = between(self.source, day_start(days[0].day), day_start(next_day(days[-1].day)))
+        what = sql.SQL(", ").join(map(sql.SQL, self.source.columns.values()))
+        statement = sql.SQL("COPY ({}) TO STDOUT").format(self.source.rows(self.postgres, what, condition))
+        with connection.cursor() as cursor:
 
-    def _stream(self, connection: Connection, rows_to_send: sql.Composed, staging: str) -> None:
-        statement = sql.SQL("COPY ({}) TO STDOUT").format(rows_to_send)
+            def body() -> Generator[bytes, None, None]:
+                with cursor.copy(statement) as rows:
+                    yield from self._reported(_chunks(rows))
 
-        def body() -> Generator[bytes, None, None]:
-            with connection.cursor() as cursor, cursor.copy(statement) as rows:
-                yield from self._reported(_chunks(rows))
-
-        # Once: after a failure the staging table holds a part, and only a new one is empty.
-        once = replace(self.clickhouse, attempts=1)
-        once.insert_stream(
-            staging,
-            list(self.source.columns),
-            body,
-            fmt="TabSeparated",
-            settings={"date_time_input_format": "best_effort", "max_partitions_per_insert_block": 0},
-        )
+            # Once: after a failure the staging table holds a part, and only a new one is empty.
+            once = replace(self.clickhouse, attempts=1)
+            once.insert_stream(
+                staging,
+                list(self.source.columns),
+                body,
+                fmt="TabSeparated",
+                settings={"date_time_input_format": "best_effort", "max_partitions_per_insert_block": 0},
+            )
+            return cursor.rowcount
 
     def _reported(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         began = reported = time.monotonic()
@@ -125,33 +130,35 @@ class DayCopy:
                 reported = now
                 logger.info("%s: %d MB sent, %.1f MB/s", self.source.name, sent >> 20, sent / (now - began) / 2**20)
 
-    def _verify(self, staging: str, states: Sequence[DayState]) -> None:
-        stored = self.clickhouse.scalar(f"SELECT count() FROM {staging}")
-        sent = sum(state.rows for state in states)
-        if stored != sent:
+    def _staged(self, staging: str, days: Sequence[SourceDay], sent: int) -> list[DayState]:
+        """What the staging table holds of each day. All of what was sent has to be there; the rest was refused."""
+        counted = self.clickhouse.query(f"SELECT _partition_id, count() FROM {quoted(staging)} GROUP BY _partition_id")
+        stored: dict[str, int] = dict(counted)
+        if sum(stored.values()) != sent:
             raise IncompleteCopy(
-                f"Of {sent} rows of {self.source.name} ClickHouse stored {stored}; the days stay as they were."
-                " Materialise them again"
+                f"Of {sent} rows of {self.source.name} ClickHouse stored {sum(stored.values())}; the days stay as they"
+                " were. Materialise them again"
             )
+        held = [(day, stored.get(_partition(day.day), 0)) for day in days]
+        return [DayState(day.day, rows, day.rows - rows, day.newest) for day, rows in held]
 
-    def _swap(
-        self, staging: str, states: Sequence[DayState], at: Snapshot, letters: Mapping[date, Sequence[DeadLetter]]
-    ) -> None:
+    def _swap(self, connection: Connection, staging: str, states: Sequence[DayState], at: Snapshot) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         with (
             self.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
-            self.postgres.connect() as connection,
+            self.postgres.connect() as ledger,
         ):
-            copied = copied_days(connection, self.source, [state.day for state in states])
+            copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= at.taken_at]
             held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(self.source.table))
-            partitions = [f"{state.day:%Y%m%d}" for state in older]
+            partitions = [_partition(state.day) for state in older]
             self.clickhouse.replace_partitions(self.source.table, staging, [p for p in partitions if p in held])
             for state in older:
                 if state.refused or (state.day in copied and copied[state.day][0].refused):
-                    unit, refused = state.day.isoformat(), letters.get(state.day, [])
-                    replace_dead_letters(self.postgres, self.source.name, unit, refused, self.run_id)
-            record(connection, self.source, older, at, self.run_id)
+                    # One day's at a time: they are whole rows.
+                    refused = self._refused(connection, state.day)
+                    replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
+            record(ledger, self.source, older, at, self.run_id)
 
     def _refused(self, connection: Connection, day: date) -> list[DeadLetter]:
         what = sql.SQL("source.id::text, ({})::text, to_jsonb(source)::text").format(self.source.refusal)
@@ -159,6 +166,21 @@ class DayCopy:
         refused = self.source.rows(self.postgres, what, condition, refused=True)
         limited = sql.SQL("{} ORDER BY source.id LIMIT {}").format(refused, sql.Literal(DEAD_LETTERS_KEPT))
         return [DeadLetter(*row) for row in connection.execute(limited)]
+
+
+def _pieces(days: Sequence[SourceDay]) -> Iterator[list[SourceDay]]:
+    """The days in order, so many together as a stream may hold; a day that is larger is a piece by itself."""
+    piece: list[SourceDay] = []
+    for day in days:
+        if piece and sum(one.rows for one in piece) + day.rows > ROWS_PER_PIECE:
+            yield piece
+            piece = []
+        piece.append(day)
+    yield piece
+
+
+def _partition(day: date) -> str:
+    return f"{day:%Y%m%d}"
 
 
 def _chunks(rows: psycopg.Copy) -> Iterator[bytes]:

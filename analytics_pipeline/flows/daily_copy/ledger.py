@@ -15,13 +15,26 @@ SETTLE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
+class SourceDay:
+    """A UTC day of the source: how many rows it has, whatever they are, and the newest change (None: no rows)."""
+
+    day: date
+    rows: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
 class DayState:
-    """A day's rows in the source: how many are accepted and refused, and the newest change (None: no rows)."""
+    """What a copy of a day holds: its rows, how many were refused, and the newest change among them all."""
 
     day: date
     rows: int
     refused: int
     newest: datetime | None
+
+    def is_of(self, source: SourceDay) -> bool:
+        """Whether the source's day is as it was when it was copied."""
+        return (self.rows + self.refused, self.newest) == (source.rows, source.newest)
 
 
 @dataclass(frozen=True)
@@ -38,23 +51,23 @@ def snapshot(connection: Connection) -> Snapshot:
     return Snapshot(taken_at, horizon)
 
 
-def day_states(
+def source_days(
     connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable
-) -> list[DayState]:
-    """The state of each UTC day that has rows where `condition` holds, in order. The session's zone must be UTC."""
+) -> list[SourceDay]:
+    """Each UTC day that has rows where `condition` holds, in order.
+
+    Whether a row is acceptable is not asked here: it would cost more than all the rest.
+    """
     statement = sql.SQL(
-        "SELECT {day}::date, count(*) FILTER (WHERE ({refusal}) IS NULL),"
-        " count(*) FILTER (WHERE ({refusal}) IS NOT NULL),"
-        " max({changed}) FILTER (WHERE isfinite({changed}))::timestamptz"
+        "SELECT {day}::date, count(*), max({changed}) FILTER (WHERE isfinite({changed}))::timestamptz"
         " FROM {relation} AS source WHERE {condition} GROUP BY 1 ORDER BY 1"
     ).format(
         day=sql.SQL(source.day),
         changed=sql.SQL(source.changed),
-        refusal=source.refusal,
         relation=postgres.relation(source.relation),
         condition=condition,
     )
-    return [DayState(*row) for row in connection.execute(statement)]
+    return [SourceDay(*row) for row in connection.execute(statement)]
 
 
 def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:
@@ -98,14 +111,15 @@ _COPIED = """
 
 _RECORD = """
     INSERT INTO analytics_pipeline.source_copies (
-        source, day, rows, refused, newest, copied_at, horizon, run_id
+        source, day, rows, refused, newest, copied_at, horizon, swapped_at, run_id
     )
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
     ON CONFLICT (source, day) DO UPDATE SET
         rows = excluded.rows,
         refused = excluded.refused,
         newest = excluded.newest,
         copied_at = excluded.copied_at,
         horizon = excluded.horizon,
+        swapped_at = excluded.swapped_at,
         run_id = excluded.run_id
 """

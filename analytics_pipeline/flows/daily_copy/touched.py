@@ -9,26 +9,25 @@ from datetime import date, datetime
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.ledger import DayState, between, copied_days, day_states, snapshot
+from analytics_pipeline.flows.daily_copy.ledger import SourceDay, between, copied_days, snapshot, source_days
 from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
-def touched_days(postgres: Postgres, source: DaySource, since: date) -> list[DayState]:
+def touched_days(postgres: Postgres, source: DaySource, since: date, until: date) -> list[SourceDay]:
     """The days to copy again as the source holds them now, in order; moves the watermark past what is in ClickHouse.
 
-    Days before `since` are nobody's: no partition is theirs. Before anything was copied, changes count from the start
-    of today (UTC).
+    Days before `since` and after `until` are nobody's: no partition is theirs, and a row that claims to be of the year
+    2100 must hold nothing up. Before anything was copied, changes count from the start of today (UTC).
     """
     with postgres.connect() as connection:
-        connection.execute("SET LOCAL timezone = 'UTC'")
         now = snapshot(connection)
         passed = _watermark(connection, source) or day_start(now.taken_at.date())
-        changes = _first_changes(connection, postgres, source, passed, since)
+        changes = _first_changes(connection, postgres, source, passed, since, until)
         copied = copied_days(connection, source, list(changes))
-        states = _states(connection, postgres, source, list(changes))
-        touched = [state for state in states if state.day not in copied or copied[state.day][0] != state]
-        waiting = [changes[state.day] for state in touched]
+        days = _days(connection, postgres, source, list(changes))
+        touched = [day for day in days if day.day not in copied or not copied[day.day][0].is_of(day)]
+        waiting = [changes[day.day] for day in touched]
         connection.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
     return touched
 
@@ -40,23 +39,21 @@ def _watermark(connection: Connection, source: DaySource) -> datetime | None:
 
 
 def _first_changes(
-    connection: Connection, postgres: Postgres, source: DaySource, passed: datetime, since: date
+    connection: Connection, postgres: Postgres, source: DaySource, passed: datetime, since: date, until: date
 ) -> dict[date, datetime]:
     """The days that changed after `passed`, and each one's first change that its copy may lack."""
     statement = sql.SQL(_FIRST_CHANGES).format(
         day=sql.SQL(source.day), changed=sql.SQL(source.changed), relation=postgres.relation(source.relation)
     )
-    return dict(
-        connection.execute(statement, {"source": source.name, "passed": passed, "since": day_start(since)}).fetchall()
-    )
+    parameters = {"source": source.name, "passed": passed, "since": day_start(since)}
+    return dict(connection.execute(statement, {**parameters, "until": day_start(next_day(until))}).fetchall())
 
 
-def _states(connection: Connection, postgres: Postgres, source: DaySource, days: list[date]) -> list[DayState]:
+def _days(connection: Connection, postgres: Postgres, source: DaySource, days: list[date]) -> list[SourceDay]:
     if not days:
         return []
     ranges = [between(source, day_start(first), day_start(next_day(last))) for first, last in contiguous(days)]
-    found = day_states(connection, postgres, source, sql.SQL(" OR ").join(ranges))
-    return [state for state in found if state.day in days]
+    return source_days(connection, postgres, source, sql.SQL(" OR ").join(ranges))
 
 
 _WATERMARK = """
@@ -70,7 +67,7 @@ _FIRST_CHANGES = """
     SELECT day, coalesce(min(changed) FILTER (WHERE changed >= copy.horizon), min(changed))
     FROM (
         SELECT {day}::date AS day, {changed}::timestamptz AS changed FROM {relation} AS source
-        WHERE {changed} >= %(passed)s AND isfinite({changed}) AND {day} >= %(since)s AND isfinite({day})
+        WHERE {changed} >= %(passed)s AND isfinite({changed}) AND {day} >= %(since)s AND {day} < %(until)s
     ) AS change
     LEFT JOIN (
         SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %(source)s

@@ -14,11 +14,13 @@ Action: TypeAlias = Literal["complete", "ask", "fail", "wait"]
 
 # The tag of a run that works for an attempt; its value is the attempt.
 TAG = "analytics_pipeline/enablement"
-# A run that says nothing for this long is dead: it says something every `BEAT`.
+# A run that says nothing for this long is dead: it says something every `BEAT` while it brings data in. One that
+# Dagster lists as alive may be busy with checks, or pause between two tries of a step: it gets longer.
 BEAT = timedelta(seconds=15)
 DEAD = timedelta(minutes=5)
+DEAD_THOUGH_LISTED = timedelta(minutes=60)
 # How often a history is tried before somebody has to look, and the first pause between two tries; it doubles.
-ATTEMPTS = 5
+ATTEMPTS = 8
 FIRST_PAUSE = timedelta(minutes=1)
 # A day's rows may be written late; the day before the last one seen on is asked for again.
 OVERLAP = timedelta(days=1)
@@ -171,5 +173,7 @@ def _when_requested(epoch: Epoch, runs: Collection[Run], now: datetime) -> Actio
 
 
 def _is_dead(epoch: Epoch, runs: Collection[Run], now: datetime) -> bool:
-    has_ended = any(run.has_ended for run in runs if run.run_id == epoch.run_id)
-    return has_ended or epoch.heartbeat_at is None or epoch.heartbeat_at < now - DEAD
+    own = [run for run in runs if run.run_id == epoch.run_id]
+    if any(run.has_ended for run in own) or epoch.heartbeat_at is None:
+        return True
+    return epoch.heartbeat_at < now - (DEAD_THOUGH_LISTED if own else DEAD)

@@ -66,7 +66,7 @@ REPORTING = Feature(
     switched_on=lambda postgres, _flags: reporting.switched_on(postgres),
     history=reporting.history,
     progress=lambda postgres, epoch: _progress(
-        reporting.complete_days(postgres, epoch.scope, epoch.setting, epoch.days)
+        reporting.complete_days(postgres, epoch.scope, epoch.setting, epoch.days, epoch.requested_at)
     ),
     # A day in a zone overlaps the UTC days beside it.
     margin=timedelta(days=1),

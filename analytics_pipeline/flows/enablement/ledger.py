@@ -6,7 +6,7 @@ None of them trusts what was read before: each names the state that it starts fr
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from psycopg.rows import class_row
@@ -44,6 +44,12 @@ class EnablementLedger:
         with self.postgres.lease("enablement"):
             yield
 
+    def now(self) -> datetime:
+        """The time on the clock that writes the ledger: this machine's may be another."""
+        ((now,),) = self.postgres.query("SELECT now()")
+        assert isinstance(now, datetime)
+        return now
+
     def newest(self, feature: str) -> dict[str, Epoch]:
         """The newest epoch of each scope of the feature, open or closed."""
         return {epoch.scope: epoch for epoch in self._select(_NEWEST, feature=feature)}
@@ -60,7 +66,7 @@ class EnablementLedger:
         """Close, open and see what was observed, all of it or nothing. Recording it twice changes nothing."""
         with self.postgres.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(_CLOSE, [_key(epoch) for epoch in observed.close])
-            cursor.executemany(_SEE, [_key(epoch) for epoch in observed.seen])
+            cursor.execute(_SEE, {"feature": feature, "scopes": [epoch.scope for epoch in observed.seen]})
             cursor.executemany(
                 _OPEN, [{**vars(epoch), "feature": feature, "last_attempt": ATTEMPTS} for epoch in planned]
             )
@@ -132,7 +138,7 @@ _CLOSE = """
 # Rarely, so that a thousand scopes that stay on are not a thousand updates a tick.
 _SEE = """
     UPDATE analytics_pipeline.enablements SET seen_on_at = now()
-    WHERE feature = %(feature)s AND scope = %(scope)s AND epoch = %(epoch)s AND closed_at IS NULL
+    WHERE feature = %(feature)s AND scope = ANY(%(scopes)s) AND closed_at IS NULL
         AND seen_on_at < now() - interval '10 minutes'
 """
 

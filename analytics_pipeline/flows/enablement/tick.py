@@ -5,7 +5,8 @@ one derives the same, and a history that is asked for twice is claimed once.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 
@@ -15,6 +16,7 @@ from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
 from analytics_pipeline.flows.enablement.features import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
+from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,15 @@ class Outcome:
     given_up: list[Epoch] = field(default_factory=list)
 
 
+@contextmanager
+def _alone(feature: Feature, scope: str) -> Iterator[None]:
+    """The trouble of one scope is logged and stops no other; it is looked at again with the next tick."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("%s %s could not be looked at: %s", feature.name, scope, reason_of(error), exc_info=True)
+
+
 @dataclass(frozen=True)
 class Tick:
     """Looks at features. `runs_of` tells which runs were launched for an attempt."""
@@ -73,14 +84,18 @@ class Tick:
             self._observe(feature)
             outcome = Outcome()
             for epoch in self.ledger.unfinished(feature.name, EPOCHS_PER_TICK):
-                self._follow(feature, epoch, outcome)
+                with _alone(feature, epoch.scope):
+                    self._follow(feature, epoch, outcome)
         if feature.is_shared:
             outcome.requests = [] if outcome.under_way else outcome.requests[:1]
         return outcome
 
     def _observe(self, feature: Feature) -> None:
         seen = changes(feature.switched_on(self.postgres, self.flags), self.ledger.newest(feature.name))
-        planned = [self._planned(feature, opening) for opening in seen.open[:EPOCHS_PER_TICK]]
+        planned: list[PlannedEpoch] = []
+        for opening in seen.open[:EPOCHS_PER_TICK]:
+            with _alone(feature, opening.scope):
+                planned.append(self._planned(feature, opening))
         self.ledger.record(feature.name, seen, planned)
 
     def _planned(self, feature: Feature, opening: Opening) -> PlannedEpoch:
@@ -103,8 +118,10 @@ class Tick:
         runs = self.runs_of(epoch.current_attempt)
         outcome.under_way += any(not run.has_ended for run in runs)
         progress = feature.progress(self.postgres, epoch)
-        missing = [day for day in epoch.days if day not in progress.days]
-        action = next_action(epoch, runs, is_complete=not missing, now=datetime.now(timezone.utc))
+        # The start date may have been moved into a history: days before it have no partition any more.
+        start = self.settings.analytics_start_date
+        missing = [day for day in epoch.days if day not in progress.days and day >= start]
+        action = next_action(epoch, runs, is_complete=not missing, now=self.ledger.now())
         if action == "complete" and self.ledger.complete(epoch, progress.rows):
             outcome.completed.append(epoch)
         elif action == "fail":

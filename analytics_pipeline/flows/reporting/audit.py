@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, day_states
+from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
 from analytics_pipeline.flows.daily_copy.source import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
@@ -42,15 +42,14 @@ def copy_difference(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Co
     """How the day's copy differs; None when it does not, or when the day was never copied."""
     condition = between(REPORTING_EVENTS, day_start(day), day_start(next_day(day)))
     with postgres.connect() as connection:
-        connection.execute("SET LOCAL timezone = 'UTC'")
         copied = copied_days(connection, REPORTING_EVENTS, [day]).get(day)
-        states = day_states(connection, postgres, REPORTING_EVENTS, condition)
+        days = source_days(connection, postgres, REPORTING_EVENTS, condition)
     if copied is None:
         return None
     stored: int = clickhouse.scalar(
         "SELECT count() FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=day
     )
-    source = sum(state.rows for state in states)
+    source = sum(one.rows for one in days) - copied[0].refused
     return None if copied[0].rows == stored == source else CopyDifference(copied[0].rows, stored, source)
 
 

@@ -187,7 +187,8 @@ def comparison_select(registry: Registry, bounds: str) -> str:
     )
 
 
-_COMPARISON = Template(""")
+# Not greatest() of the deltas: it takes NaN for the smaller one.
+_COMPARISON = Template("""
     SELECT
         metric, dimension_type,
         count(), countIf(is_equal), countIf(NOT in_rollup), countIf(NOT in_raw),
@@ -214,7 +215,7 @@ _COMPARISON = Template(""")
             abs(raw_seconds / greatest(raw_count, 1) - rollup_seconds / greatest(rollup_count, 1)) AS seconds_delta,
             abs(raw_business / greatest(raw_count, 1) - rollup_business / greatest(rollup_count, 1)) AS business_delta,
             in_raw AND in_rollup AND raw_count = rollup_count
-                AND greatest(seconds_delta, business_delta) <= {tolerance:Float64} AS is_equal
+                AND seconds_delta <= {tolerance:Float64} AND business_delta <= {tolerance:Float64} AS is_equal
         FROM (
             SELECT
                 account_id, dimension_type, dimension_id, metric, false AS is_raw,

@@ -26,17 +26,21 @@ def history(postgres: Postgres, scope: str, zone: str) -> tuple[date, date] | No
     return local_date(zone, first), yesterday
 
 
-def complete_days(postgres: Postgres, scope: str, zone: str, days: Sequence[date]) -> dict[date, int]:
-    """The days that are rolled up in the zone from all their events; with the events of all accounts on that day."""
+def complete_days(postgres: Postgres, scope: str, zone: str, days: Sequence[date], since: datetime) -> dict[date, int]:
+    """The days that were rolled up in the zone, from all their events, after `since`; with all accounts' events."""
     parameters = {"source": REPORTING_EVENTS.name, "account": _account(scope), "zone": zone, "days": list(days)}
-    return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, **parameters))
+    return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, since=since, **parameters))
 
 
 def _account(scope: str) -> int:
     return int(scope.removeprefix(_SCOPE))
 
 
-_FIRST = "SELECT min(created_at) FROM {reporting_events} WHERE account_id = %(account)s AND isfinite(created_at)"
+# Whatever claims to be older or newer is no history: it may be no date of any calendar that Python knows.
+_FIRST = """
+    SELECT min(created_at)::timestamptz FROM {reporting_events}
+    WHERE account_id = %(account)s AND created_at >= '1990-01-01' AND created_at < '2100-01-01'
+"""
 
 # A day that begins before the first copied one, which is that of ANALYTICS_START_DATE, is as complete as it can be.
 _COMPLETE_DAYS = """
@@ -44,7 +48,7 @@ _COMPLETE_DAYS = """
     FROM analytics_pipeline.reporting_coverage AS covered
     LEFT JOIN analytics_pipeline.source_copies AS copy ON copy.source = %(source)s AND copy.day = covered.date
     WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = %(zone)s
-        AND covered.registry_version = %(registry)s
+        AND covered.registry_version = %(registry)s AND covered.computed_at >= %(since)s
         AND (
             covered.complete
             OR covered.starts_at < (

@@ -38,7 +38,7 @@ def live(postgres: Postgres, now: datetime, since: date) -> Pending:
     if not zoned:
         return Pending((), ())
     today = now.date()
-    touched = touched_days(postgres, REPORTING_EVENTS, since)
+    touched = touched_days(postgres, REPORTING_EVENTS, since, today + _DAY)
     copied = copies(postgres, today - 2 * _DAY, today).copied_at
     to_copy = {state.day for state in touched} | {day for day in (today - _DAY, today) if day not in copied}
     current = {today - _DAY, today, today + _DAY}

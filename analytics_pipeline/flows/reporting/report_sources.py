@@ -52,8 +52,6 @@ def conversation_cells(postgres: Postgres, periods: Sequence[Period], query: Rep
     column = report_dimension(query.dimension).conversations
     statement: LiteralString = _CONVERSATIONS.replace("[dimension]", column)
     with postgres.connect() as connection:
-        # In case the relation's moments have no zone: they are UTC.
-        connection.execute("SET LOCAL timezone = 'UTC'")
         rows = connection.execute(
             postgres.statement(statement),
             {
@@ -137,11 +135,14 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+# A long range has a part for each day. Reading each in two steps, first what the condition needs, costs more than it
+# saves on parts this small: measured, half of the time.
 _TOTAL = """
     SELECT period, entity, figure, sum(found), sum(seconds)
     FROM ({parts})
     GROUP BY period, entity, figure
     HAVING sum(found) > 0
+    SETTINGS optimize_move_to_prewhere = 0
 """
 
 # The periods have no gaps, so the number of starts that have passed is the number of the period.

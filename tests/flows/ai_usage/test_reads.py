@@ -16,7 +16,7 @@ from analytics_pipeline.flows.ai_usage.reads import (
     ai_usage_reads,
 )
 from tests.assets.test_ai_usage import DAY, NEXT, materialise
-from tests.product import Product
+from tests.product import Product, today
 from tests.sensors.test_enablement import at
 
 GROUP = Scope("1/2/", DAY, NEXT)
@@ -108,6 +108,38 @@ def test_reads__namespace_is_hostile__finds_nothing_and_breaks_nothing(product: 
     with ai_usage_reads(product.settings) as reads:
         for namespace in ("%", "1/2'", "\\", "1/_", "{first:Date}"):
             assert reads.chat(Scope(namespace, DAY, NEXT)) == Chat(0, 0)
+
+
+def test_missing__days_that_were_never_counted__are_told(product: Product) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.missing(GROUP) == []
+        scope = Scope("", DAY - timedelta(days=3), NEXT + timedelta(days=2))
+        assert reads.missing(scope) == [
+            (DAY - timedelta(days=3), DAY - timedelta(days=1)),
+            (NEXT + timedelta(days=1), NEXT + timedelta(days=2)),
+        ]
+
+
+def test_missing__before_the_first_event_and_after_today__is_nothing(product: Product) -> None:
+    product.execute(
+        "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, source_first_day, last_attempt)"
+        " VALUES ('ai_usage', 'instance', 1, 'on', %s, 5)",
+        DAY,
+    )
+
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.missing(Scope("", DAY - timedelta(days=3), NEXT)) == []
+        later = Scope("", today() + timedelta(days=1), today() + timedelta(days=9))
+        assert reads.missing(later) == []
+
+
+def test_reads__nothing_was_brought_in__are_not_available(empty_product: Product) -> None:
+    """The setting is on, and a zero would look like an answer."""
+    empty_product.add_chat(at(DAY))
+    empty_product.switch_ai_usage(on=True)
+
+    with pytest.raises(NotAvailable, match="none of its days"), ai_usage_reads(empty_product.settings):
+        pass
 
 
 def test_reads__clickhouse_not_configured__are_not_available(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ def test_check__of_the_registry__finds_nothing() -> None:
 @pytest.mark.parametrize(
     ("event", "complaint"),
     [
-        (replace(NEW, id=1), "id 1 is used 2 times"),
+        (replace(NEW, id=1, own_id=99), "id 1 is used 2 times"),
         (replace(NEW, name="code_suggestions_requested"), "name code_suggestions_requested is used 2 times"),
         (replace(NEW, own_id=1), "id in the relation of chat 1 is used 2 times"),
         (replace(NEW, id=2**16), "new_event: the id 65536 is no UInt16"),

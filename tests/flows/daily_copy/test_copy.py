@@ -6,6 +6,7 @@ from collections.abc import Generator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+import psycopg
 import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
 
@@ -195,7 +196,8 @@ def test_copy__fails_before_the_swap__leaves_the_old_day_and_no_staging_table(
     before = (stored(empty_product), ledger(empty_product), empty_product.tables())
     add_event(empty_product, id=2)
 
-    def cut(_: object) -> Generator[bytes, None, None]:
+    def cut(rows: psycopg.Copy) -> Generator[bytes, None, None]:
+        assert list(rows)
         yield b""
 
     monkeypatch.setattr(daily_copy, "_chunks", cut)
@@ -210,18 +212,59 @@ def test_copy__later_reading_swapped_meanwhile__is_kept(
 ) -> None:
     """The slow copy read one row; while it was on its way, a second was added and copied."""
     add_event(empty_product, id=1)
-    verify, slow = DayCopy._verify, threading.current_thread()
+    staged, slow = DayCopy._staged, threading.current_thread()
 
-    def overtaken(self: DayCopy, *arguments: Any) -> None:
-        verify(self, *arguments)
+    def overtaken(self: DayCopy, *arguments: Any) -> list[DayState]:
+        states = staged(self, *arguments)
         if threading.current_thread() is slow:
             add_event(empty_product, id=2)
             other = threading.Thread(target=copy, args=[empty_product])
             other.start()
             other.join()
+        return states
 
-    monkeypatch.setattr(DayCopy, "_verify", overtaken)
+    monkeypatch.setattr(DayCopy, "_staged", overtaken)
     copy(empty_product)
 
     assert [id_ for id_, _ in stored(empty_product)] == [1, 2]
     assert [row[2] for row in ledger(empty_product)] == [2]
+
+
+def test_copy__more_rows_than_a_stream_may_hold__goes_in_pieces_of_whole_days(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third piece fails: the days of the first two stay, as their ledger says."""
+    monkeypatch.setattr(daily_copy, "ROWS_PER_PIECE", 2)
+    days = [DAY + timedelta(days=number) for number in range(5)]
+    for day, rows in zip(days, (1, 1, 3, 0, 1), strict=True):
+        for _ in range(rows):
+            add_event(empty_product, NOON + (day - DAY))
+    stream, streams = DayCopy._stream, []
+
+    def third_fails(self: DayCopy, connection: Any, piece: Any, staging: str) -> int:
+        streams.append([(one.day, one.rows) for one in piece])
+        if len(streams) == 3:
+            raise RuntimeError("gone")
+        return stream(self, connection, piece, staging)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DayCopy, "_stream", third_fails)
+        with pytest.raises(RuntimeError):
+            copy(empty_product, days[0], days[-1])
+
+    assert streams == [
+        [(days[0], 1), (days[1], 1)],
+        [(days[2], 3)],
+        [(days[3], 0), (days[4], 1)],
+    ]
+    assert len(stored(empty_product)) == 5
+    assert copy(empty_product, days[0], days[-1]) == [
+        DayState(day, rows, 0, newest) for day, rows, newest in _in_source(empty_product, days)
+    ]
+    assert len(stored(empty_product)) == 6
+
+
+def _in_source(product: Product, days: list[date]) -> list[tuple[date, int, datetime | None]]:
+    found = product.execute("SELECT created_at::date, count(*), max(updated_at) FROM reporting_events GROUP BY 1")
+    by_day = {day: (rows, newest) for day, rows, newest in found}
+    return [(day, *by_day.get(day, (0, None))) for day in days]

@@ -12,11 +12,11 @@ from analytics_pipeline.flows.daily_copy import ledger as copy_ledger
 from analytics_pipeline.flows.daily_copy.touched import touched_days
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, stored
-from tests.product import Product
+from tests.product import Product, today
 
 
 def touched(product: Product, since: date = DAY) -> list[date]:
-    return [state.day for state in touched_days(product.postgres, REPORTING_EVENTS, since)]
+    return [day.day for day in touched_days(product.postgres, REPORTING_EVENTS, since, today() + timedelta(days=1))]
 
 
 def watermark(product: Product) -> datetime:
@@ -45,6 +45,20 @@ def test_touched__days_before_the_first_partition__are_nobodys_and_hold_nothing_
 
     assert touched(empty_product, DAY + timedelta(days=1)) == []
     assert touched(empty_product, DAY) == []  # the watermark has passed it
+
+
+@pytest.mark.parametrize("day", ["2100-01-01 12:00Z", "infinity"])
+def test_touched__days_after_the_last_partition__are_nobodys_and_hold_nothing_up(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch, day: str
+) -> None:
+    monkeypatch.setattr(copy_ledger, "SETTLE", timedelta(0))
+    copy(empty_product)
+    add_event(empty_product, NOON, updated_at=now())
+    empty_product.execute("UPDATE reporting_events SET created_at = %s::timestamptz", day)
+    before = now()
+
+    assert touched(empty_product) == []
+    assert watermark(empty_product) >= before
 
 
 def test_touched__copied_again__is_nothing(empty_product: Product) -> None:

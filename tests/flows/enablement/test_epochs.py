@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.flows.enablement.epochs import (
     DEAD,
+    DEAD_THOUGH_LISTED,
     Action,
     Attempt,
     Changes,
@@ -130,7 +131,9 @@ RUNNING = replace(EPOCH, state="running", run_id="run", heartbeat_at=NOW)
         (RUNNING, [], "wait"),
         (RUNNING, [ENDED], "fail"),
         (RUNNING, [replace(ENDED, run_id="another")], "wait"),
-        (replace(RUNNING, heartbeat_at=NOW - DEAD - timedelta(seconds=1)), [LIVE], "fail"),
+        (replace(RUNNING, heartbeat_at=NOW - DEAD - timedelta(seconds=1)), [], "fail"),
+        (replace(RUNNING, heartbeat_at=NOW - DEAD - timedelta(seconds=1)), [LIVE], "wait"),
+        (replace(RUNNING, heartbeat_at=NOW - DEAD_THOUGH_LISTED - timedelta(seconds=1)), [LIVE], "fail"),
         (replace(EPOCH, state="failed"), [ENDED], "wait"),
     ],
 )

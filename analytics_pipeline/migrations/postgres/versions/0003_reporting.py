@@ -10,14 +10,15 @@ def upgrade() -> None:
     op.execute(
         """
         CREATE TABLE analytics_pipeline.source_copies (
-            source    text        NOT NULL,
-            day       date        NOT NULL,
-            rows      bigint      NOT NULL,
-            newest    timestamptz,
-            refused   bigint      NOT NULL,
-            horizon   timestamptz NOT NULL,
-            copied_at timestamptz NOT NULL,
-            run_id    text        NOT NULL,
+            source     text        NOT NULL,
+            day        date        NOT NULL,
+            rows       bigint      NOT NULL,
+            newest     timestamptz,
+            refused    bigint      NOT NULL,
+            horizon    timestamptz NOT NULL,
+            copied_at  timestamptz NOT NULL,
+            swapped_at timestamptz NOT NULL,
+            run_id     text        NOT NULL,
             PRIMARY KEY (source, day)
         );
         COMMENT ON TABLE analytics_pipeline.source_copies IS
