@@ -254,7 +254,7 @@ def test_doctor__empty_source__lists_the_gaps_the_flows_they_turn_off_and_the_re
     assert gaps == {
         f"source {relation}": [
             "is absent",
-            "identities, segments",
+            ", ".join(flow for flow, relations in contract.FLOWS.items() if relation in relations),
             f"create it, or point SOURCE_{relation.upper()} at a view that has {', '.join(columns)}",
         ]
         for relation, columns in contract.COLUMNS.items()
@@ -304,7 +304,7 @@ def test_doctor__every_store_is_broken__says_how_and_shows_no_secret(
         "DATABASE_URL": "postgresql://user:S3CRET@127.0.0.1:1/product",
         "DAGSTER_POSTGRES_URL": "postgresql://user:S3CRET@127.0.0.1:1/dagster",
         "CLICKHOUSE_URL": "http://user:S3CRET@127.0.0.1:1/analytics",
-        "LANDING_URL": "file:///proc",
+        "LANDING_URL": (tmp_path / "file" / "landing").as_uri(),
         "DAGSTER_HOME": str(tmp_path / "file"),
         "AWS_SECRET_ACCESS_KEY": "S3CRET",
     }.items():
@@ -327,7 +327,7 @@ def test_doctor__every_store_is_broken__says_how_and_shows_no_secret(
     assert findings["Postgres"][0].startswith(
         "Postgres at postgresql://127.0.0.1:1/product: the server does not answer"
     )
-    assert findings["landing zone"][2] == "check LANDING_URL and the AWS environment"
+    assert findings["landing zone"][2].startswith("correct LANDING_URL, or create it: ")
     assert "S3CRET" not in result.output
     assert result.exit_code == GAPS
 
