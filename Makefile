@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Two processes, each with engines of its own; a file's tests stay together because they share what it starts.
-PYTEST := pytest -n 2 --dist loadfile
+# Three processes, each with engines of its own: tests with a daemon wait much. A file's tests share what it starts.
+PYTEST := pytest -n 3 --dist loadfile
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help

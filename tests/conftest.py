@@ -15,6 +15,11 @@ pytest_plugins = ["tests.product"]
 _HOME_PREFIX = "analytics-tests"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a Dagster daemon first: they wait for its ticks, and others can work meanwhile."""
+    items.sort(key=lambda item: "tests/e2e/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def stack_environment() -> Iterator[Mapping[str, str]]:
     """The environment of a running stack; nothing is exported. For a test that only needs the URLs."""

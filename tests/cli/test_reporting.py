@@ -572,6 +572,7 @@ def test_compare__rollup_is_damaged__exits_with_1_and_lists_the_difference(rolle
     )
 
 
+@pytest.mark.slow
 def test_compare__its_repair__makes_all_equal(rolled_up: Product) -> None:
     damage(rolled_up, "DELETE WHERE date = '2026-05-12'")
     broken = run("compare --account 1")

@@ -33,6 +33,8 @@ def test_pipeline__operated_from_the_ui__materialises_backfills_and_survives_a_k
     assert product.current() == {(1, 100): (1, "counted")}
 
     _backfill_a_past_day(product, server)
+    # The organisation's flag is on, so its history is asked for as well: nobody else shall work on the day.
+    wait_for(lambda: _histories(product), lambda states: states == ["completed"], 150)
     _kill_a_run(product, server, day)
 
 
@@ -70,10 +72,9 @@ def _kill_a_run(product: Product, server: DagsterServer, day: dict[str, str]) ->
     assert product.loads() == {KEY: ("completed", MANY + 2)}
 
 
+def _histories(product: Product) -> list[str]:
+    return [state for (state,) in product.execute("SELECT state FROM analytics_pipeline.enablements")]
+
+
 def _is_capturing(product: Product) -> bool:
-    """Whether a run holds the lease of a capture."""
-    locks = product.execute(
-        "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
-        " WHERE locktype = 'advisory' AND datname = current_database()"
-    )
-    return bool(locks)
+    return product.postgres.is_leased(f"identities:{today()}")

@@ -106,6 +106,7 @@ def _listed(documents: Sequence[Wire], key: str) -> list[msgspec.Raw]:
     return [msgspec.Raw(msgspec.json.encode(item)) for item in ordered]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=tables(), files=st.integers(1, 3))
 def test_stage__any_documents__rows_and_dead_letters_are_those_of_the_query_path(
