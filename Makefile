@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Three processes, each with engines of its own: tests with a daemon wait much. A file's tests share what it starts.
-PYTEST := pytest -n 3 --dist loadfile
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help

@@ -108,6 +108,8 @@ def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
     A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed.
     """
     now = context.scheduled_execution_time
+    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_reporting"}):
+        return dg.SkipReason("what it asked for before is still under way")
     try:
         settings = Settings.load()
         if settings.clickhouse_url is None:

@@ -42,7 +42,10 @@ def tick() -> Requested | str:
 
 
 def hourly(now: datetime) -> Requested | str:
-    answer = daily_reporting.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=now))
+    with dg.instance_for_test() as instance:
+        answer = daily_reporting.evaluate_tick(
+            dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
+        )
     return requested(list(answer.run_requests or [])) or str(answer.skip_message)
 
 

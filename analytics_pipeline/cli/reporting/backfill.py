@@ -87,7 +87,7 @@ def backfill(
         asked_for = _Asked(text.strip(), since and since.date(), until and until.date(), recopy)
         now = datetime.now(timezone.utc)
         found = histories(store, chosen_accounts(store, text))
-        wanted = _wanted(console, asked_for, found, now)
+        wanted = _wanted(console, asked_for, found, now, settings.analytics_start_date)
         if not wanted:
             return
         work = Backfill(store, clickhouse, run_id, wanted, now, recopy=recopy)
@@ -99,8 +99,13 @@ def backfill(
             _run(console, work, plan, asked_for)
 
 
-def _wanted(console: Console, asked_for: _Asked, found: Sequence[History], now: datetime) -> dict[Account, Days]:
-    """The closed days of each account, both ranges printed; empty when there are none."""
+def _wanted(
+    console: Console, asked_for: _Asked, found: Sequence[History], now: datetime, start: date
+) -> dict[Account, Days]:
+    """The closed days of each account, both ranges printed; empty when there are none.
+
+    Days before `start` have no partition, so nobody would follow their late rows.
+    """
     if not found:
         whose = (
             "No account with a time zone has"
@@ -110,11 +115,13 @@ def _wanted(console: Console, asked_for: _Asked, found: Sequence[History], now: 
         console.print(f"{whose} reporting events: there is nothing to backfill.")
         return {}
     closed = {history.account: history.closed(now) for history in found}
-    ranges = {account: days and days.within(asked_for.since, asked_for.until) for account, days in closed.items()}
+    since = max(start, asked_for.since or start)
+    ranges = {account: days and days.within(since, asked_for.until) for account, days in closed.items()}
     wanted = {account: days for account, days in ranges.items() if days}
     console.print(f"Discovered range: {_span([one.days for one in found])} (local days, first to last event)")
     effective = _span(list(wanted.values())) if wanted else "no day that is over lies in it, so there is nothing to do"
-    console.print(f"Effective range:  {effective} (today is excluded)")
+    cut = f", and so are days before ANALYTICS_START_DATE {start}" if any(h.days.first < start for h in found) else ""
+    console.print(f"Effective range:  {effective} (today is excluded{cut})")
     return wanted
 
 

@@ -1,12 +1,13 @@
 """Events → daily figures: counted anew from de-duplicated events, each day swapped as a whole, never added to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
 TABLE = "ai_usage_daily"
@@ -29,7 +30,11 @@ class DailyUsage:
             LeaseHeld: another run is building; nothing was changed.
         """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with self.postgres.lease("ai_usage_daily"), self.clickhouse.staging(TABLE) as staging:
+        with self.postgres.lease("ai_usage_daily"):
+            return retrying(self.clickhouse.attempts, is_transient)(self._build, days)
+
+    def _build(self, days: Sequence[date]) -> dict[date, int]:
+        with self.clickhouse.staging(TABLE) as staging:
             ((built_at,),) = self.postgres.query("SELECT now()")
             self._count(staging, "chat", SOURCES[0].table, days)
             self._count(staging, "code_suggestions", SOURCES[1].table, days)
@@ -42,7 +47,8 @@ class DailyUsage:
     def _count(self, staging: str, feature: str, table: str, days: Sequence[date]) -> None:
         events = events_of(feature)
         has_code = feature == "code_suggestions"
-        self.clickhouse.execute(
+        # Once: sent again after a lost answer it would count all events again. The build is tried anew.
+        replace(self.clickhouse, attempts=1).execute(
             _COUNT.format(
                 staging=quoted(staging),
                 table=quoted(table),

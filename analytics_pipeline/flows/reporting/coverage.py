@@ -18,6 +18,8 @@ from analytics_pipeline.flows.reporting.zones import DayBounds, day_bounds, utc_
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 Reason = Literal["never", "timezone", "registry", "bounds", "source"]
+# So many outdated dates are asked for at a time, the newest first; the next look asks for more.
+OUTDATED_AT_ONCE = 400
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,27 @@ class Covered:
     ends_at: datetime
     registry_version: str
     complete: bool
-    source_copied_at: datetime | None
+    source_swapped_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Copies:
-    """When each UTC day of the source was last read into ClickHouse."""
+    """When each UTC day of the source was last read into ClickHouse, and when that became visible there.
+
+    The first tells what a day may lack. The second rises with every swap, whichever copy was read first: it is what
+    tells whether a rollup is of the events that are there.
+    """
 
     copied_at: Mapping[date, datetime]
+    swapped_at: Mapping[date, datetime]
 
     def newest(self, bounds: DayBounds) -> datetime | None:
-        """When the last of the day's source days was read; None when none was."""
-        return max((self.copied_at[day] for day in utc_days(bounds) if day in self.copied_at), default=None)
+        """When the last copy of the day's source days became visible; None when none did."""
+        return max((self.swapped_at[day] for day in utc_days(bounds) if day in self.swapped_at), default=None)
+
+    def lacks(self, day: date, now: datetime) -> bool:
+        """Whether ClickHouse may lack events of the source day: never read, or not again since it has ended."""
+        return day not in self.copied_at or self.copied_at[day] < _end_of(day) <= now
 
     def is_complete(self, bounds: DayBounds) -> bool:
         """Whether all source days of the local day were read after it had ended, or after they had."""
@@ -60,10 +71,6 @@ class Copies:
             day in self.copied_at and self.copied_at[day] >= min(bounds.ends_at, next_midnight)
             for day, next_midnight in ((day, _end_of(day)) for day in utc_days(bounds))
         )
-
-    def is_readable(self, bounds: DayBounds, now: datetime) -> bool:
-        """Whether every source day of the local day that has begun is in ClickHouse at all."""
-        return all(day in self.copied_at or day > now.date() for day in utc_days(bounds))
 
 
 def account_days(accounts: Iterable[Account], first: date, last: date) -> list[AccountDay]:
@@ -78,12 +85,28 @@ def account_days(accounts: Iterable[Account], first: date, last: date) -> list[A
 def copies(postgres: Postgres, first: date, last: date) -> Copies:
     """The copies of the UTC days from `first` to `last`."""
     rows = postgres.query(_COPIES, source=REPORTING_EVENTS.name, first=first, last=last)
-    return Copies(dict(rows))
+    return Copies({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
 
 
-def recently_copied(postgres: Postgres, since: datetime) -> list[date]:
-    """The UTC days that were read since."""
-    return [day for (day,) in postgres.query(_RECENTLY_COPIED, source=REPORTING_EVENTS.name, since=since)]
+def outdated(postgres: Postgres, registry: Registry, since: datetime | None = None) -> set[date]:
+    """Covered dates whose source days were swapped after their rollups were computed, the newest few hundred.
+
+    `since` narrows to swaps from then on. Without it, dates of another version of the registry are among them.
+    """
+    rows = postgres.query(
+        _OUTDATED, source=REPORTING_EVENTS.name, since=since, registry=registry.version, limit=OUTDATED_AT_ONCE
+    )
+    return {day for (day,) in rows}
+
+
+def uncovered(postgres: Postgres, today: date) -> tuple[set[date], set[date]]:
+    """Holes before today: UTC days without a copy, and dates without any rollup; between the first there is and today.
+
+    The newest few hundred of each.
+    """
+    parameters = {"source": REPORTING_EVENTS.name, "today": today, "limit": OUTDATED_AT_ONCE}
+    days = {day for (day,) in postgres.query(_UNCOPIED, **parameters)}
+    return days, {day for (day,) in postgres.query(_UNROLLED, today=today, limit=OUTDATED_AT_ONCE)}
 
 
 def stale(
@@ -107,7 +130,7 @@ def _reason(day: AccountDay, covered: Covered | None, sources: Copies, registry:
         return "registry"
     if (covered.starts_at, covered.ends_at) != (day.bounds.starts_at, day.bounds.ends_at):
         return "bounds"
-    return "source" if covered.source_copied_at != sources.newest(day.bounds) else None
+    return "source" if covered.source_swapped_at != sources.newest(day.bounds) else None
 
 
 def coverage(
@@ -135,7 +158,7 @@ def record(
     """The rollups of these days are visible and were computed from `sources`."""
     values = {
         "complete": [sources.is_complete(day.bounds) for day in days],
-        "source_copied_at": [sources.newest(day.bounds) for day in days],
+        "source_swapped_at": [sources.newest(day.bounds) for day in days],
         "registry": registry.version,
         "run_id": run_id,
     }
@@ -157,16 +180,51 @@ def _end_of(day: date) -> datetime:
 
 
 _COPIES = """
-    SELECT day, copied_at FROM analytics_pipeline.source_copies
+    SELECT day, copied_at, swapped_at FROM analytics_pipeline.source_copies
     WHERE source = %(source)s AND day BETWEEN %(first)s AND %(last)s
 """
 
-_RECENTLY_COPIED = """
-    SELECT day FROM analytics_pipeline.source_copies WHERE source = %(source)s AND copied_at > %(since)s ORDER BY day
+# One pass in the database: the coverage of all accounts over years would not fit into a look of the sensor.
+_OUTDATED = """
+    SELECT DISTINCT covered.date
+    FROM analytics_pipeline.reporting_coverage AS covered
+    LEFT JOIN analytics_pipeline.source_copies AS copy
+        ON copy.source = %(source)s AND copy.day BETWEEN covered.date - 1 AND covered.date + 1
+        AND copy.day::timestamp AT TIME ZONE 'UTC' < covered.ends_at
+        AND (copy.day + 1)::timestamp AT TIME ZONE 'UTC' > covered.starts_at
+        AND (%(since)s::timestamptz IS NULL OR copy.swapped_at > %(since)s)
+    WHERE copy.swapped_at > coalesce(covered.source_swapped_at, '-infinity')
+        OR (%(since)s::timestamptz IS NULL AND covered.registry_version <> %(registry)s)
+    ORDER BY covered.date DESC
+    LIMIT %(limit)s
+"""
+
+_UNCOPIED = """
+    SELECT hole.day::date
+    FROM generate_series(
+        (SELECT min(day) FROM analytics_pipeline.source_copies WHERE source = %(source)s)::timestamp,
+        %(today)s::timestamp - interval '1 day', interval '1 day'
+    ) AS hole (day)
+    WHERE NOT EXISTS (
+        SELECT FROM analytics_pipeline.source_copies WHERE source = %(source)s AND source_copies.day = hole.day::date
+    )
+    ORDER BY 1 DESC
+    LIMIT %(limit)s
+"""
+
+_UNROLLED = """
+    SELECT hole.day::date
+    FROM generate_series(
+        (SELECT min(date) FROM analytics_pipeline.reporting_coverage)::timestamp,
+        %(today)s::timestamp - interval '1 day', interval '1 day'
+    ) AS hole (day)
+    WHERE NOT EXISTS (SELECT FROM analytics_pipeline.reporting_coverage WHERE date = hole.day::date)
+    ORDER BY 1 DESC
+    LIMIT %(limit)s
 """
 
 _COVERAGE = """
-    SELECT account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_copied_at
+    SELECT account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_swapped_at
     FROM analytics_pipeline.reporting_coverage
     WHERE date BETWEEN %(first)s AND %(last)s AND (%(account)s::bigint IS NULL OR account_id = %(account)s)
 """
@@ -186,21 +244,21 @@ _FORGET = """
 
 _RECORD = """
     INSERT INTO analytics_pipeline.reporting_coverage AS covered (
-        account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_copied_at, computed_at,
+        account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_swapped_at, computed_at,
         run_id
     )
-    SELECT account_id, date, timezone, starts_at, ends_at, %(registry)s, complete, source_copied_at, now(), %(run_id)s
+    SELECT account_id, date, timezone, starts_at, ends_at, %(registry)s, complete, source_swapped_at, now(), %(run_id)s
     FROM unnest(
         %(account)s::bigint[], %(date)s::date[], %(timezone)s::text[], %(starts_at)s::timestamptz[],
-        %(ends_at)s::timestamptz[], %(complete)s::boolean[], %(source_copied_at)s::timestamptz[]
-    ) AS day (account_id, date, timezone, starts_at, ends_at, complete, source_copied_at)
+        %(ends_at)s::timestamptz[], %(complete)s::boolean[], %(source_swapped_at)s::timestamptz[]
+    ) AS day (account_id, date, timezone, starts_at, ends_at, complete, source_swapped_at)
     ON CONFLICT (date, account_id) DO UPDATE SET
         timezone = excluded.timezone,
         starts_at = excluded.starts_at,
         ends_at = excluded.ends_at,
         registry_version = excluded.registry_version,
         complete = excluded.complete,
-        source_copied_at = excluded.source_copied_at,
+        source_swapped_at = excluded.source_swapped_at,
         computed_at = excluded.computed_at,
         run_id = excluded.run_id
 """

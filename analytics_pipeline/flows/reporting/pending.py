@@ -3,14 +3,15 @@
 Both are derived again on every look, so a lost tick or a failed run loses nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from analytics_pipeline.flows.daily_copy.ledger import SourceDay, between, copied_days, source_days
 from analytics_pipeline.flows.daily_copy.source import day_start, next_day
 from analytics_pipeline.flows.daily_copy.touched import touched_days
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
-from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, recently_copied, stale
+from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.postgres import Postgres
@@ -39,51 +40,58 @@ def live(postgres: Postgres, now: datetime, since: date) -> Pending:
         return Pending((), ())
     today = now.date()
     touched = touched_days(postgres, REPORTING_EVENTS, since, today + _DAY)
-    copied = copies(postgres, today - 2 * _DAY, today).copied_at
-    to_copy = {state.day for state in touched} | {day for day in (today - _DAY, today) if day not in copied}
+    sources = copies(postgres, today - 2 * _DAY, today)
+    to_copy = {day.day for day in touched} | {day for day in (today - _DAY, today) if sources.lacks(day, now)}
     current = {today - _DAY, today, today + _DAY}
-    around = {near for day in recently_copied(postgres, now - RECENT) for near in _around(day)}
+    old = outdated(postgres, REGISTRY, now - RECENT)
     waiting = {near for day in to_copy for near in _around(day)}
-    to_compute = [day for day in _stale(postgres, zoned, current | around, current) if day not in waiting]
+    to_compute = [day for day in old.union(_stale(postgres, zoned, current)) if day not in waiting]
     return Pending(
         _sorted(day for day in to_copy if day >= since),
         _sorted(day for day in to_compute if day >= since),
-        repr([touched, sorted(copied.items())]),
+        repr([touched, sorted(sources.swapped_at.items())]),
     )
 
 
 def closed(postgres: Postgres, now: datetime, first: date, since: date) -> Pending:
-    """What the closed days from `first` on lack: a copy that was made after the day had ended, and its rollups.
+    """What the closed days lack. Days before `since` have no partition.
 
-    Days before `since` have no partition.
+    From `first` on: a copy that was made after the day had ended and is still what the source holds, so that rows that
+    were deleted there go here as well; and rollups. Of all days before: holes, copies that no rollup has seen, and
+    rollups of an earlier registry.
     """
     zoned = accounts(postgres).zoned
     if not zoned:
         return Pending((), ())
     days = [first + number * _DAY for number in range((now.date() - first).days)]
-    copied = copies(postgres, first - _DAY, now.date()).copied_at
+    sources = copies(postgres, first - _DAY, now.date())
+    uncopied, unrolled = uncovered(postgres, now.date())
     # East of Greenwich a date begins on the UTC day before.
-    sources = [day for day in (first - _DAY, *days) if day >= since]
-    to_copy = {day for day in sources if day not in copied or copied[day] < day_start(next_day(day))}
+    recent = [first - _DAY, *days]
+    to_copy = {day for day in recent if sources.lacks(day, now)} | uncopied | _changed(postgres, recent)
     waiting = {near for day in to_copy for near in _around(day)}
-    to_compute = [day for day in _stale(postgres, zoned, set(days), set(days)) if day not in waiting]
-    return Pending(_sorted(to_copy), _sorted(to_compute))
+    to_compute = outdated(postgres, REGISTRY).union(unrolled, _stale(postgres, zoned, set(days))) - waiting
+    return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
 
 
-def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date], also_new: set[date]) -> list[date]:
-    """The dates whose rollups do not hold. Those outside `also_new` only where there were rollups before."""
+def _changed(postgres: Postgres, days: Sequence[date]) -> set[date]:
+    """Those of the neighbouring days that are no longer what their copy holds, e.g. because rows were deleted."""
+    condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
+    with postgres.connect() as connection:
+        copied = copied_days(connection, REPORTING_EVENTS, days)
+        found = {one.day: one for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
+    return {day for day, (state, _) in copied.items() if not state.is_of(found.get(day, SourceDay(day, 0, None)))}
+
+
+def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date]) -> set[date]:
+    """Those of these few dates whose rollups do not hold, or that have none though their events are there."""
     if not dates:
-        return []
+        return set()
     first, last = min(dates), max(dates)
     days = [day for day in account_days(list(zoned), first, last) if day.date in dates]
     sources = copies(postgres, first - 2 * _DAY, last + 2 * _DAY)
     found = stale(days, coverage(postgres, first, last), sources, REGISTRY)
-    return [
-        day.date
-        for reason, ones in found.items()
-        for day in ones
-        if (reason != "never" or day.date in also_new) and sources.newest(day.bounds)
-    ]
+    return {day.date for ones in found.values() for day in ones if sources.newest(day.bounds)}
 
 
 def _around(day: date) -> list[date]:

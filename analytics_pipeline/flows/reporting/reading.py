@@ -45,7 +45,8 @@ Source: TypeAlias = Literal["rollup", "raw", "mixed"]
 class Answer(Generic[T]):
     """A report's value and how far it can be trusted.
 
-    `missing` are ranges, both ends inclusive, of UTC days whose events were never copied: the value lacks them.
+    `missing` are ranges, both ends inclusive, of UTC days whose events were never copied, or not since the day has
+    ended: the value may lack some.
     `as_of` is when the first of the days used was read from the source: what has changed since may be lacking. None:
     nothing of the range has been read yet.
     """
@@ -93,7 +94,7 @@ class Reading:
         sources = copies(self.postgres, span.since.date(), span.until.date())
         cells, source = self._consistent(metrics, periods, self._candidates(span), sources)
         read_at = [sources.copied_at[day] for day in needed if day in sources.copied_at]
-        missing = contiguous([day for day in needed if day not in sources.copied_at])
+        missing = contiguous([day for day in needed if sources.lacks(day, self.now)])
         return Answer(cells, source, tuple(missing), min(read_at, default=None))
 
     def _consistent(

@@ -7,7 +7,7 @@ Live figures and rebuilt ones are made by this same code, so they cannot differ.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
 from analytics_pipeline.flows.reporting import coverage
@@ -15,6 +15,7 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Rollups:
             until = min(last, first + timedelta(days=DAYS_PER_PASS - 1))
             # Held for one pass only, so that today's figures need not wait for ten years of history.
             with self.postgres.lease("reporting_rollups", patience=_PATIENCE):
-                found += self._pass(first, until)
+                found += retrying(self.clickhouse.attempts, is_transient)(self._pass, first, until)
             self.progress(until, (until - first).days + 1)
             first = until + timedelta(days=1)
         return found
@@ -93,7 +94,8 @@ class Rollups:
     def _insert_rollups(self, staging: str, bounds: str, days: Sequence[AccountDay]) -> None:
         if not days:
             return
-        self.clickhouse.execute(
+        # Once: sent again after a lost answer it would add all rows again. The pass is tried anew, with an empty table.
+        replace(self.clickhouse, attempts=1).execute(
             f"INSERT INTO {quoted(staging)} {rollup_select(self.registry, quoted(bounds))}"
             f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}, max_partitions_per_insert_block = 0",
             starts_at=min(day.bounds.starts_at for day in days),
@@ -118,7 +120,9 @@ def day_bounds_table(clickhouse: ClickHouse, days: Sequence[AccountDay]) -> Iter
         if day.bounds.starts_at < day.bounds.ends_at
     ]
     with clickhouse.staging("reporting_day_bounds") as table:
-        clickhouse.insert_rows(table, ["account_id", "date", "timezone", "starts_at", "ends_at"], rows)
+        replace(clickhouse, attempts=1).insert_rows(
+            table, ["account_id", "date", "timezone", "starts_at", "ends_at"], rows
+        )
         yield table
 
 

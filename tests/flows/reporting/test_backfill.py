@@ -200,7 +200,7 @@ def test_backfill__copy_was_read_before_the_day_was_over__is_read_again(empty_pr
     build(empty_product, date(2026, 3, 9), date(2026, 3, 10))
     empty_product.execute("UPDATE analytics_pipeline.source_copies SET copied_at = '2026-03-10 12:00Z'")
     empty_product.execute(
-        "UPDATE analytics_pipeline.reporting_coverage SET complete = false, source_copied_at = '2026-03-10 12:00Z'"
+        "UPDATE analytics_pipeline.reporting_coverage SET complete = false, source_swapped_at = '2026-03-10 12:00Z'"
     )
     add_event(empty_product, "reply_time", noon, value=5)
 
