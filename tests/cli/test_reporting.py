@@ -269,7 +269,10 @@ def test_range__is_none__is_wrong_usage(desk: Product, command: str, options: st
 
 
 @pytest.mark.parametrize(("length", "is_told"), [(730, False), (731, True)])
-def test_backfill__very_many_days__warns(empty_product: Product, length: int, *, is_told: bool) -> None:
+def test_backfill__very_many_days__warns(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch, length: int, *, is_told: bool
+) -> None:
+    monkeypatch.setenv("ANALYTICS_START_DATE", "2020-01-01")
     add_account(empty_product, 1, "Etc/UTC")
     for day in (YESTERDAY - timedelta(days=length - 1), YESTERDAY):
         add_event(empty_product, "reply_time", at(f"{day} 06:00"))
@@ -278,6 +281,22 @@ def test_backfill__very_many_days__warns(empty_product: Product, length: int, *,
 
     assert plan(result.stdout)["days"] == str(length)
     assert ("These are more than 730 days; --from and --to take them in parts.\n" in result.stdout) is is_told
+
+
+def test_backfill__history_older_than_the_start_date__is_cut_and_says_so(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier days have no partition: nobody would follow their late rows."""
+    start = YESTERDAY - timedelta(days=2)
+    monkeypatch.setenv("ANALYTICS_START_DATE", str(start))
+    add_account(empty_product, 1, "Etc/UTC")
+    for day in (start - timedelta(days=30), YESTERDAY):
+        add_event(empty_product, "reply_time", at(f"{day} 06:00"))
+
+    result = run("backfill --account 1 --dry-run")
+
+    assert plan(result.stdout)["days"] == "3"
+    assert f"days before ANALYTICS_START_DATE {start}" in " ".join(result.stdout.split())
 
 
 def test_backfill__scripted__asks_nothing_and_has_nothing_to_do_the_second_time(desk: Product) -> None:

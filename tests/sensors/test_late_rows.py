@@ -9,10 +9,12 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.schedules import daily_reporting
 from analytics_pipeline.sensors.late_rows import reporting_late_rows
-from tests.flows.reporting.desk import add_account, add_event, compute, covered, rollups
+from tests.flows.reporting.desk import add_account, add_event, build, compute, covered, rollups
 from tests.product import Product, today
 
 Requested = list[tuple[str, str, str]]
@@ -153,3 +155,62 @@ def test_schedule__closed_days__are_copied_after_their_end_and_rolled_up(empty_p
     )
     assert follow(empty_product, lambda: hourly(now))[0] == [("reporting_events", str(YESTERDAY), str(YESTERDAY))]
     assert hourly(now) == "every closed day is copied and rolled up"
+
+
+def test_schedule__rows_deleted_or_moved_at_the_source__follow_within_the_hour(empty_product: Product) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    day = TODAY - timedelta(days=4)
+    for hour in (1, 2):
+        add_event(empty_product, "reply_time", noon(day) + timedelta(hours=hour), value=1)
+    now = noon(TODAY)
+    follow(empty_product, lambda: hourly(now))
+    follow(empty_product)
+    empty_product.execute("DELETE FROM reporting_events WHERE created_at = %s", noon(day) + timedelta(hours=1))
+
+    assert tick() == UP_TO_DATE
+    assert follow(empty_product, lambda: hourly(now)) == [
+        [("reporting_events", str(day), str(day))],
+        [("reporting_rollups", str(day), str(day))],
+    ]
+    assert rollups(empty_product)[1, str(day), "account", 1, "reply_time"] == (1, 1, 0)
+
+
+def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Product) -> None:
+    """Neither the sensor's watermark nor the seven days of the schedule would look at days without events."""
+    add_account(empty_product, 1, "Etc/UTC")
+    long_ago = TODAY - timedelta(days=20)
+    build(empty_product, long_ago, long_ago)
+
+    asked = follow(empty_product, lambda: hourly(noon(TODAY)))
+
+    assert asked[0] == [("reporting_events", str(long_ago + timedelta(days=2)), str(YESTERDAY))]
+    days = {row[1] for row in covered(empty_product)}
+    assert {str(long_ago + timedelta(days=number)) for number in range(20)} <= days
+    assert hourly(noon(TODAY)) == "every closed day is copied and rolled up"
+
+
+def test_schedule__registry_has_changed__all_rollups_are_computed_again(empty_product: Product) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    long_ago = TODAY - timedelta(days=20)
+    build(empty_product, long_ago, YESTERDAY)
+    follow(empty_product, lambda: hourly(noon(TODAY)))
+    empty_product.execute("UPDATE analytics_pipeline.reporting_coverage SET registry_version = 'before'")
+
+    assert follow(empty_product, lambda: hourly(noon(TODAY))) == [
+        [("reporting_rollups", str(long_ago), str(YESTERDAY))],
+    ]
+
+
+def test_sensor__older_reading_becomes_visible_later__is_rolled_up(empty_product: Product) -> None:
+    """A copy of a long range is read before its neighbour's and swapped after it: when it was read tells nothing."""
+    add_account(empty_product, 1, "Asia/Kolkata")
+    old = TODAY - timedelta(days=40)
+    add_event(empty_product, "reply_time", noon(old), value=1)
+    build(empty_product, old, old)
+    follow(empty_product)
+    add_event(empty_product, "reply_time", noon(old), value=1, updated_at=noon(old))
+    DayCopy(REPORTING_EVENTS, empty_product.postgres, empty_product.clickhouse, "slow").copy(old, old)
+    empty_product.execute("UPDATE analytics_pipeline.source_copies SET copied_at = %s WHERE day = %s", noon(old), old)
+
+    assert follow(empty_product) == [[("reporting_rollups", str(old), str(old))]]
+    assert rollups(empty_product)[1, str(old), "account", 1, "reply_time"] == (2, 2, 0)

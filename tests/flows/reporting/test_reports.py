@@ -222,3 +222,23 @@ def test_conversations__are_counted_live_in_the_accounts_days(empty_product: Pro
     assert (answer.source, answer.partial) == ("raw", False)
     of_agent = ask("2026-02-10 00:00", "2026-02-12 00:00", dimension="agent", entity_id=4)
     assert desk.aggregate(of_agent, "conversations_count").value == 2
+
+
+@either_source
+def test_answer__day_was_read_before_it_ended_and_not_since__is_partial(empty_product: Product, rollup: bool) -> None:
+    """What happened after the reading is unknown, not zero."""
+    _support_week(empty_product)
+    empty_product.execute(
+        "UPDATE analytics_pipeline.source_copies SET copied_at = '2026-01-14 12:00Z' WHERE day = '2026-01-14'"
+    )
+    desk = reports(empty_product, rollup=rollup)
+
+    answer = desk.aggregate(ask("2026-01-13 00:00", "2026-01-16 00:00"), "resolutions_count")
+
+    day = date(2026, 1, 14)
+    assert (answer.value, answer.partial, answer.missing, answer.as_of) == (
+        2,
+        True,
+        ((day, day),),
+        at("2026-01-14 12:00"),
+    )

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -330,3 +331,26 @@ def test_rollups__more_days_than_a_pass__go_pass_by_pass(
 
     assert found == [RolledDay(first + timedelta(days=n), 1, 1, complete=True) for n in range(7)]
     assert heard == [(first + timedelta(days=2), 3), (first + timedelta(days=5), 3), (last, 1)]
+
+
+def test_rollups__answer_of_the_insert_is_lost__nothing_counts_twice(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has done it, and the connection breaks: sent again into the same table it would double it all."""
+    add_account(empty_product)
+    add_event(empty_product, "first_response", at("2026-02-11 15:00"), value=1)
+    command = empty_product.clickhouse.client.command
+    lost: list[str] = []
+
+    def losing(statement: str, *arguments: Any, **rest: Any) -> Any:
+        answer = command(statement, *arguments, **rest)
+        if "INSERT INTO" in statement and "reporting_rollups" in statement and not lost:
+            lost.append(statement)
+            raise OperationalError("the connection was reset")
+        return answer
+
+    monkeypatch.setattr(empty_product.clickhouse.client, "command", losing)
+
+    assert build(empty_product, DAY, DAY) == {(1, "2026-02-11", "account", 1, "first_response"): (1, 1, 0)}
+    assert lost
+    assert not [table for table in empty_product.tables() if table.startswith("staging")]
