@@ -161,7 +161,8 @@ def test_schedule__rows_deleted_or_moved_at_the_source__follow_within_the_hour(e
     add_account(empty_product, 1, "Etc/UTC")
     day = TODAY - timedelta(days=4)
     for hour in (1, 2):
-        add_event(empty_product, "reply_time", noon(day) + timedelta(hours=hour), value=1)
+        moment = noon(day) + timedelta(hours=hour)
+        add_event(empty_product, "reply_time", moment, value=1, updated_at=moment)
     now = noon(TODAY)
     follow(empty_product, lambda: hourly(now))
     follow(empty_product)
