@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import adbc_driver_manager
 import obstore.exceptions
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -32,6 +33,7 @@ _PASSING = (
     AwsUnreachable,
     HTTPClientError,
     psycopg.OperationalError,
+    adbc_driver_manager.OperationalError,
     obstore.exceptions.GenericError,
 )
 

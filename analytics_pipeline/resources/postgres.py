@@ -1,20 +1,31 @@
 """Postgres as the flows use it: short connections, server-side streaming, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import adbc_driver_manager
+import adbc_driver_postgresql
 import psycopg
+from adbc_driver_manager import AdbcConnection, AdbcStatement
+from adbc_driver_postgresql import StatementOptions
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from typing_extensions import LiteralString
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
+_APPLICATION_NAME = "analytics_pipeline"
+_BATCH_BYTES = 4 << 20
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -25,6 +36,14 @@ class LeaseHeld(Exception):
 
 class LeaseLost(Exception):
     """The connection that held the lease broke, so another run may have worked beside this one."""
+
+
+@dataclass(frozen=True)
+class RecordBatches:
+    """Rows in Arrow's format, to be read once."""
+
+    schema: "pa.Schema"
+    batches: Iterator["pa.RecordBatch"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +72,44 @@ class Postgres:
         with self.connect() as connection:
             return connection.execute(self.statement(statement), parameters).fetchall()
 
-    def stream(self, statement: LiteralString, batch: int = 10_000, **parameters: Any) -> Iterator[TupleRow]:
-        """Rows of a result of any size, read through a server-side cursor `batch` rows at a time."""
-        with self.connect() as connection, connection.cursor(name="stream") as cursor:
-            cursor.itersize = batch
-            yield from cursor.execute(self.statement(statement), parameters)
+    @contextmanager
+    def record_batches(self, statement: str, snapshot: str) -> Iterator[RecordBatches]:
+        """A result of any size, as of an exported snapshot, in Arrow batches of a few megabytes. Python decodes none.
+
+        Timestamps that are infinite arrive as others, without a word: the statement has to leave them out.
+
+        Raises:
+            ConnectionError: the server does not answer any more; the text shows no credentials.
+        """
+        # Whoever never reads a batch should not pay for it at the start.
+        from pyarrow import RecordBatchReader
+
+        with self._arrow_statement() as reading:
+            for setting in (*_AS_READER, f"SET TRANSACTION SNAPSHOT '{snapshot}'"):
+                reading.set_sql_query(setting)
+                reading.execute_update()
+            reading.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(_BATCH_BYTES)})
+            reading.set_sql_query(statement)
+            handle, _ = reading.execute_query()
+            # What is still being read has to end before its statement closes.
+            with RecordBatchReader.from_stream(handle) as batches, ThreadPoolExecutor(1, "read-ahead") as reader:
+                try:
+                    yield RecordBatches(batches.schema, _read_ahead(batches, reader))
+                except BaseException:
+                    # Closing alone would wait for all the rest.
+                    reading.cancel()
+                    raise
+
+    @contextmanager
+    def _arrow_statement(self) -> Iterator[AdbcStatement]:
+        url = make_conninfo(self.url, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION_NAME)
+        with ExitStack() as opened:
+            try:
+                database = opened.enter_context(adbc_driver_postgresql.connect(url))
+                connection = opened.enter_context(AdbcConnection(database))
+            except adbc_driver_manager.Error as error:
+                raise _refusal(self.url, self.variable, error) from None
+            yield opened.enter_context(AdbcStatement(connection))
 
     def statement(self, text: LiteralString) -> sql.Composed:
         """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
@@ -90,7 +142,7 @@ class Postgres:
         return bool(held)
 
     def open(self, *, autocommit: bool = False) -> Connection:
-        """A connection that the caller closes. Its time zone is UTC, whatever the role's or the database's is.
+        """A connection that the caller closes. Its zone is UTC, its dates are ISO's, whatever the database's are.
 
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
@@ -100,16 +152,21 @@ class Postgres:
                 self.url,
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                application_name="analytics_pipeline",
+                application_name=_APPLICATION_NAME,
             )
-            # Days, and moments of columns that have no zone, would depend on it.
-            connection.execute("SET timezone = 'UTC'")
+            # Days, and moments of columns that have no zone, would depend on the one; moments are read by the other.
+            connection.execute("SET timezone = 'UTC'; SET datestyle = 'ISO'")
             connection.autocommit = autocommit
             return connection
         except psycopg.Error as error:
             raise _refusal(self.url, self.variable, error) from None
 
 
+_AS_READER = (
+    "SET timezone = 'UTC'",
+    "SET client_encoding = 'UTF8'",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+)
 # As pg_locks shows a lock on a bigint.
 _IS_LEASED = """
     SELECT EXISTS (
@@ -119,6 +176,20 @@ _IS_LEASED = """
             AND (classid::bigint << 32) | objid::bigint = hashtextextended(%(name)s, 0)
     )
 """
+
+
+def _read_ahead(batches: "pa.RecordBatchReader", reader: ThreadPoolExecutor) -> Iterator["pa.RecordBatch"]:
+    """The batches, each read while the one before is being used: neither end waits for the other."""
+    reading = reader.submit(next, batches, None)
+    while (batch := reading.result()) is not None:
+        reading = reader.submit(next, batches, None)
+        yield batch
+
+
+def exported_snapshot(connection: Connection) -> str:
+    """What the connection's transaction sees, for other connections to see as well while it is open."""
+    ((name,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
+    return str(name)
 
 
 def postgres(settings: Settings) -> Postgres:
@@ -145,10 +216,10 @@ def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
     return True
 
 
-def _refusal(url: str, variable: str, error: psycopg.Error) -> ConnectionError:
+def _refusal(url: str, variable: str, error: psycopg.Error | adbc_driver_manager.Error) -> ConnectionError:
     silent = "the server does not answer"
     reason = "the user or password is wrong" if "authentication" in str(error) else silent
-    if not isinstance(error, psycopg.OperationalError):
+    if not isinstance(error, psycopg.OperationalError | adbc_driver_manager.OperationalError):
         reason = "the URL cannot be read"
     elif "does not exist" in str(error):
         reason = "the database or user does not exist"

@@ -6,14 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.resources.postgres import LeaseHeld, LeaseLost, Postgres, postgres
+from analytics_pipeline.resources.postgres import (
+    LeaseHeld,
+    LeaseLost,
+    Postgres,
+    RecordBatches,
+    exported_snapshot,
+    postgres,
+)
 
 
 def test_connect__body_ends__is_committed(store: Postgres) -> None:
@@ -59,32 +66,76 @@ def test_connections__of_the_pipeline__carry_its_name(store: Postgres) -> None:
     assert store.query("SELECT current_setting('application_name')") == [("analytics_pipeline",)]
 
 
-def test_stream__large_result__is_fetched_in_batches_by_the_server(store: Postgres) -> None:
-    # A hundred million rows would take minutes and gigabytes to fetch as a whole.
-    rows = store.stream("SELECT generate_series(1, %(last)s)", batch=100, last=100_000_000)
-
-    taken = [next(rows) for _ in range(250)]
-
-    assert taken == [(number,) for number in range(1, 251)]
-    running = store.query(
-        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    assert running == [('FETCH FORWARD 100 FROM "stream"',)]
-    rows.close()  # type: ignore[attr-defined] # it is a generator
+@contextmanager
+def _record_batches(store: Postgres, statement: str) -> Iterator[RecordBatches]:
+    """As of a snapshot that was exported before a fourth row was added."""
+    with store.connect() as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        snapshot = exported_snapshot(reader)
+        with store.connect() as writer:
+            writer.execute("INSERT INTO t VALUES (4)")
+        with store.record_batches(statement, snapshot) as rows:
+            yield rows
 
 
-def test_stream__abandoned__leaves_no_connection(store: Postgres) -> None:
-    rows = store.stream("SELECT a FROM generate_series(1, 10) AS a", batch=1)
-    next(rows)
-    rows.close()  # type: ignore[attr-defined] # it is a generator
+def test_record_batches__rows_committed_after_the_snapshot__are_not_seen(store: Postgres) -> None:
+    _store_rows(store, 3)
 
+    with _record_batches(store, "SELECT a, NULLIF(a::text, '2') AS b FROM t ORDER BY a") as rows:
+        found = [row for batch in rows.batches for row in batch.to_pylist()]
+
+    assert found == [{"a": 1, "b": "1"}, {"a": 2, "b": None}, {"a": 3, "b": "3"}]
     _wait_until_alone(store)
 
 
-def test_stream__whole_result__every_row_in_order(store: Postgres) -> None:
-    _store_rows(store, 25)
+def test_record_batches__no_rows__have_a_schema_all_the_same(store: Postgres) -> None:
+    _store_rows(store, 3)
 
-    assert list(store.stream("SELECT a FROM t ORDER BY a", batch=10)) == [(number,) for number in range(1, 26)]
+    with _record_batches(store, "SELECT a FROM t WHERE false") as rows:
+        assert (rows.schema.names, list(rows.batches)) == (["a"], [])
+
+
+def test_record_batches__abandoned_on_the_way__does_not_wait_for_the_rest(store: Postgres) -> None:
+    """A hundred million rows would take minutes, and one of them is being read when the work fails."""
+    _store_rows(store, 3)
+
+    def work() -> None:
+        with _record_batches(store, "SELECT generate_series(1, 100000000) AS a") as rows:
+            next(rows.batches)
+            raise _Broken
+
+    with pytest.raises(_Broken):
+        work()
+    _wait_until_alone(store)
+
+
+def test_record_batches__server_ends_the_session__is_an_error_and_not_the_end_of_the_rows(store: Postgres) -> None:
+    _store_rows(store, 3)
+
+    def work() -> None:
+        with _record_batches(store, "SELECT generate_series(1, 100000000) AS a") as rows:
+            next(rows.batches)
+            store.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'COPY%%'"
+            )
+            for _ in rows.batches:
+                pass
+
+    with pytest.raises(OSError, match="libpq"):
+        work()
+
+
+def test_record_batches__server_does_not_answer__says_so_without_credentials() -> None:
+    gone = Postgres("postgresql://me:secret@127.0.0.1:1/app", {})
+
+    with pytest.raises(ConnectionError) as refusal, gone.record_batches("SELECT 1", "00000003-0000001B-1"):
+        pass
+
+    assert str(refusal.value) == (
+        "Postgres at postgresql://127.0.0.1:1/app: the server does not answer. Check DATABASE_URL, then run:"
+        " analytics-pipeline doctor"
+    )
 
 
 def _wait_until_alone(store: Postgres) -> None:

@@ -28,9 +28,11 @@ _REFUSAL = """
     END
 """
 # Absent and null are 0; what is there has to be a count, written as ClickHouse reads one.
-_BAD_PAYLOAD = """
+# A regular expression would take as long as all the rest.
+_BAD_PAYLOAD: LiteralString = f"""
         WHEN jsonb_typeof(source.payload) NOT IN ('object', 'null') THEN 'the payload is not an object'
-        WHEN source.payload ->> 'suggestion_size' !~ '^[0-9]{1,18}$' THEN 'suggestion_size is not a count'
+        WHEN length({_SIZE}) NOT BETWEEN 1 AND 18 OR translate({_SIZE}, '0123456789', '') <> ''
+            THEN 'suggestion_size is not a count'
 """
 
 

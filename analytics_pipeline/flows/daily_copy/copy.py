@@ -1,15 +1,17 @@
 """Days of a source relation into ClickHouse: one stream into a staging table, then each day swapped at once.
 
-Postgres writes its text format and ClickHouse reads it as TabSeparated: exact for every value, loud about what it
-cannot hold, and nothing is decoded on the way, so that memory stays at a few megabytes for any number of rows.
+Postgres writes its binary format, ADBC turns it into Arrow, and ClickHouse reads that: exact for every value, and no
+row is touched by Python, so that memory stays at a few megabytes for any number of rows.
 """
 
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -20,6 +22,7 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     SourceDay,
     between,
     copied_days,
+    estimated_rows,
     record,
     snapshot,
     source_days,
@@ -28,20 +31,24 @@ from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, nex
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres, exported_snapshot
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 1 << 20
 _REPORT_SECONDS = 10.0
 # Swaps of a year take seconds; a run that waits longer than this for another one's has found a broken one.
 _SWAP_PATIENCE = timedelta(minutes=10)
 # One stream is one statement, which has to end within CLICKHOUSE_TIMEOUT_SECONDS.
 ROWS_PER_PIECE = 10_000_000
+# Two at a time keep Postgres and ClickHouse busy, of which each works for a stream with one processor; and while one is
+# swapped, another streams. Many would read a table often that has no index on its days.
+PIECES_AT_ONCE, PIECES = 2, 4
+_WORTH_A_PIECE = 250_000
 # Of a day's refused rows this many are kept; all are counted.
 DEAD_LETTERS_KEPT = 1_000
 
 Progress = Callable[[int], None]
+Found: TypeAlias = "Future[list[SourceDay]]"
 
 
 class IncompleteCopy(Exception):
@@ -61,65 +68,72 @@ class DayCopy:
     def copy(self, first: date, last: date) -> list[DayState]:
         """Replace the days from `first` to `last`, both inclusive; returns each, also the empty ones.
 
-        All days are read at one moment. They are streamed together, or in pieces when they have very many rows: what
-        is swapped stays when a later piece fails. A day that another run has copied at a later moment meanwhile keeps
-        that copy.
+        All days are read at one moment. They go together, or in pieces when they have very many rows: what is swapped
+        stays when another piece fails. A day that another run has copied at a later moment meanwhile keeps that copy.
 
         Raises:
             IncompleteCopy: the days of the piece stay as they were.
         """
-        return retrying(self.clickhouse.attempts, is_transient)(self._copy, first, last)
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        with self._reading() as reading, ThreadPoolExecutor(1 + PIECES_AT_ONCE, "copy") as workers:
+            of_days = (reading.connection, self.postgres, self.source, self._between(days))
+            pieces = _pieces(days, estimated_rows(*of_days))
+            # Counted beside the first streams; a piece waits for it before it is swapped.
+            found = workers.submit(source_days, *of_days)
+            copied = workers.map(lambda piece: self._copy_piece(reading, piece, found), pieces)
+            return [state for states in copied for state in states]
 
-    def _copy(self, first: date, last: date) -> list[DayState]:
-        with self._reading() as connection:
-            at = snapshot(connection)
-            condition = between(self.source, day_start(first), day_start(next_day(last)))
-            found = {one.day: one for one in source_days(connection, self.postgres, self.source, condition)}
-            days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-            pieces = _pieces([found.get(day, SourceDay(day, 0, None)) for day in days])
-            return [state for piece in pieces for state in self._copy_piece(connection, piece, at)]
+    def _copy_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
+        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, found)
 
-    def _copy_piece(self, connection: Connection, days: Sequence[SourceDay], at: Snapshot) -> list[DayState]:
+    def _try_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
-            sent = self._stream(connection, days, staging) if any(day.rows for day in days) else 0
-            states = self._staged(staging, days, sent)
-            self._swap(connection, staging, states, at)
+            sent = self._stream(reading, days, staging)
+            states = self._staged(staging, days, found.result(), sent)
+            self._swap(reading, staging, states)
         return states
 
+    def _between(self, days: Sequence[date]) -> sql.Composed:
+        """The condition of neighbouring days."""
+        return between(self.source, day_start(days[0]), day_start(next_day(days[-1])))
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment, with the text formats that ClickHouse reads."""
+    def _reading(self) -> Iterator["_Reading"]:
         with closing(self.postgres.open()) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection:
-                connection.execute("SET LOCAL datestyle = 'ISO'")
-                connection.execute("SET LOCAL extra_float_digits = 3")
-                yield connection
+                yield _Reading(connection, snapshot(connection), exported_snapshot(connection))
 
-    def _stream(self, connection: Connection, days: Sequence[SourceDay], staging: str) -> int:
+    def _stream(self, reading: "_Reading", days: Sequence[date], staging: str) -> int:
         """Send the accepted rows of these neighbouring days; returns how many Postgres sent."""
-        condition = between(self.source, day_start(days[0].day), day_start(next_day(days[-1].day)))
-        what = sql.SQL(", ").join(map(sql.SQL, self.source.columns.values()))
-        statement = sql.SQL("COPY ({}) TO STDOUT").format(self.source.rows(self.postgres, what, condition))
-        with connection.cursor() as cursor:
+        # Arrow is read by name.
+        what = sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.SQL(value), sql.Identifier(column))
+            for column, value in self.source.columns.items()
+        )
+        sent = 0
 
-            def body() -> Generator[bytes, None, None]:
-                with cursor.copy(statement) as rows:
-                    yield from self._reported(_chunks(rows))
+        def body() -> Generator[bytes, None, None]:
+            nonlocal sent
+            yield rows.schema.serialize().to_pybytes()
+            for batch in rows.batches:
+                sent += batch.num_rows
+                yield batch.serialize().to_pybytes()
 
+        statement = self.source.rows(self.postgres, what, self._between(days)).as_string(reading.connection)
+        with self.postgres.record_batches(statement, reading.exported) as rows:
             # Once: after a failure the staging table holds a part, and only a new one is empty.
-            once = replace(self.clickhouse, attempts=1)
-            once.insert_stream(
+            replace(self.clickhouse, attempts=1).insert_stream(
                 staging,
                 list(self.source.columns),
-                body,
-                fmt="TabSeparated",
-                settings={"date_time_input_format": "best_effort", "max_partitions_per_insert_block": 0},
+                lambda: self._reported(body()),
+                fmt="ArrowStream",
+                settings={"max_partitions_per_insert_block": 0},
             )
-            return cursor.rowcount
+        return sent
 
-    def _reported(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _reported(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         began = reported = time.monotonic()
         sent = 0
         for chunk in chunks:
@@ -130,7 +144,7 @@ class DayCopy:
                 reported = now
                 logger.info("%s: %d MB sent, %.1f MB/s", self.source.name, sent >> 20, sent / (now - began) / 2**20)
 
-    def _staged(self, staging: str, days: Sequence[SourceDay], sent: int) -> list[DayState]:
+    def _staged(self, staging: str, days: Sequence[date], found: Sequence[SourceDay], sent: int) -> list[DayState]:
         """What the staging table holds of each day. All of what was sent has to be there; the rest was refused."""
         counted = self.clickhouse.query(f"SELECT _partition_id, count() FROM {quoted(staging)} GROUP BY _partition_id")
         stored: dict[str, int] = dict(counted)
@@ -139,57 +153,49 @@ class DayCopy:
                 f"Of {sent} rows of {self.source.name} ClickHouse stored {sum(stored.values())}; the days stay as they"
                 " were. Materialise them again"
             )
-        held = [(day, stored.get(_partition(day.day), 0)) for day in days]
-        return [DayState(day.day, rows, day.rows - rows, day.newest) for day, rows in held]
+        by_day = {one.day: one for one in found}
+        return [by_day.get(day, SourceDay(day)).copied(stored.get(_partition(day), 0)) for day in days]
 
-    def _swap(self, connection: Connection, staging: str, states: Sequence[DayState], at: Snapshot) -> None:
+    def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         with (
             self.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
             self.postgres.connect() as ledger,
         ):
             copied = copied_days(ledger, self.source, [state.day for state in states])
-            older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= at.taken_at]
+            older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= reading.at.taken_at]
             held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(self.source.table))
             partitions = [_partition(state.day) for state in older]
             self.clickhouse.replace_partitions(self.source.table, staging, [p for p in partitions if p in held])
             for state in older:
                 if state.refused or (state.day in copied and copied[state.day][0].refused):
                     # One day's at a time: they are whole rows.
-                    refused = self._refused(connection, state.day)
+                    refused = self._refused(reading.connection, state.day)
                     replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
-            record(ledger, self.source, older, at, self.run_id)
+            record(ledger, self.source, older, reading.at, self.run_id)
 
     def _refused(self, connection: Connection, day: date) -> list[DeadLetter]:
         what = sql.SQL("source.id::text, ({})::text, to_jsonb(source)::text").format(self.source.refusal)
-        condition = between(self.source, day_start(day), day_start(next_day(day)))
-        refused = self.source.rows(self.postgres, what, condition, refused=True)
+        refused = self.source.rows(self.postgres, what, self._between([day]), refused=True)
         limited = sql.SQL("{} ORDER BY source.id LIMIT {}").format(refused, sql.Literal(DEAD_LETTERS_KEPT))
         return [DeadLetter(*row) for row in connection.execute(limited)]
 
 
-def _pieces(days: Sequence[SourceDay]) -> Iterator[list[SourceDay]]:
-    """The days in order, so many together as a stream may hold; a day that is larger is a piece by itself."""
-    piece: list[SourceDay] = []
-    for day in days:
-        if piece and sum(one.rows for one in piece) + day.rows > ROWS_PER_PIECE:
-            yield piece
-            piece = []
-        piece.append(day)
-    yield piece
+@dataclass(frozen=True)
+class _Reading:
+    """A transaction that sees one moment, which other connections can see as `exported`."""
+
+    connection: Connection
+    at: Snapshot
+    exported: str
+
+
+def _pieces(days: Sequence[date], rows: int) -> list[Sequence[date]]:
+    """The days in order, in groups of neighbours that have about as many rows each."""
+    wanted = max(min(PIECES, rows // _WORTH_A_PIECE), rows // ROWS_PER_PIECE, 1)
+    length = -(-len(days) // wanted)
+    return [days[start : start + length] for start in range(0, len(days), length)]
 
 
 def _partition(day: date) -> str:
     return f"{day:%Y%m%d}"
-
-
-def _chunks(rows: psycopg.Copy) -> Iterator[bytes]:
-    """The stream in pieces of about a megabyte: row by row, the request would be mostly framing."""
-    buffer = bytearray()
-    for row in rows:
-        buffer += row
-        if len(buffer) >= _CHUNK_BYTES:
-            yield bytes(buffer)
-            buffer.clear()
-    if buffer:
-        yield bytes(buffer)

@@ -16,25 +16,39 @@ SETTLE = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class SourceDay:
-    """A UTC day of the source: how many rows it has, whatever they are, and the newest change (None: no rows)."""
+    """A UTC day of the source: how many rows it has, whatever they are, and when they changed.
+
+    `newest` is the last change (None: no rows); `changes` is the sum of all of them, as milliseconds since 1970 modulo
+    2**63, because a change may commit after a newer one.
+    """
 
     day: date
-    rows: int
-    newest: datetime | None
+    rows: int = 0
+    newest: datetime | None = None
+    changes: int = 0
+
+    def copied(self, rows: int) -> "DayState":
+        """The day when a copy of it holds so many rows; the others were refused."""
+        return DayState(self.day, rows, self.rows - rows, self.newest, self.changes)
 
 
 @dataclass(frozen=True)
 class DayState:
-    """What a copy of a day holds: its rows, how many were refused, and the newest change among them all."""
+    """What a copy of a day holds: its rows, how many were refused, and the changes of them all as in `SourceDay`.
+
+    `changes` is None for a copy that was made before they were recorded.
+    """
 
     day: date
     rows: int
     refused: int
     newest: datetime | None
+    changes: int | None
 
     def is_of(self, source: SourceDay) -> bool:
         """Whether the source's day is as it was when it was copied."""
-        return (self.rows + self.refused, self.newest) == (source.rows, source.newest)
+        known = source.changes if self.changes is None else self.changes
+        return (self.rows + self.refused, self.newest, known) == (source.rows, source.newest, source.changes)
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE]).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE, SETTLE]).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -58,16 +72,27 @@ def source_days(
 
     Whether a row is acceptable is not asked here: it would cost more than all the rest.
     """
-    statement = sql.SQL(
-        "SELECT {day}::date, count(*), max({changed}) FILTER (WHERE isfinite({changed}))::timestamptz"
-        " FROM {relation} AS source WHERE {condition} GROUP BY 1 ORDER BY 1"
-    ).format(
+    statement = sql.SQL(_SOURCE_DAYS).format(
         day=sql.SQL(source.day),
         changed=sql.SQL(source.changed),
         relation=postgres.relation(source.relation),
         condition=condition,
     )
     return [SourceDay(*row) for row in connection.execute(statement)]
+
+
+def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
+    """How many rows Postgres expects where `condition` holds. It answers at once, from its statistics.
+
+    Raises:
+        psycopg.Error: a column is missing, or is not what the source takes it for.
+    """
+    what = sql.SQL(", ").join([*map(sql.SQL, source.columns.values()), source.refusal])
+    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT {} FROM {} AS source WHERE {}").format(
+        what, postgres.relation(source.relation), condition
+    )
+    (([plan],),) = connection.execute(statement).fetchall()
+    return int(plan["Plan"]["Plan Rows"])
 
 
 def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:
@@ -82,16 +107,35 @@ def copied_days(
 ) -> dict[date, tuple[DayState, Snapshot]]:
     """What the last copy of each of the days held and when it was read; days that were never copied are absent."""
     rows = connection.execute(_COPIED, [source.name, list(days)])
-    return {row[0]: (DayState(*row[:4]), Snapshot(*row[4:])) for row in rows}
+    return {row[0]: (DayState(*row[:5]), Snapshot(*row[5:])) for row in rows}
 
 
 def record(connection: Connection, source: DaySource, states: Sequence[DayState], at: Snapshot, run_id: str) -> None:
     """These days are in ClickHouse as the source held them at `at`."""
     connection.cursor().executemany(
         _RECORD,
-        [[source.name, one.day, one.rows, one.refused, one.newest, at.taken_at, at.horizon, run_id] for one in states],
+        [
+            [source.name, one.day, one.rows, one.refused, one.newest, one.changes, at.taken_at, at.horizon, run_id]
+            for one in states
+        ],
     )
 
+
+# Milliseconds, because the microseconds of the last years that Postgres knows are no bigint.
+_SOURCE_DAYS = """
+    SELECT
+        {day}::date,
+        count(*),
+        max({changed}) FILTER (WHERE isfinite({changed}))::timestamptz,
+        coalesce(
+            sum((date_part('epoch', {changed}) * 1000)::bigint) FILTER (WHERE isfinite({changed})) % (2::numeric ^ 63),
+            0
+        )::bigint
+    FROM {relation} AS source
+    WHERE {condition}
+    GROUP BY 1
+    ORDER BY 1
+"""
 
 _SNAPSHOT = """
     SELECT now(), least(
@@ -100,24 +144,25 @@ _SNAPSHOT = """
             SELECT min(xact_start) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
-        (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database())
+        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database())
     )
 """
 
 _COPIED = """
-    SELECT day, rows, refused, newest, copied_at, horizon FROM analytics_pipeline.source_copies
+    SELECT day, rows, refused, newest, changes, copied_at, horizon FROM analytics_pipeline.source_copies
     WHERE source = %s AND day = ANY(%s)
 """
 
 _RECORD = """
     INSERT INTO analytics_pipeline.source_copies (
-        source, day, rows, refused, newest, copied_at, horizon, swapped_at, run_id
+        source, day, rows, refused, newest, changes, copied_at, horizon, swapped_at, run_id
     )
-    VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
     ON CONFLICT (source, day) DO UPDATE SET
         rows = excluded.rows,
         refused = excluded.refused,
         newest = excluded.newest,
+        changes = excluded.changes,
         copied_at = excluded.copied_at,
         horizon = excluded.horizon,
         swapped_at = excluded.swapped_at,

@@ -80,7 +80,7 @@ def _changed(postgres: Postgres, days: Sequence[date]) -> set[date]:
     with postgres.connect() as connection:
         copied = copied_days(connection, REPORTING_EVENTS, days)
         found = {one.day: one for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
-    return {day for day, (state, _) in copied.items() if not state.is_of(found.get(day, SourceDay(day, 0, None)))}
+    return {day for day, (state, _) in copied.items() if not state.is_of(found.get(day, SourceDay(day)))}
 
 
 def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date]) -> set[date]:

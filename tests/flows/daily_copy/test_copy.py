@@ -2,7 +2,6 @@
 
 import math
 import threading
-from collections.abc import Generator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -64,7 +63,7 @@ def test_copy__odd_values__arrive_exactly(empty_product: Product) -> None:
         " event_start_time, event_end_time, created_at, updated_at"
     )
     one, two, last = stored(empty_product, columns)
-    assert states == [DayState(DAY, 3, 0, moment)]
+    assert states == [DayState(DAY, 3, 0, moment, _changes(moment, NOON, NOON))]
     assert (math.isnan(one[2]), *one[:2], *one[3:]) == (
         True,
         1,
@@ -128,7 +127,7 @@ def test_copy__range__replaces_each_day_and_leaves_its_neighbours(empty_product:
 
 
 def test_copy__day_without_rows__is_recorded_as_empty(empty_product: Product) -> None:
-    assert copy(empty_product) == [DayState(DAY, 0, 0, None)]
+    assert copy(empty_product) == [DayState(DAY, 0, 0, None, 0)]
     assert ledger(empty_product) == [("reporting_events", DAY, 0, 0, None)]
 
 
@@ -157,7 +156,7 @@ def test_copy__rows_that_cannot_be_held__become_dead_letters_and_stop_nobody(emp
     states = copy(empty_product)
 
     letters = "SELECT flow, unit, record_key, reason FROM analytics_pipeline.dead_letters ORDER BY record_key"
-    assert states == [DayState(DAY, 1, 2, NOON)]
+    assert states == [DayState(DAY, 1, 2, NOON, _changes(NOON, NOON))]
     assert stored(empty_product, "id, event_start_time, event_end_time, updated_at") == [(3, None, None, None)]
     assert empty_product.execute(letters) == [
         ("reporting_events", "2026-03-08", "1", "the event has no account"),
@@ -196,11 +195,14 @@ def test_copy__fails_before_the_swap__leaves_the_old_day_and_no_staging_table(
     before = (stored(empty_product), ledger(empty_product), empty_product.tables())
     add_event(empty_product, id=2)
 
-    def cut(rows: psycopg.Copy) -> Generator[bytes, None, None]:
-        assert list(rows)
-        yield b""
+    insert = ClickHouse.insert_stream
 
-    monkeypatch.setattr(daily_copy, "_chunks", cut)
+    def cut(self: ClickHouse, table: str, columns: list[str], body: Any, **options: Any) -> None:
+        """The schema alone arrives."""
+        (schema, *_) = body()
+        insert(self, table, columns, lambda: (part for part in [schema]), **options)
+
+    monkeypatch.setattr(ClickHouse, "insert_stream", cut)
     with pytest.raises(IncompleteCopy, match="Of 2 rows of reporting_events ClickHouse stored 0"):
         copy(empty_product)
 
@@ -212,11 +214,11 @@ def test_copy__later_reading_swapped_meanwhile__is_kept(
 ) -> None:
     """The slow copy read one row; while it was on its way, a second was added and copied."""
     add_event(empty_product, id=1)
-    staged, slow = DayCopy._staged, threading.current_thread()
+    staged, slow = DayCopy._staged, [True]
 
     def overtaken(self: DayCopy, *arguments: Any) -> list[DayState]:
         states = staged(self, *arguments)
-        if threading.current_thread() is slow:
+        if slow.pop() if slow else False:
             add_event(empty_product, id=2)
             other = threading.Thread(target=copy, args=[empty_product])
             other.start()
@@ -230,41 +232,84 @@ def test_copy__later_reading_swapped_meanwhile__is_kept(
     assert [row[2] for row in ledger(empty_product)] == [2]
 
 
-def test_copy__more_rows_than_a_stream_may_hold__goes_in_pieces_of_whole_days(
+def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The third piece fails: the days of the first two stay, as their ledger says."""
-    monkeypatch.setattr(daily_copy, "ROWS_PER_PIECE", 2)
+    """The last piece fails: the days of the others stay, as their ledger says."""
     days = [DAY + timedelta(days=number) for number in range(5)]
     for day, rows in zip(days, (1, 1, 3, 0, 1), strict=True):
         for _ in range(rows):
             add_event(empty_product, NOON + (day - DAY))
+    monkeypatch.setattr(daily_copy, "estimated_rows", lambda *_: 3 * daily_copy.ROWS_PER_PIECE)
     stream, streams = DayCopy._stream, []
 
-    def third_fails(self: DayCopy, connection: Any, piece: Any, staging: str) -> int:
-        streams.append([(one.day, one.rows) for one in piece])
-        if len(streams) == 3:
+    def last_fails(self: DayCopy, reading: Any, piece: list[date], staging: str) -> int:
+        streams.append(piece)
+        if days[-1] in piece:
             raise RuntimeError("gone")
-        return stream(self, connection, piece, staging)
+        return stream(self, reading, piece, staging)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DayCopy, "_stream", third_fails)
+        patch.setattr(DayCopy, "_stream", last_fails)
         with pytest.raises(RuntimeError):
             copy(empty_product, days[0], days[-1])
 
-    assert streams == [
-        [(days[0], 1), (days[1], 1)],
-        [(days[2], 3)],
-        [(days[3], 0), (days[4], 1)],
-    ]
+    assert sorted(streams) == [days[0:2], days[2:4], days[4:5]]
     assert len(stored(empty_product)) == 5
+    assert [row[1:3] for row in ledger(empty_product)] == [(days[0], 1), (days[1], 1), (days[2], 3), (days[3], 0)]
     assert copy(empty_product, days[0], days[-1]) == [
-        DayState(day, rows, 0, newest) for day, rows, newest in _in_source(empty_product, days)
+        DayState(day, rows, 0, newest, changes) for day, rows, newest, changes in _in_source(empty_product, days)
     ]
     assert len(stored(empty_product)) == 6
 
 
-def _in_source(product: Product, days: list[date]) -> list[tuple[date, int, datetime | None]]:
-    found = product.execute("SELECT created_at::date, count(*), max(updated_at) FROM reporting_events GROUP BY 1")
-    by_day = {day: (rows, newest) for day, rows, newest in found}
-    return [(day, *by_day.get(day, (0, None))) for day in days]
+@pytest.mark.parametrize(
+    ("rows", "lengths"),
+    [
+        pytest.param(0, [365], id="nothing"),
+        pytest.param(499_999, [365], id="one piece"),
+        pytest.param(500_000, [183, 182], id="two"),
+        pytest.param(5_000_000, [92, 92, 92, 89], id="four"),
+        pytest.param(100_000_000, [*[37] * 9, 32], id="as a statement may last"),
+        pytest.param(10**12, [1] * 365, id="at least a day"),
+    ],
+)
+def test_pieces__estimated_rows__hold_every_day_once_in_order(rows: int, lengths: list[int]) -> None:
+    days = [DAY + timedelta(days=number) for number in range(365)]
+
+    pieces = daily_copy._pieces(days, rows)
+
+    assert [len(piece) for piece in pieces] == lengths
+    assert [day for piece in pieces for day in piece] == days
+
+
+def test_copy__column_is_missing__is_named_before_anything_is_sent(empty_product: Product) -> None:
+    empty_product.execute("ALTER TABLE reporting_events DROP COLUMN value_in_business_hours")
+
+    with pytest.raises(psycopg.errors.UndefinedColumn, match="value_in_business_hours"):
+        copy(empty_product)
+
+
+def test_copy__database_in_another_encoding__arrives_as_unicode(empty_product: Product) -> None:
+    """As a client of the role would get it without asking for anything."""
+    ((name,),) = empty_product.execute("SELECT current_database()")
+    empty_product.execute(f"ALTER DATABASE {name} SET client_encoding = 'LATIN1'")
+    add_event(empty_product, id=1, name="größe")
+
+    copy(empty_product)
+
+    assert stored(empty_product, "name") == [("größe",)]
+
+
+def _changes(*moments: datetime) -> int:
+    return sum(round(moment.timestamp() * 1000) for moment in moments)
+
+
+def _in_source(product: Product, days: list[date]) -> list[tuple[date, int, datetime | None, int]]:
+    found: dict[date, list[datetime]] = {}
+    for day, moment in product.execute("SELECT created_at::date, updated_at FROM reporting_events"):
+        found.setdefault(day, []).append(moment)
+    return [
+        (day, len(found.get(day, [])), max(found.get(day, []), default=None), _changes(*found.get(day, [])))
+        for day in days
+    ]

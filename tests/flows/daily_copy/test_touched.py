@@ -172,3 +172,28 @@ def test_touched__any_order_of_writes_commits_and_ticks__ends_equal_to_the_sourc
     assert stored(empty_product, "id, name, created_at") == empty_product.execute(
         "SELECT id, name, created_at FROM reporting_events ORDER BY id"
     )
+
+
+def test_touched__change_commits_after_a_newer_one__is_seen(empty_product: Product) -> None:
+    """Neither the number of rows nor the newest change tells of it."""
+    newest = now()
+    add_event(empty_product, id=1, updated_at=newest - timedelta(minutes=2))
+    add_event(empty_product, id=2, updated_at=newest)
+    copy(empty_product)
+    assert touched(empty_product) == []
+
+    late = newest - timedelta(minutes=1)
+    empty_product.execute("UPDATE reporting_events SET name = 'reply_time', updated_at = %s WHERE id = 1", late)
+
+    assert touched(empty_product) == [DAY]
+    copy(empty_product)
+    assert touched(empty_product) == []
+    assert stored(empty_product, "id, name") == [(1, "reply_time"), (2, "first_response")]
+
+
+def test_touched__copied_before_changes_were_recorded__is_not_copied_again_for_that(empty_product: Product) -> None:
+    add_event(empty_product, updated_at=now())
+    copy(empty_product)
+    empty_product.execute("UPDATE analytics_pipeline.source_copies SET changes = NULL")
+
+    assert touched(empty_product) == []
