@@ -225,6 +225,32 @@ def test_backfill__answer_is_yes__does_it(desk: Product, answer: str) -> None:
     assert (result.exit_code, complete_days(desk)) == (DONE, ["2026-05-18", "2026-05-19"])
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("backfill --yes", "--account"),
+        ("backfill --yes --dry-run", "--account"),
+        ("timezone --yes", "--account and --set"),
+        ("timezone --yes --account 1", "--set"),
+        ("timezone --yes --account 1 --offset +5:30", "--set"),
+        ("timezone --yes --set Asia/Kolkata", "--account"),
+    ],
+)
+def test_yes__something_would_be_asked__is_wrong_usage_and_names_the_options(
+    desk: Product, command: str, missing: str
+) -> None:
+    before = written(desk), settings(desk)
+
+    result = run(command, "1\ny\n")
+
+    assert (result.exit_code, result.stdout, result.stderr.splitlines()[-1]) == (
+        USAGE,
+        "",
+        f"Error: --yes asks nothing, so it needs {missing}",
+    )
+    assert (written(desk), settings(desk)) == before
+
+
 def test_backfill__input_ends_at_a_question__aborts(desk: Product) -> None:
     result = run("backfill --account 1")
 

@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline.cli.reporting.asking import asked, asked_for_account, found_account, in_zone, offset_text
+from analytics_pipeline.cli.reporting.asking import (
+    asked,
+    asked_for_account,
+    check_given,
+    found_account,
+    in_zone,
+    offset_text,
+)
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.reporting.accounts import (
     Account,
@@ -50,7 +57,7 @@ def _offset(value: str) -> timedelta:
 @click.option("--offset", metavar="OFFSET", help="List the zones that are at this offset from UTC now.")
 @click.option("--account", metavar="ID", help="Id of the account; asked for when it is not given.")
 @click.option("--set", "name", metavar="ZONE", help="IANA name of the account's zone, e.g. Asia/Kolkata.")
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing; needs --account and --set.")
 def timezone(offset: str | None, account: str | None, name: str | None, *, yes: bool) -> None:
     """Choose the time zone whose days an account's reports have.
 
@@ -67,13 +74,14 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
       analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
 
     Exit code 0 also when the answer was no, 1 when there is no such account or its zone could not be stored, 2 when
-    the zone or the offset does not exist.
+    the zone or the offset does not exist or an option is missing.
     """
     console = Console()
     now = datetime.now(fixed.utc)
     if offset is not None and account is None and name is None:
         _show_zones(console, zones_at_offset(_offset(offset), now))
         return
+    check_given(yes=yes, account=account, set=name)
     store = postgres(Settings.load())
     found = found_account(store, asked_for_account() if account is None else account)
     _show_current(console, found)
