@@ -484,7 +484,11 @@ def test_timezone__interactive__lists_picks_and_sets(empty_product: Product) -> 
     assert result.stdout.partition("Number of the zone (0 = another offset): 2\n")[2] == (
         "Set the reporting time zone of account 1 to Asia/Kolkata? [y/N]: y\n"
         "Set: account 1 reports in Asia/Kolkata.\n"
-        "A backfill is recommended from 2026-05-21 00:30:00 +05:30 on (2026-05-20 19:00 UTC):\n"
+        "A backfill is recommended from this moment on:\n"
+        "  2026-05-21 00:30:00 +05:30  Asia/Kolkata\n"
+        "  2026-05-20 19:00:00 +00:00  UTC\n"
+        "  2026-05-21 00:30:00 +05:30  India\n"
+        "  2026-05-20 12:00:00 -07:00  Pacific\n"
         "  analytics-pipeline reporting backfill --account 1\n"
     )
     assert settings(empty_product) == {"color": "red", "reporting_timezone": "Asia/Kolkata"}
@@ -513,12 +517,12 @@ def test_timezone__nothing_valid_picked_or_not_confirmed__changes_nothing(
     ("name", "stored"),
     [
         ("Asia/Kolkata", "Asia/Kolkata"),
-        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("Asia/Calcutta", "Asia/Calcutta"),
         ("Chennai", "Asia/Kolkata"),
         ("Eastern Time (US & Canada)", "America/New_York"),
     ],
 )
-def test_timezone__set_by_any_of_its_names__stores_the_iana_name(
+def test_timezone__set_by_any_of_its_names__stores_the_iana_name_that_was_chosen(
     empty_product: Product, name: str, stored: str
 ) -> None:
     add_account(empty_product, 1, "Mars/Olympus")
@@ -553,6 +557,16 @@ def test_timezone__changed__says_what_becomes_stale_and_a_backfill_does_it_again
         "Days that were rolled up in America/New_York are stale until they are computed again",
     )
     assert plan(run("backfill --account 1 --dry-run").stdout)["to be rolled up"].startswith("12 days")
+
+
+def test_timezone__set_to_another_name_of_the_same_zone__makes_nothing_stale(desk: Product) -> None:
+    add_account(desk, 1, "Asia/Kolkata")
+    run("backfill --account 1 --yes")
+
+    changed = run("timezone --account 1 --set Asia/Calcutta --yes")
+
+    assert (settings(desk), "stale" in changed.stdout) == ({"reporting_timezone": "Asia/Calcutta"}, False)
+    assert plan(run("backfill --account 1 --dry-run").stdout)["to be rolled up"].startswith("0 days")
 
 
 def test_timezone__accounts_are_a_view__gives_the_sql_that_sets_it(
