@@ -607,7 +607,7 @@ def test_compare__everything_is_equal__exits_with_0_and_the_match_rate(rolled_up
         ["account", "1", "1", "0", "0", "0", "0.000"],
         ["agent", "1", "1", "0", "0", "0", "0.000"],
     ]
-    assert "Compared 2025-11-18 to 2026-05-19 by month, 1 accounts\n" in result.stdout
+    assert "Compared 2026-01-01 to 2026-05-19 by month, 1 accounts\n" in result.stdout
     assert result.stdout.endswith("Match rate: 100.00 % (2 of 2 keys)\nRollups equal the raw events.\n")
 
 
@@ -695,13 +695,47 @@ def test_compare__never_rolled_up__names_the_cause_and_the_repair(rolled_up: Pro
     )
 
 
-def test_compare__nothing_there__exits_with_3(desk: Product) -> None:
-    result = run("compare")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--from 2026-04-01 --to 2026-05-07",  # before the first event
+        "--account 1 --to 2025-12-31 --by month",  # before ANALYTICS_START_DATE
+    ],
+)
+def test_compare__nothing_there__exits_with_3(rolled_up: Product, options: str) -> None:
+    result = run(f"compare {options}")
 
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (
         MISSING,
         "There are neither events nor rollups in the range: nothing was compared.",
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out", "conclusion"),
+    [
+        ("", 6, "Rollups equal the raw events."),
+        (
+            "--from 2026-04-30 --to 2026-05-04",
+            4,
+            "There are neither events nor rollups in the range: nothing was compared.",
+        ),
+    ],
+)
+def test_compare__events_were_never_copied__exits_with_3_and_says_how_many_days_are_left_out(
+    rolled_up: Product, options: str, left_out: int, conclusion: str
+) -> None:
+    """7 May of New York is not among them: it reaches into 8 May of UTC, which was copied."""
+    add_events(rolled_up, first=date(2026, 5, 1), last=date(2026, 5, 1))
+    rolled_up.execute("DELETE FROM analytics_pipeline.source_copies WHERE day < %s", FIRST)
+
+    result = run(f"compare {options}")
+
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (MISSING, conclusion)
+    assert (
+        f"\n{left_out} account days were left out: their events were never copied, so ClickHouse has neither them nor"
+        " rollups of them: reporting backfill\n"
+    ) in result.stdout
 
 
 def test_compare__range_is_not_over__is_wrong_usage(desk: Product) -> None:
