@@ -242,3 +242,24 @@ def test_answer__day_was_read_before_it_ended_and_not_since__is_partial(empty_pr
         ((day, day),),
         at("2026-01-14 12:00"),
     )
+
+
+@either_source
+def test_answer__range_begins_before_the_first_event__lacks_only_days_from_then_on(
+    empty_product: Product, rollup: bool
+) -> None:
+    """Another account's earlier events make no difference, and an account without any lacks none."""
+    _support_week(empty_product)
+    add_account(empty_product, 2, "Etc/UTC")
+    add_event(empty_product, "first_response", at("2020-01-01 09:00"), account_id=2)
+    desk, query = reports(empty_product, rollup=rollup), ask("2017-01-01 00:00", "2026-01-16 00:00")
+
+    whole = desk.aggregate(query, "resolutions_count")
+    empty_product.execute("DELETE FROM analytics_pipeline.source_copies WHERE day <= '2026-01-07'")
+    lacking = desk.aggregate(query, "resolutions_count")
+    empty_product.execute("DELETE FROM reporting_events WHERE account_id = 1")
+    eventless = desk.aggregate(query, "resolutions_count")
+
+    assert (whole.value, whole.missing, whole.partial) == (3, (), False)
+    assert (lacking.missing, lacking.partial) == (((date(2026, 1, 6), date(2026, 1, 7)),), True)
+    assert (eventless.missing, eventless.partial) == ((), False)
