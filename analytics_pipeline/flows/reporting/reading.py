@@ -22,9 +22,14 @@ from analytics_pipeline.flows.reporting.read_plan import (
     whole_days,
 )
 from analytics_pipeline.flows.reporting.registry import Registry
-from analytics_pipeline.flows.reporting.report_metrics import ReportMetric
+from analytics_pipeline.flows.reporting.report_metrics import ReportMetric, report_dimension
 from analytics_pipeline.flows.reporting.report_query import ReportQuery
-from analytics_pipeline.flows.reporting.report_sources import Cells, conversation_cells, event_cells
+from analytics_pipeline.flows.reporting.report_sources import (
+    Cells,
+    conversation_cells,
+    event_cells,
+    event_cells_by_conversation,
+)
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable, is_enabled
 from analytics_pipeline.resources.postgres import Postgres
@@ -89,6 +94,8 @@ class Reading:
         return found.of({**found.value, **conversation_cells(self.postgres, periods, self.query)})
 
     def _events(self, metrics: Sequence[ReportMetric], periods: Sequence[Period]) -> Answer[Cells]:
+        if report_dimension(self.query.dimension).rolled is None:
+            return Answer(event_cells_by_conversation(self.postgres, periods, self.query, metrics), "raw", (), self.now)
         span = Period(periods[0].since, periods[0].since, periods[-1].until)
         needed = source_days(span, self.now)
         # Asked before the events are: what is copied meanwhile is newer than the answer says, never older.

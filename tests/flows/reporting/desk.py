@@ -73,12 +73,16 @@ def covered(product: Product) -> list[tuple[Any, ...]]:
     )
 
 
-def add_conversation(product: Product, id_: int, moment: datetime, inbox: int, assignee: int | None = None) -> None:
+def add_conversation(
+    product: Product, id_: int, moment: datetime, inbox: int, assignee: int | None = None, team: int | None = None
+) -> None:
     product.execute(
-        "INSERT INTO conversations (id, account_id, inbox_id, assignee_id, created_at) VALUES (%s, 1, %s, %s, %s)",
+        "INSERT INTO conversations (id, account_id, inbox_id, assignee_id, team_id, created_at)"
+        " VALUES (%s, 1, %s, %s, %s, %s)",
         id_,
         inbox,
         assignee,
+        team,
         moment,
     )
 
