@@ -24,7 +24,7 @@ def check_days(
 
     `at_most` bounds the days to the last so many of the run.
     """
-    days = _days(context)[-(at_most or 0) :]
+    days = days_checked(context)[-(at_most or 0) :]
     return check_now(
         lambda: [{"day": day.isoformat(), **finding} for day in days for finding in look(day)], severity=severity
     )
@@ -46,8 +46,12 @@ def check_now(
     return dg.AssetCheckResult(passed=not findings, severity=severity, metadata={"found": len(findings), **table})
 
 
-def _days(context: dg.AssetCheckExecutionContext) -> list[date]:
+def days_checked(context: dg.AssetCheckExecutionContext) -> list[date]:
+    """The days of the run, in order; today, when the check is executed by itself."""
+    return days_of_run(context) or [datetime.now(timezone.utc).date()]
+
+
+def days_of_run(context: dg.AssetCheckExecutionContext) -> list[date]:
+    """The days of the run, in order; none, when the check is executed by itself."""
     run = context.op_execution_context
-    if run.has_partition_key or run.has_partition_key_range:
-        return days_of(context)
-    return [datetime.now(timezone.utc).date()]
+    return days_of(context) if run.has_partition_key or run.has_partition_key_range else []

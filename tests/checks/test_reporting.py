@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
 from tests.flows.reporting.desk import add_account, add_event, build
 from tests.product import Product
 
@@ -23,11 +24,15 @@ def desk(empty_product: Product) -> Product:
     return empty_product
 
 
-def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str, Any]]]:
-    (evaluation,) = product.check(asset, name).get_asset_check_evaluations()
+def outcome(evaluation: dg.AssetCheckEvaluation) -> tuple[bool, list[dict[str, Any]]]:
     found = evaluation.metadata.get("findings")
     records = found.records if isinstance(found, dg.TableMetadataValue) else []
     return evaluation.passed, [dict(record.data) for record in records]
+
+
+def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str, Any]]]:
+    (evaluation,) = product.check(asset, name).get_asset_check_evaluations()
+    return outcome(evaluation)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,25 @@ def test_events_equal_source__rows_deleted_there_or_lost_here__are_found(desk: P
         False,
         [{"day": day, "copied": 1, "stored": 0, "source": 1}],
     )
+
+
+def test_copy_differences__of_a_range__are_those_of_each_day_that_was_copied(desk: Product) -> None:
+    days = [TODAY - timedelta(days=age) for age in range(4, -1, -1)]
+    deleted, lost, refused, never, equal = days
+    for number, day in enumerate(days):
+        moment = NOON - timedelta(days=4 - number)
+        add_event(desk, None if day == refused else "first_response", moment)
+        add_event(desk, "reply_time", moment)
+    build(desk, days[0], days[-1])
+    desk.execute("DELETE FROM reporting_events WHERE created_at::date = %s AND name = 'reply_time'", deleted)
+    desk.clickhouse.execute("DELETE FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=lost)
+    desk.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", never)
+
+    assert copy_differences(desk.postgres, desk.clickhouse, days) == {
+        deleted: CopyDifference(copied=2, stored=2, source=1),
+        lost: CopyDifference(copied=2, stored=0, source=2),
+    }
+    assert copy_differences(desk.postgres, desk.clickhouse, [equal]) == {}
 
 
 def test_changes_are_followed__newer_change_than_the_copy__is_found(desk: Product) -> None:
@@ -118,6 +142,22 @@ def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = %s", hole)
 
     assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
+
+
+def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them(desk: Product) -> None:
+    for age in (2, 20, 22):
+        desk.execute(
+            "INSERT INTO analytics_pipeline.reporting_coverage SELECT (jsonb_populate_record(day, jsonb_build_object("
+            "'date', date - %s))).* FROM analytics_pipeline.reporting_coverage AS day WHERE date = %s",
+            age,
+            TODAY,
+        )
+
+    evaluations = desk.materialise(ROLLUPS, day=TODAY).get_asset_check_evaluations()
+
+    holes = [{"account": 1, "date": (TODAY - timedelta(days=age)).isoformat()} for age in (21, *range(19, 2, -1), 1)]
+    assert {e.check_name: outcome(e) for e in evaluations}["no_uncovered_days"] == (False, holes[-1:])
+    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, holes)
 
 
 def test_checks__of_a_range_run__look_at_every_day(desk: Product) -> None:

@@ -32,7 +32,7 @@ def add_account(product: Product, account: int = 1, zone: str | None = "America/
     )
 
 
-def add_event(product: Product, name: str, moment: datetime, **values: Any) -> None:
+def add_event(product: Product, name: str | None, moment: datetime, **values: Any) -> None:
     row = {"name": name, "account_id": 1, "created_at": moment, **values}
     product.execute(
         f"INSERT INTO reporting_events ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", *row.values()
