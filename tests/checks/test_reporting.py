@@ -1,13 +1,17 @@
 """The checks of reporting: each passes on what the pipeline made, and finds what was broken by hand."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
-from tests.flows.reporting.desk import add_account, add_event, build
+from tests.flows.reporting.desk import add_account, add_event, build, copy
 from tests.product import Product
 
 TODAY = datetime.now(timezone.utc).date()
@@ -125,6 +129,56 @@ def test_rollups_equal_events__sum_is_wrong__is_found(desk: Product) -> None:
     passed, findings = check(desk, ROLLUPS, "rollups_equal_events")
 
     assert (passed, len(findings)) == (False, 2)
+
+
+def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Product) -> None:
+    """It is in ClickHouse, and waits at a locked ledger to say so."""
+    add_event(desk, "first_response", NOON, value=20, user_id=7)
+    with ThreadPoolExecutor() as threads:
+        with desk.postgres.connect() as ledger:
+            ledger.execute("LOCK TABLE analytics_pipeline.source_copies IN EXCLUSIVE MODE")
+            copied = threads.submit(copy, desk, TODAY, TODAY)
+            _until(lambda: desk.clickhouse.scalar("SELECT count() FROM reporting_events") == 2)
+            checked = threads.submit(check, desk, ROLLUPS, "rollups_equal_events")
+            _until(lambda: _waiting_for_a_lease(desk) == 1)
+        copied.result()
+
+        assert checked.result() == (True, [])
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("rollups_equal_events", 2), ("no_impossible_rollups", 1)])
+def test_checks__rollups_stay_leased__are_skipped_and_say_so(
+    desk: Product, monkeypatch: pytest.MonkeyPatch, name: str, wrong: int
+) -> None:
+    monkeypatch.setattr(audit, "_PATIENCE", timedelta(milliseconds=50))
+    desk.clickhouse.execute("ALTER TABLE reporting_rollups UPDATE count = 0 WHERE 1 SETTINGS mutations_sync = 1")
+
+    with desk.postgres.lease("reporting_rollups"):
+        (skipped,) = desk.check(ROLLUPS, name).get_asset_check_evaluations()
+    passed, findings = check(desk, ROLLUPS, name)
+
+    assert (skipped.passed, skipped.metadata["status"].value, skipped.description) == (
+        True,
+        "skipped: lease_held",
+        "Not checked: another run is working on reporting_rollups and was left to it; try again when it has ended",
+    )
+    assert (passed, len(findings)) == (False, wrong)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _waiting_for_a_lease(product: Product) -> int:
+    ((waiting,),) = product.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    assert isinstance(waiting, int)
+    return waiting
 
 
 def test_no_impossible_rollups__rows_that_nobody_vouches_for__are_found(desk: Product) -> None:

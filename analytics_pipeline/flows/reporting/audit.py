@@ -1,9 +1,9 @@
 """Questions that stored events and rollups must answer well: are they complete, equal, plausible, fresh."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import sql
 
@@ -17,7 +17,12 @@ from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
+T = TypeVar("T")
+
+# How far from a run's days its holes are looked for.
 _NEIGHBOURS = timedelta(days=7)
+# So long a swap under way is waited for.
+_PATIENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,28 @@ def rollup_differences(
     """Where the rollups of a local date are not what the raw events give, in counts or in sums.
 
     A date whose events have been copied again since is about to be computed again, and is not looked at.
+
+    Raises:
+        LeaseHeld: something is being swapped; nothing can be said of the date.
     """
+    return _confirmed(postgres, lambda: _differences(postgres, clickhouse, day, limit))
+
+
+def _confirmed(postgres: Postgres, look: Callable[[], list[T]]) -> list[T]:
+    """What `look` finds when it looks again while nothing can be swapped.
+
+    A swap that lands between the two sides that are read looks like a difference, also while no ledger knows of it yet.
+    """
+    if not look():
+        return []
+    with (
+        postgres.lease(f"swap:{REPORTING_EVENTS.name}", patience=_PATIENCE),
+        postgres.lease("reporting_rollups", patience=_PATIENCE),
+    ):
+        return look()
+
+
+def _differences(postgres: Postgres, clickhouse: ClickHouse, day: date, limit: int) -> list[RollupDifference]:
     if _is_superseded(postgres, day):
         return []
     bounds = clickhouse.query(
@@ -92,7 +118,15 @@ def _is_superseded(postgres: Postgres, day: date) -> bool:
 
 
 def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
-    """Rollup rows of a date that no ledger vouches for, or that count nothing."""
+    """Rollup rows of a date that no ledger vouches for, or that count nothing.
+
+    Raises:
+        LeaseHeld: something is being swapped; nothing can be said of the date.
+    """
+    return _confirmed(postgres, lambda: _orphans(clickhouse, postgres, day))
+
+
+def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
     rows = clickhouse.query(
         "SELECT account_id, count(), min(count) FROM reporting_rollups WHERE date = {day:Date} GROUP BY account_id",
         day=day,
