@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
-from analytics_pipeline.checks.findings import Finding, check_days, check_now
+from analytics_pipeline.checks.findings import Finding, check_days, check_now, days_checked, days_of_run
 from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.resources.clickhouse import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -22,17 +22,17 @@ _LAG_ALLOWED = timedelta(minutes=10)
 def events_equal_source(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
-    """ClickHouse holds as many events of the day as its copy had, and as the source has now.
+    """ClickHouse holds as many events of each day as its copy had, and as the source has now.
 
     A warning: events that arrive meanwhile are found by the sensor; what was deleted from an old day is found here.
     """
 
-    def look(day: date) -> Iterable[Finding]:
+    def look() -> Iterable[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
-            difference = audit.copy_difference(postgres.store(), warehouse, day)
-        return [] if difference is None else [asdict(difference)]
+            found = audit.copy_differences(postgres.store(), warehouse, days_checked(context))
+        return [{"day": day.isoformat(), **asdict(difference)} for day, difference in found.items()]
 
-    return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)
+    return check_now(look, severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=reporting_rollups)
@@ -62,11 +62,17 @@ def no_impossible_rollups(
 
 
 @dg.asset_check(asset=reporting_rollups)
-def no_uncovered_days(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """No account has a day without rollup between days that have one."""
-    return check_now(
-        lambda: [{"account": account, "date": day.isoformat()} for account, day in audit.gaps(postgres.store())]
-    )
+def no_uncovered_days(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
+    """No account has a day without rollup between days that have one.
+
+    A run looks at its own days and the week around them, the check by itself at all that was ever rolled up.
+    """
+
+    def look() -> Iterable[Finding]:
+        found = audit.gaps(postgres.store(), days_of_run(context))
+        return [{"account": account, "date": day.isoformat()} for account, day in found]
+
+    return check_now(look)
 
 
 @dg.asset_check(asset=reporting_events)

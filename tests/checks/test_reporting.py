@@ -1,12 +1,17 @@
 """The checks of reporting: each passes on what the pipeline made, and finds what was broken by hand."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from tests.flows.reporting.desk import add_account, add_event, build
+from analytics_pipeline.flows.reporting import audit
+from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
+from tests.flows.reporting.desk import add_account, add_event, build, copy
 from tests.product import Product
 
 TODAY = datetime.now(timezone.utc).date()
@@ -23,11 +28,15 @@ def desk(empty_product: Product) -> Product:
     return empty_product
 
 
-def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str, Any]]]:
-    (evaluation,) = product.check(asset, name).get_asset_check_evaluations()
+def outcome(evaluation: dg.AssetCheckEvaluation) -> tuple[bool, list[dict[str, Any]]]:
     found = evaluation.metadata.get("findings")
     records = found.records if isinstance(found, dg.TableMetadataValue) else []
     return evaluation.passed, [dict(record.data) for record in records]
+
+
+def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str, Any]]]:
+    (evaluation,) = product.check(asset, name).get_asset_check_evaluations()
+    return outcome(evaluation)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,25 @@ def test_events_equal_source__rows_deleted_there_or_lost_here__are_found(desk: P
         False,
         [{"day": day, "copied": 1, "stored": 0, "source": 1}],
     )
+
+
+def test_copy_differences__of_a_range__are_those_of_each_day_that_was_copied(desk: Product) -> None:
+    days = [TODAY - timedelta(days=age) for age in range(4, -1, -1)]
+    deleted, lost, refused, never, equal = days
+    for number, day in enumerate(days):
+        moment = NOON - timedelta(days=4 - number)
+        add_event(desk, None if day == refused else "first_response", moment)
+        add_event(desk, "reply_time", moment)
+    build(desk, days[0], days[-1])
+    desk.execute("DELETE FROM reporting_events WHERE created_at::date = %s AND name = 'reply_time'", deleted)
+    desk.clickhouse.execute("DELETE FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=lost)
+    desk.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", never)
+
+    assert copy_differences(desk.postgres, desk.clickhouse, days) == {
+        deleted: CopyDifference(copied=2, stored=2, source=1),
+        lost: CopyDifference(copied=2, stored=0, source=2),
+    }
+    assert copy_differences(desk.postgres, desk.clickhouse, [equal]) == {}
 
 
 def test_changes_are_followed__newer_change_than_the_copy__is_found(desk: Product) -> None:
@@ -103,6 +131,56 @@ def test_rollups_equal_events__sum_is_wrong__is_found(desk: Product) -> None:
     assert (passed, len(findings)) == (False, 2)
 
 
+def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Product) -> None:
+    """It is in ClickHouse, and waits at a locked ledger to say so."""
+    add_event(desk, "first_response", NOON, value=20, user_id=7)
+    with ThreadPoolExecutor() as threads:
+        with desk.postgres.connect() as ledger:
+            ledger.execute("LOCK TABLE analytics_pipeline.source_copies IN EXCLUSIVE MODE")
+            copied = threads.submit(copy, desk, TODAY, TODAY)
+            _until(lambda: desk.clickhouse.scalar("SELECT count() FROM reporting_events") == 2)
+            checked = threads.submit(check, desk, ROLLUPS, "rollups_equal_events")
+            _until(lambda: _waiting_for_a_lease(desk) == 1)
+        copied.result()
+
+        assert checked.result() == (True, [])
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("rollups_equal_events", 2), ("no_impossible_rollups", 1)])
+def test_checks__rollups_stay_leased__are_skipped_and_say_so(
+    desk: Product, monkeypatch: pytest.MonkeyPatch, name: str, wrong: int
+) -> None:
+    monkeypatch.setattr(audit, "_PATIENCE", timedelta(milliseconds=50))
+    desk.clickhouse.execute("ALTER TABLE reporting_rollups UPDATE count = 0 WHERE 1 SETTINGS mutations_sync = 1")
+
+    with desk.postgres.lease("reporting_rollups"):
+        (skipped,) = desk.check(ROLLUPS, name).get_asset_check_evaluations()
+    passed, findings = check(desk, ROLLUPS, name)
+
+    assert (skipped.passed, skipped.metadata["status"].value, skipped.description) == (
+        True,
+        "skipped: lease_held",
+        "Not checked: another run is working on reporting_rollups and was left to it; try again when it has ended",
+    )
+    assert (passed, len(findings)) == (False, wrong)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _waiting_for_a_lease(product: Product) -> int:
+    ((waiting,),) = product.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    assert isinstance(waiting, int)
+    return waiting
+
+
 def test_no_impossible_rollups__rows_that_nobody_vouches_for__are_found(desk: Product) -> None:
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage")
 
@@ -118,6 +196,22 @@ def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = %s", hole)
 
     assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
+
+
+def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them(desk: Product) -> None:
+    for age in (2, 20, 22):
+        desk.execute(
+            "INSERT INTO analytics_pipeline.reporting_coverage SELECT (jsonb_populate_record(day, jsonb_build_object("
+            "'date', date - %s))).* FROM analytics_pipeline.reporting_coverage AS day WHERE date = %s",
+            age,
+            TODAY,
+        )
+
+    evaluations = desk.materialise(ROLLUPS, day=TODAY).get_asset_check_evaluations()
+
+    holes = [{"account": 1, "date": (TODAY - timedelta(days=age)).isoformat()} for age in (21, *range(19, 2, -1), 1)]
+    assert {e.check_name: outcome(e) for e in evaluations}["no_uncovered_days"] == (False, holes[-1:])
+    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, holes)
 
 
 def test_checks__of_a_range_run__look_at_every_day(desk: Product) -> None:

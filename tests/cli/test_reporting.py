@@ -225,6 +225,32 @@ def test_backfill__answer_is_yes__does_it(desk: Product, answer: str) -> None:
     assert (result.exit_code, complete_days(desk)) == (DONE, ["2026-05-18", "2026-05-19"])
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("backfill --yes", "--account"),
+        ("backfill --yes --dry-run", "--account"),
+        ("timezone --yes", "--account and --set"),
+        ("timezone --yes --account 1", "--set"),
+        ("timezone --yes --account 1 --offset +5:30", "--set"),
+        ("timezone --yes --set Asia/Kolkata", "--account"),
+    ],
+)
+def test_yes__something_would_be_asked__is_wrong_usage_and_names_the_options(
+    desk: Product, command: str, missing: str
+) -> None:
+    before = written(desk), settings(desk)
+
+    result = run(command, "1\ny\n")
+
+    assert (result.exit_code, result.stdout, result.stderr.splitlines()[-1]) == (
+        USAGE,
+        "",
+        f"Error: --yes asks nothing, so it needs {missing}",
+    )
+    assert (written(desk), settings(desk)) == before
+
+
 def test_backfill__input_ends_at_a_question__aborts(desk: Product) -> None:
     result = run("backfill --account 1")
 
@@ -458,7 +484,11 @@ def test_timezone__interactive__lists_picks_and_sets(empty_product: Product) -> 
     assert result.stdout.partition("Number of the zone (0 = another offset): 2\n")[2] == (
         "Set the reporting time zone of account 1 to Asia/Kolkata? [y/N]: y\n"
         "Set: account 1 reports in Asia/Kolkata.\n"
-        "A backfill is recommended from 2026-05-21 00:30:00 +05:30 on (2026-05-20 19:00 UTC):\n"
+        "A backfill is recommended from this moment on:\n"
+        "  2026-05-21 00:30:00 +05:30  Asia/Kolkata\n"
+        "  2026-05-20 19:00:00 +00:00  UTC\n"
+        "  2026-05-21 00:30:00 +05:30  India\n"
+        "  2026-05-20 12:00:00 -07:00  Pacific\n"
         "  analytics-pipeline reporting backfill --account 1\n"
     )
     assert settings(empty_product) == {"color": "red", "reporting_timezone": "Asia/Kolkata"}
@@ -487,12 +517,12 @@ def test_timezone__nothing_valid_picked_or_not_confirmed__changes_nothing(
     ("name", "stored"),
     [
         ("Asia/Kolkata", "Asia/Kolkata"),
-        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("Asia/Calcutta", "Asia/Calcutta"),
         ("Chennai", "Asia/Kolkata"),
         ("Eastern Time (US & Canada)", "America/New_York"),
     ],
 )
-def test_timezone__set_by_any_of_its_names__stores_the_iana_name(
+def test_timezone__set_by_any_of_its_names__stores_the_iana_name_that_was_chosen(
     empty_product: Product, name: str, stored: str
 ) -> None:
     add_account(empty_product, 1, "Mars/Olympus")
@@ -527,6 +557,16 @@ def test_timezone__changed__says_what_becomes_stale_and_a_backfill_does_it_again
         "Days that were rolled up in America/New_York are stale until they are computed again",
     )
     assert plan(run("backfill --account 1 --dry-run").stdout)["to be rolled up"].startswith("12 days")
+
+
+def test_timezone__set_to_another_name_of_the_same_zone__makes_nothing_stale(desk: Product) -> None:
+    add_account(desk, 1, "Asia/Kolkata")
+    run("backfill --account 1 --yes")
+
+    changed = run("timezone --account 1 --set Asia/Calcutta --yes")
+
+    assert (settings(desk), "stale" in changed.stdout) == ({"reporting_timezone": "Asia/Calcutta"}, False)
+    assert plan(run("backfill --account 1 --dry-run").stdout)["to be rolled up"].startswith("0 days")
 
 
 def test_timezone__accounts_are_a_view__gives_the_sql_that_sets_it(
@@ -567,7 +607,7 @@ def test_compare__everything_is_equal__exits_with_0_and_the_match_rate(rolled_up
         ["account", "1", "1", "0", "0", "0", "0.000"],
         ["agent", "1", "1", "0", "0", "0", "0.000"],
     ]
-    assert "Compared 2025-11-18 to 2026-05-19 by month, 1 accounts\n" in result.stdout
+    assert "Compared 2026-01-01 to 2026-05-19 by month, 1 accounts\n" in result.stdout
     assert result.stdout.endswith("Match rate: 100.00 % (2 of 2 keys)\nRollups equal the raw events.\n")
 
 
@@ -655,13 +695,47 @@ def test_compare__never_rolled_up__names_the_cause_and_the_repair(rolled_up: Pro
     )
 
 
-def test_compare__nothing_there__exits_with_3(desk: Product) -> None:
-    result = run("compare")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--from 2026-04-01 --to 2026-05-07",  # before the first event
+        "--account 1 --to 2025-12-31 --by month",  # before ANALYTICS_START_DATE
+    ],
+)
+def test_compare__nothing_there__exits_with_3(rolled_up: Product, options: str) -> None:
+    result = run(f"compare {options}")
 
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (
         MISSING,
         "There are neither events nor rollups in the range: nothing was compared.",
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out", "conclusion"),
+    [
+        ("", 6, "Rollups equal the raw events."),
+        (
+            "--from 2026-04-30 --to 2026-05-04",
+            4,
+            "There are neither events nor rollups in the range: nothing was compared.",
+        ),
+    ],
+)
+def test_compare__events_were_never_copied__exits_with_3_and_says_how_many_days_are_left_out(
+    rolled_up: Product, options: str, left_out: int, conclusion: str
+) -> None:
+    """7 May of New York is not among them: it reaches into 8 May of UTC, which was copied."""
+    add_events(rolled_up, first=date(2026, 5, 1), last=date(2026, 5, 1))
+    rolled_up.execute("DELETE FROM analytics_pipeline.source_copies WHERE day < %s", FIRST)
+
+    result = run(f"compare {options}")
+
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (MISSING, conclusion)
+    assert (
+        f"\n{left_out} account days were left out: their events were never copied, so ClickHouse has neither them nor"
+        " rollups of them: reporting backfill\n"
+    ) in result.stdout
 
 
 def test_compare__range_is_not_over__is_wrong_usage(desk: Product) -> None:

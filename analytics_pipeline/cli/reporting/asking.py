@@ -37,6 +37,17 @@ class Missing(click.ClickException):
     exit_code = Exit.GAPS
 
 
+def check_given(*, yes: bool, **options: str | None) -> None:
+    """With --yes nothing is asked, so all of these options have to be there.
+
+    Raises:
+        click.UsageError: some are not.
+    """
+    missing = [f"--{name}" for name, value in options.items() if value is None]
+    if yes and missing:
+        raise click.UsageError(f"--yes asks nothing, so it needs {' and '.join(missing)}")
+
+
 def asked(question: str) -> bool:
     """Whether the answer is yes; anything but `y` or `yes` is no."""
     answer: str = click.prompt(f"{question} [y/N]", default="n", show_default=False)

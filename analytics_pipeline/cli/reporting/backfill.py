@@ -14,7 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.reporting.asking import ALL, DAY, asked, asked_for_account, chosen_accounts, in_zone
+from analytics_pipeline.cli.reporting.asking import (
+    ALL,
+    DAY,
+    asked,
+    asked_for_account,
+    check_given,
+    chosen_accounts,
+    in_zone,
+)
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
@@ -55,7 +63,7 @@ class _Asked:
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--recopy", is_flag=True, help="Read all days from Postgres again and compute them, even if they hold.")
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing; needs --account.")
 def backfill(
     account: str | None, since: datetime | None, until: datetime | None, *, dry_run: bool, recopy: bool, yes: bool
 ) -> None:
@@ -73,9 +81,10 @@ def backfill(
       analytics-pipeline reporting backfill --account all --from 2026-01-01
       analytics-pipeline reporting backfill --account 7 --recopy --to 2026-03-31
 
-    Exit code 0 also when there is nothing to do or the answer was no, 1 when it failed on the way, 3 when the account
-    has no time zone yet.
+    Exit code 0 also when there is nothing to do or the answer was no, 1 when it failed on the way, 2 when an option is
+    missing or wrong, 3 when the account has no time zone yet.
     """
+    check_given(yes=yes, account=account)
     if since and until and since > until:
         raise click.BadParameter("is after --to", param_hint="--from")
     console = Console()

@@ -50,6 +50,7 @@ class _Findings:
     differences: list[Difference] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
     unexplained: list[Days] = field(default_factory=list)
+    left_out: int = 0
 
     @property
     def total(self) -> Line:
@@ -60,13 +61,20 @@ class _Findings:
             self.lines[key] = self.lines.get(key, Line()) + line
         self.differences += found.differences[: _SHOWN - len(self.differences)]
         self.causes.update(found.causes)
+        self.left_out += found.left_out
         if found.differences and not found.causes:
             self.unexplained.append(found.period)
 
 
 @click.command(short_help="Compare rollups with the raw events in ClickHouse.")
 @click.option("--account", metavar="ID", default=ALL, show_default=True, help='Id of the account, or "all".')
-@click.option("--from", "since", type=DAY, metavar="DATE", help="First local day; six months ago if not given.")
+@click.option(
+    "--from",
+    "since",
+    type=DAY,
+    metavar="DATE",
+    help="First local day; six months ago, or ANALYTICS_START_DATE if that is later, if not given.",
+)
 @click.option(
     "--to", "until", type=DAY, metavar="DATE", help="Last local day; yesterday if not given. Open days are left out."
 )
@@ -83,7 +91,8 @@ def compare(account: str, since: datetime | None, until: datetime | None, by: By
       analytics-pipeline reporting compare --account 7 --by day
       analytics-pipeline reporting compare --from 2026-03-01 --to 2026-03-31
 
-    Exit code 0 when all is equal, 1 when anything differs, 3 when there is nothing to compare.
+    Exit code 0 when all is equal, 1 when anything differs, 3 when there is nothing to compare, or not everything
+    because events of some days were never copied, and when an account has no time zone yet.
     """
     console = Console()
     settings = Settings.load()
@@ -91,16 +100,17 @@ def compare(account: str, since: datetime | None, until: datetime | None, by: By
     with connect(settings, Tag("reporting", "compare")) as clickhouse:
         store = postgres(settings)
         chosen = chosen_accounts(store, account)
-        days = _days(chosen, since and since.date(), until and until.date(), now)
+        days = _days(chosen, since and since.date(), until and until.date(), now, settings.analytics_start_date)
         findings = _compared(console, Comparison(store, clickhouse, chosen, now), days, by)
     console.print(f"Compared {days.first} to {days.last} by {by}, {len(chosen):,} accounts")
     sys.exit(_show(console, findings))
 
 
-def _days(chosen: Sequence[Account], since: date | None, until: date | None, now: datetime) -> Days:
+def _days(chosen: Sequence[Account], since: date | None, until: date | None, now: datetime, start: date) -> Days:
     yesterday = max(local_date(account.timezone, now) for account in chosen) - timedelta(days=1)
     last = min(until or yesterday, yesterday)
-    first = since or last - _SIX_MONTHS
+    # Days before the start have no partition, so nobody would ever copy them.
+    first = since or min(max(start, last - _SIX_MONTHS), last)
     if first > last:
         raise click.BadParameter(f"{first} is after {last}, the last day to compare", param_hint="--from")
     return Days(first, last)
@@ -119,6 +129,12 @@ def _compared(console: Console, comparison: Comparison, days: Days, by: By) -> _
 
 def _show(console: Console, findings: _Findings) -> Exit:
     total = findings.total
+    if findings.left_out:
+        console.print(
+            f"[yellow]{findings.left_out:,} account days were left out: their events were never copied, so ClickHouse"
+            " has neither them nor rollups of them: reporting backfill",
+            soft_wrap=True,
+        )
     if not total.keys:
         console.print("[yellow]There are neither events nor rollups in the range: nothing was compared.")
         return Exit.GAPS
@@ -127,7 +143,7 @@ def _show(console: Console, findings: _Findings) -> Exit:
     console.print(f"Match rate: {_rate(total)} ({total.equal:,} of {total.keys:,} keys)", highlight=False)
     if not different:
         console.print("[green]Rollups equal the raw events.")
-        return Exit.DONE
+        return Exit.GAPS if findings.left_out else Exit.DONE
     _show_differences(console, findings.differences, different)
     _show_causes(console, findings)
     return Exit.FAILED

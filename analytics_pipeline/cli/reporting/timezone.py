@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline.cli.reporting.asking import asked, asked_for_account, found_account, in_zone, offset_text
+from analytics_pipeline.cli.reporting.asking import (
+    asked,
+    asked_for_account,
+    check_given,
+    found_account,
+    in_zone,
+    offset_text,
+)
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.reporting.accounts import (
     Account,
@@ -23,6 +30,7 @@ from analytics_pipeline.flows.reporting.zones import (
     UnknownZone,
     canonical,
     day_bounds,
+    iana_name,
     local_date,
     zones_at_offset,
 )
@@ -30,6 +38,8 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 
 # Late rows of the day that closes are in by then.
 _AFTER_MIDNIGHT = timedelta(minutes=30)
+# On whose clocks operators read that moment, beside the account's.
+_CLOCKS = {"UTC": "Etc/UTC", "India": "Asia/Kolkata", "Pacific": "America/Los_Angeles"}
 
 
 def _offset(value: str) -> timedelta:
@@ -50,14 +60,14 @@ def _offset(value: str) -> timedelta:
 @click.option("--offset", metavar="OFFSET", help="List the zones that are at this offset from UTC now.")
 @click.option("--account", metavar="ID", help="Id of the account; asked for when it is not given.")
 @click.option("--set", "name", metavar="ZONE", help="IANA name of the account's zone, e.g. Asia/Kolkata.")
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing; needs --account and --set.")
 def timezone(offset: str | None, account: str | None, name: str | None, *, yes: bool) -> None:
     """Choose the time zone whose days an account's reports have.
 
-    The zone is stored as an IANA name in the account's settings (`reporting_timezone`). That is the product's own
-    table, which the pipeline writes nowhere else, so it asks first; where it may not, it prints the SQL to run.
+    The IANA name is stored as it was chosen, in the account's settings (`reporting_timezone`). That is the product's
+    own table, which the pipeline writes nowhere else, so it asks first; where it may not, it prints the SQL to run.
     Days that were rolled up in another zone become stale: reports read the raw events until they have been computed
-    again.
+    again. Another name of the same zone, such as Asia/Calcutta for Asia/Kolkata, changes nothing.
 
     \b
     Examples:
@@ -67,13 +77,14 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
       analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
 
     Exit code 0 also when the answer was no, 1 when there is no such account or its zone could not be stored, 2 when
-    the zone or the offset does not exist.
+    the zone or the offset does not exist or an option is missing.
     """
     console = Console()
     now = datetime.now(fixed.utc)
     if offset is not None and account is None and name is None:
         _show_zones(console, zones_at_offset(_offset(offset), now))
         return
+    check_given(yes=yes, account=account, set=name)
     store = postgres(Settings.load())
     found = found_account(store, asked_for_account() if account is None else account)
     _show_current(console, found)
@@ -86,7 +97,7 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
 
 def _named(name: str) -> str:
     try:
-        return canonical(name)
+        return iana_name(name)
     except UnknownZone as error:
         raise click.BadParameter(str(error), param_hint="--set") from error
 
@@ -135,12 +146,13 @@ def _set(console: Console, store: Postgres, found: Account | Unzoned, name: str,
     except UnknownAccount as error:
         raise click.ClickException(str(error)) from error
     console.print(f"[green]Set:[/] account {found.id} reports in {name}.")
-    if isinstance(found, Account) and found.timezone != name:
+    if isinstance(found, Account) and found.timezone != canonical(name):
         console.print(f"Days that were rolled up in {found.timezone} are stale until they are computed again.")
     tomorrow = local_date(name, now) + timedelta(days=1)
     moment = day_bounds(name, tomorrow, tomorrow)[0].starts_at + _AFTER_MIDNIGHT
+    clocks = "".join(f"  {in_zone(moment, iana)}  {clock}\n" for clock, iana in {name: name, **_CLOCKS}.items())
     console.print(
-        f"A backfill is recommended from {in_zone(moment, name)} on ({moment:%Y-%m-%d %H:%M} UTC):\n"
+        f"A backfill is recommended from this moment on:\n{clocks}"
         f"  analytics-pipeline reporting backfill --account {found.id}",
         highlight=False,
         soft_wrap=True,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.flows.reporting.zones import UnknownZone, canonical
+from analytics_pipeline.flows.reporting.zones import UnknownZone, canonical, iana_name
 from analytics_pipeline.resources.postgres import Postgres
 
 
@@ -24,7 +24,7 @@ class NotWritable(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """An account and the IANA name of its reporting zone."""
+    """An account and the IANA name of its reporting zone; where the account stores a link, that of the zone itself."""
 
     id: int
     name: str
@@ -77,7 +77,7 @@ def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
 
 
 def set_timezone(postgres: Postgres, account_id: int, name: str) -> str:
-    """Store the zone's IANA name in the account's settings and return it.
+    """Store the zone's IANA name in the account's settings, a link as it was chosen, and return it.
 
     The one place that writes into the product's own tables: only ever on an operator's confirmed request.
 
@@ -86,7 +86,7 @@ def set_timezone(postgres: Postgres, account_id: int, name: str) -> str:
         UnknownAccount: the source has no such account.
         NotWritable: the relation is a view, or the database refused.
     """
-    iana = canonical(name)
+    iana = iana_name(name)
     with postgres.connect() as connection:
         relation = postgres.relation("accounts")
         statement = sql.SQL(_SET_TIMEZONE).format(accounts=relation, zone=sql.Literal(iana), id=sql.Literal(account_id))

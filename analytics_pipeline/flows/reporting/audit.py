@@ -1,8 +1,9 @@
 """Questions that stored events and rollups must answer well: are they complete, equal, plausible, fresh."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import sql
 
@@ -15,6 +16,13 @@ from analytics_pipeline.flows.reporting.rollups import metric_parameters, rollup
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
+
+T = TypeVar("T")
+
+# How far from a run's days its holes are looked for.
+_NEIGHBOURS = timedelta(days=7)
+# So long a swap under way is waited for.
+_PATIENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -38,19 +46,18 @@ class RollupDifference:
     raw: int | None
 
 
-def copy_difference(postgres: Postgres, clickhouse: ClickHouse, day: date) -> CopyDifference | None:
-    """How the day's copy differs; None when it does not, or when the day was never copied."""
-    condition = between(REPORTING_EVENTS, day_start(day), day_start(next_day(day)))
+def copy_differences(postgres: Postgres, clickhouse: ClickHouse, days: Sequence[date]) -> dict[date, CopyDifference]:
+    """How the copies of these neighbouring days differ; days that were never copied do not."""
+    condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
     with postgres.connect() as connection:
-        copied = copied_days(connection, REPORTING_EVENTS, [day]).get(day)
-        days = source_days(connection, postgres, REPORTING_EVENTS, condition)
-    if copied is None:
-        return None
-    stored: int = clickhouse.scalar(
-        "SELECT count() FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=day
-    )
-    source = sum(one.rows for one in days) - copied[0].refused
-    return None if copied[0].rows == stored == source else CopyDifference(copied[0].rows, stored, source)
+        copied = copied_days(connection, REPORTING_EVENTS, days)
+        source = {one.day: one.rows for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
+    stored = dict(clickhouse.query(_STORED, first=days[0], last=days[-1]))
+    found = {
+        day: CopyDifference(copy.rows, stored.get(day, 0), source.get(day, 0) - copy.refused)
+        for day, (copy, _) in sorted(copied.items())
+    }
+    return {day: one for day, one in found.items() if not one.copied == one.stored == one.source}
 
 
 def rollup_differences(
@@ -59,7 +66,28 @@ def rollup_differences(
     """Where the rollups of a local date are not what the raw events give, in counts or in sums.
 
     A date whose events have been copied again since is about to be computed again, and is not looked at.
+
+    Raises:
+        LeaseHeld: something is being swapped; nothing can be said of the date.
     """
+    return _confirmed(postgres, lambda: _differences(postgres, clickhouse, day, limit))
+
+
+def _confirmed(postgres: Postgres, look: Callable[[], list[T]]) -> list[T]:
+    """What `look` finds when it looks again while nothing can be swapped.
+
+    A swap that lands between the two sides that are read looks like a difference, also while no ledger knows of it yet.
+    """
+    if not look():
+        return []
+    with (
+        postgres.lease(f"swap:{REPORTING_EVENTS.name}", patience=_PATIENCE),
+        postgres.lease("reporting_rollups", patience=_PATIENCE),
+    ):
+        return look()
+
+
+def _differences(postgres: Postgres, clickhouse: ClickHouse, day: date, limit: int) -> list[RollupDifference]:
     if _is_superseded(postgres, day):
         return []
     bounds = clickhouse.query(
@@ -90,7 +118,15 @@ def _is_superseded(postgres: Postgres, day: date) -> bool:
 
 
 def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
-    """Rollup rows of a date that no ledger vouches for, or that count nothing."""
+    """Rollup rows of a date that no ledger vouches for, or that count nothing.
+
+    Raises:
+        LeaseHeld: something is being swapped; nothing can be said of the date.
+    """
+    return _confirmed(postgres, lambda: _orphans(clickhouse, postgres, day))
+
+
+def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
     rows = clickhouse.query(
         "SELECT account_id, count(), min(count) FROM reporting_rollups WHERE date = {day:Date} GROUP BY account_id",
         day=day,
@@ -108,9 +144,13 @@ def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[
     ]
 
 
-def gaps(postgres: Postgres) -> list[tuple[int, date]]:
-    """(account, date) of closed days that are not covered though a day before and a day after is, the first 50."""
-    rows = postgres.query(_GAPS)
+def gaps(postgres: Postgres, days: Sequence[date]) -> list[tuple[int, date]]:
+    """(account, date) of days that are not covered though a day before and a day after is, the first 50.
+
+    Only these neighbouring days and the week before and after them are looked at, or, when there are none, all.
+    """
+    first, last = (days[0] - _NEIGHBOURS, days[-1] + _NEIGHBOURS) if days else (None, None)
+    rows = postgres.query(_GAPS, first=first, last=last)
     return [(account, day) for account, day in rows]
 
 
@@ -128,6 +168,12 @@ def lag(postgres: Postgres) -> timedelta | None:
         ((source, copied),) = connection.execute(statement).fetchall()
     return None if source is None or copied is None else max(source - copied, timedelta(0))
 
+
+_STORED = """
+    SELECT toDate(created_at) AS day, count() FROM reporting_events
+    WHERE day BETWEEN {first:Date} AND {last:Date}
+    GROUP BY day
+"""
 
 _DIFFERENCES = """
     SELECT
@@ -168,6 +214,7 @@ _GAPS = """
     SELECT account_id, date + step FROM (
         SELECT account_id, date, lead(date) OVER (PARTITION BY account_id ORDER BY date) - date AS distance
         FROM analytics_pipeline.reporting_coverage
+        WHERE date BETWEEN coalesce(%(first)s::date, '-infinity') AND coalesce(%(last)s::date, 'infinity')
     ) AS covered, generate_series(1, least(distance, 50) - 1) AS step
     WHERE distance > 1
     ORDER BY 1, 2

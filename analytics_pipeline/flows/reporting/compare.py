@@ -15,8 +15,8 @@ from typing import Any, Literal
 from analytics_pipeline.flows.daily_copy.source import next_day
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import Account
-from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies, stale
-from analytics_pipeline.flows.reporting.event_history import Days
+from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
+from analytics_pipeline.flows.reporting.event_history import Days, histories
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import day_bounds_table
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
@@ -82,12 +82,15 @@ class Compared:
 
     `causes` counts the account days of which the ledger does not vouch for the rollup, by the reason: one of
     coverage's, or `uncopied`. A difference without any is one that the ledger vouches for.
+    `left_out` counts account days between their account's first event and its last of which ClickHouse never had a
+    copy: neither side has them, which proves nothing.
     """
 
     period: Days
     lines: Mapping[tuple[str, str], Line]
     differences: Sequence[Difference]
     causes: Mapping[str, int]
+    left_out: int = 0
 
     @property
     def total(self) -> Line:
@@ -106,14 +109,17 @@ class Comparison:
 
     def compare(self, days: Days, by: By) -> Iterator[Compared]:
         """Each period of the range in order; at its ends they are cut. One period is held at a time."""
+        eventful = {one.account.id: one.days for one in histories(self.postgres, self.accounts)}
         for period in periods(days, by):
-            yield self._compared(period)
+            yield self._compared(period, eventful)
 
-    def _compared(self, period: Days) -> Compared:
+    def _compared(self, period: Days, eventful: Mapping[int, Days]) -> Compared:
         every = account_days(self.accounts, period.first, period.last)
         ones = [one for one in every if one.bounds.starts_at < one.bounds.ends_at <= self.now]
         if not ones:
             return Compared(period, {}, [], {})
+        # Before the figures: a day that is copied meanwhile is called left out, never compared when it was not.
+        sources = copies(self.postgres, period.first - timedelta(days=2), period.last + timedelta(days=2))
         with day_bounds_table(self.clickhouse, ones) as bounds:
             rows = self.clickhouse.query(
                 comparison_select(self.registry, bounds),
@@ -127,14 +133,14 @@ class Comparison:
         lines = {(metric, dimension): Line(*line) for metric, dimension, *line, _examples, _accounts in rows}
         differences = [_difference(period, row[0], row[1], one) for row in rows for one in row[-2]]
         concerned = {account for row in rows for account in row[-1]}
-        return Compared(period, lines, differences, self._causes(period, ones, concerned))
+        causes = self._causes(period, [one for one in ones if one.account.id in concerned], sources)
+        left_out = [one for one in ones if _has_events(one, eventful) and not sources.newest(one.bounds)]
+        return Compared(period, lines, differences, causes, len(left_out))
 
-    def _causes(self, period: Days, every: Sequence[AccountDay], concerned: set[int]) -> dict[str, int]:
-        ones = [one for one in every if one.account.id in concerned]
+    def _causes(self, period: Days, ones: Sequence[AccountDay], sources: Copies) -> dict[str, int]:
         if not ones:
             return {}
         covered = coverage.coverage(self.postgres, period.first, period.last)
-        sources = copies(self.postgres, period.first - timedelta(days=2), period.last + timedelta(days=2))
         found = Counter({str(why): len(days) for why, days in stale(ones, covered, sources, self.registry).items()})
         found["uncopied"] = sum(not sources.is_complete(one.bounds) for one in ones)
         return dict(+found)
@@ -155,6 +161,10 @@ def _last_of_period(day: date, by: By) -> date:
     if by == "week":
         return day + timedelta(days=6 - day.isoweekday() % 7)
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+
+def _has_events(one: AccountDay, eventful: Mapping[int, Days]) -> bool:
+    return one.account.id in eventful and one.date in eventful[one.account.id]
 
 
 def _difference(period: Days, metric: str, dimension: str, row: tuple[Any, ...]) -> Difference:

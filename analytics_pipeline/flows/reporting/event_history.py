@@ -55,7 +55,21 @@ def histories(postgres: Postgres, accounts: Sequence[Account]) -> list[History]:
     return [History(by_id[id_], first, last) for id_, first, last in rows]
 
 
-# Whatever claims to be older or newer is no history: it may be no date of any calendar that Python knows.
+def first_event(postgres: Postgres, account_id: int) -> datetime | None:
+    """The moment of the account's first event; None when it has none."""
+    ((first,),) = postgres.query(_FIRST, account=account_id)
+    found: datetime | None = first
+    return found
+
+
+# Here and below, whatever claims to be older or newer is no history: it may be no date of any calendar that Python
+# knows.
+_FIRST = """
+    SELECT min(created_at)::timestamptz FROM {reporting_events}
+    WHERE account_id = %(account)s AND name IS NOT NULL
+        AND created_at >= '1990-01-01' AND created_at < '2100-01-01'
+"""
+
 _HISTORIES = """
     SELECT account.id, event.first::timestamptz, event.last::timestamptz
     FROM unnest(%(accounts)s::bigint[]) AS account (id)

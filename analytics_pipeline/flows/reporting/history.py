@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 
 from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import local_date
@@ -19,7 +20,7 @@ def switched_on(postgres: Postgres) -> dict[str, str]:
 
 def history(postgres: Postgres, scope: str, zone: str) -> tuple[date, date] | None:
     """From the day of the account's first event to yesterday, both in the zone; None when there is no such day."""
-    ((first,),) = postgres.query(_FIRST, account=_account(scope))
+    first = first_event(postgres, _account(scope))
     yesterday = local_date(zone, datetime.now(timezone.utc)) - timedelta(days=1)
     if first is None or local_date(zone, first) > yesterday:
         return None
@@ -35,12 +36,6 @@ def complete_days(postgres: Postgres, scope: str, zone: str, days: Sequence[date
 def _account(scope: str) -> int:
     return int(scope.removeprefix(_SCOPE))
 
-
-# Whatever claims to be older or newer is no history: it may be no date of any calendar that Python knows.
-_FIRST = """
-    SELECT min(created_at)::timestamptz FROM {reporting_events}
-    WHERE account_id = %(account)s AND created_at >= '1990-01-01' AND created_at < '2100-01-01'
-"""
 
 # A day that begins before the first copied one, which is that of ANALYTICS_START_DATE, is as complete as it can be.
 _COMPLETE_DAYS = """

@@ -11,6 +11,7 @@ from openfeature.client import OpenFeatureClient
 from analytics_pipeline.flows.daily_copy.source import contiguous
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, Reason, copies
+from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.periods import Period
 from analytics_pipeline.flows.reporting.read_plan import (
     ReadPlan,
@@ -21,9 +22,14 @@ from analytics_pipeline.flows.reporting.read_plan import (
     whole_days,
 )
 from analytics_pipeline.flows.reporting.registry import Registry
-from analytics_pipeline.flows.reporting.report_metrics import ReportMetric
+from analytics_pipeline.flows.reporting.report_metrics import ReportMetric, report_dimension
 from analytics_pipeline.flows.reporting.report_query import ReportQuery
-from analytics_pipeline.flows.reporting.report_sources import Cells, conversation_cells, event_cells
+from analytics_pipeline.flows.reporting.report_sources import (
+    Cells,
+    conversation_cells,
+    event_cells,
+    event_cells_by_conversation,
+)
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable, is_enabled
 from analytics_pipeline.resources.postgres import Postgres
@@ -46,7 +52,7 @@ class Answer(Generic[T]):
     """A report's value and how far it can be trusted.
 
     `missing` are ranges, both ends inclusive, of UTC days whose events were never copied, or not since the day has
-    ended: the value may lack some.
+    ended: the value may lack some. Days before the account's first event have none to lack.
     `as_of` is when the first of the days used was read from the source: what has changed since may be lacking. None:
     nothing of the range has been read yet.
     """
@@ -88,14 +94,21 @@ class Reading:
         return found.of({**found.value, **conversation_cells(self.postgres, periods, self.query)})
 
     def _events(self, metrics: Sequence[ReportMetric], periods: Sequence[Period]) -> Answer[Cells]:
+        if report_dimension(self.query.dimension).rolled is None:
+            return Answer(event_cells_by_conversation(self.postgres, periods, self.query, metrics), "raw", (), self.now)
         span = Period(periods[0].since, periods[0].since, periods[-1].until)
         needed = source_days(span, self.now)
         # Asked before the events are: what is copied meanwhile is newer than the answer says, never older.
         sources = copies(self.postgres, span.since.date(), span.until.date())
         cells, source = self._consistent(metrics, periods, self._candidates(span), sources)
         read_at = [sources.copied_at[day] for day in needed if day in sources.copied_at]
-        missing = contiguous([day for day in needed if sources.lacks(day, self.now)])
+        missing = contiguous(self._missing(needed, sources))
         return Answer(cells, source, tuple(missing), min(read_at, default=None))
+
+    def _missing(self, needed: Sequence[date], sources: Copies) -> list[date]:
+        lacking = [day for day in needed if sources.lacks(day, self.now)]
+        first = first_event(self.postgres, self.account.id) if lacking else None
+        return [day for day in lacking if first and day >= first.date()]
 
     def _consistent(
         self,

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import LiteralString
 
-from analytics_pipeline.flows.reporting.registry import REGISTRY, Metric, Payload
+from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload
 
 Number: TypeAlias = int | float | None
 
@@ -55,11 +55,13 @@ class ReportMetric:
 
 @dataclass(frozen=True)
 class ReportDimension:
-    """Along what reports are kept: the column of the events, and that of the conversations, which holds the id."""
+    """Along what reports are kept, by the column of the conversations that holds the id.
 
-    name: str
-    events: str
+    `rolled` is the rollup dimension behind it; None: events have no such id, only their conversations do.
+    """
+
     conversations: LiteralString
+    rolled: Dimension | None
 
 
 CONVERSATIONS = ReportMetric("conversations_count", "count", None, "conversations_count")
@@ -87,8 +89,10 @@ OVERVIEW = tuple(SUMMARY.values())
 BOT_SUMMARY = (REPORT_METRICS["bot_resolutions_count"], REPORT_METRICS["bot_handoffs_count"])
 
 REPORT_DIMENSIONS: Mapping[str, ReportDimension] = {
-    name: ReportDimension(name, REGISTRY.dimension(name).column, conversations)
-    for name, conversations in (("account", "account_id"), ("agent", "assignee_id"), ("inbox", "inbox_id"))
+    "account": ReportDimension("account_id", REGISTRY.dimension("account")),
+    "agent": ReportDimension("assignee_id", REGISTRY.dimension("agent")),
+    "inbox": ReportDimension("inbox_id", REGISTRY.dimension("inbox")),
+    "team": ReportDimension("team_id", None),
 }
 
 

@@ -27,7 +27,7 @@ class InvalidSubject(ValueError):
 
 @dataclass(frozen=True)
 class ReportQuery:
-    """Events of an account in [since, until), both aware. `entity_id` is an agent's or inbox's; None: all of them.
+    """Events of an account in [since, until), both aware. `entity_id` is an agent's, inbox's or team's; None: all.
 
     `timezone` is a name (IANA, or one that Rails gives to it) or an offset from UTC; None: the account's own, or UTC.
 

@@ -1,4 +1,4 @@
-"""The figures of a report: one ClickHouse statement over rollups and events, one of Postgres over conversations."""
+"""The figures of a report: one ClickHouse statement over rollups and events, others of Postgres over conversations."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -8,6 +8,7 @@ from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.reporting.periods import Period
 from analytics_pipeline.flows.reporting.read_plan import Interval, ReadPlan
+from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.report_metrics import (
     CONVERSATIONS,
     Cell,
@@ -47,21 +48,42 @@ def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metr
     return {(period, entity, metric): Cell(count, seconds) for period, entity, metric, count, seconds in rows}
 
 
+def event_cells_by_conversation(
+    postgres: Postgres, periods: Sequence[Period], query: ReportQuery, metrics: Sequence[ReportMetric]
+) -> Cells:
+    """The cells of metrics of events along what their conversations have as they are now.
+
+    ClickHouse holds no conversations, so the source's own events are read.
+    """
+    value: LiteralString = "value_in_business_hours" if query.business_hours else "value"
+    events = {metric.rolled.event for metric in metrics if metric.rolled}
+    rows = _by_conversation(postgres, _EVENTS.replace("[value]", value), periods, query, events=sorted(events))
+    return {
+        (number, entity, metric.key): Cell(conversations if metric.is_distinct else count, seconds)
+        for number, entity, event, count, conversations, seconds in rows
+        for metric in metrics
+        if metric.rolled and metric.rolled.event == event
+    }
+
+
 def conversation_cells(postgres: Postgres, periods: Sequence[Period], query: ReportQuery) -> Cells:
     """How many conversations were created in each of the contiguous periods, as they are now."""
-    column = report_dimension(query.dimension).conversations
-    statement: LiteralString = _CONVERSATIONS.replace("[dimension]", column)
-    with postgres.connect() as connection:
-        rows = connection.execute(
-            postgres.statement(statement),
-            {
-                "account": query.account_id,
-                "entity": query.entity_id,
-                "starts": [period.since for period in periods],
-                "until": periods[-1].until,
-            },
-        ).fetchall()
+    rows = _by_conversation(postgres, _CONVERSATIONS, periods, query)
     return {(number, entity, CONVERSATIONS.key): Cell(count) for number, entity, count in rows}
+
+
+def _by_conversation(
+    postgres: Postgres, statement: LiteralString, periods: Sequence[Period], query: ReportQuery, **rest: Any
+) -> list[tuple[Any, ...]]:
+    column = report_dimension(query.dimension).conversations
+    return postgres.query(
+        statement.replace("[dimension]", column),
+        account=query.account_id,
+        entity=query.entity_id,
+        starts=[period.since for period in periods],
+        until=periods[-1].until,
+        **rest,
+    )
 
 
 def _rollup_select(query: ReportQuery) -> str:
@@ -79,7 +101,7 @@ def _rollup_select(query: ReportQuery) -> str:
 
 
 def _raw_select(query: ReportQuery, *, distinct: bool) -> str:
-    column = quoted(report_dimension(query.dimension).events)
+    column = quoted(REGISTRY.dimension(query.dimension).column)
     value = "value_in_business_hours" if query.business_hours else "value"
     # A day's partition is found by its date, not by the moments, which are those of many intervals.
     return f"""
@@ -152,4 +174,20 @@ _CONVERSATIONS: LiteralString = """
     WHERE account_id = %(account)s AND created_at >= (%(starts)s::timestamptz[])[1] AND created_at < %(until)s
         AND [dimension] IS NOT NULL AND (%(entity)s::bigint IS NULL OR [dimension] = %(entity)s)
     GROUP BY 1, 2
+"""
+
+_EVENTS: LiteralString = """
+    SELECT
+        width_bucket(event.created_at::timestamptz, %(starts)s::timestamptz[]) - 1,
+        conversation.[dimension], event.name,
+        count(*), count(DISTINCT conversation.id),
+        coalesce(sum(event.[value]::float8) FILTER (WHERE abs(event.[value]::float8) < 'Infinity'), 0)
+    FROM {reporting_events} AS event
+    INNER JOIN {conversations} AS conversation
+        ON conversation.id = event.conversation_id AND conversation.account_id = event.account_id
+    WHERE event.account_id = %(account)s AND event.name = ANY(%(events)s)
+        AND event.created_at >= (%(starts)s::timestamptz[])[1] AND event.created_at < %(until)s
+        AND conversation.[dimension] IS NOT NULL
+        AND (%(entity)s::bigint IS NULL OR conversation.[dimension] = %(entity)s)
+    GROUP BY 1, 2, 3
 """

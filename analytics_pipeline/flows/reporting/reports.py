@@ -56,7 +56,7 @@ class Reports:
 
     Raises, with every method:
         UnknownAccount: the source has none of that id.
-        InvalidSubject: the report is on one agent or inbox, and its id is not given.
+        InvalidSubject: the report is on one agent, inbox or team, and its id is not given.
     """
 
     clickhouse: ClickHouse

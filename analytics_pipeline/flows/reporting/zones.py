@@ -37,7 +37,17 @@ def zone(name: str) -> ZoneInfo:
 
 @cache
 def canonical(name: str) -> str:
-    """The IANA name that `name` stands for: two names are the same zone if, and only if, these are equal.
+    """The name of the zone itself, no link: two names are the same zone if, and only if, these are equal.
+
+    Raises:
+        UnknownZone: there is none.
+    """
+    iana = iana_name(name)
+    return _links().get(iana, iana)
+
+
+def iana_name(name: str) -> str:
+    """The IANA name that `name` is, be it a link, or that Rails means by it.
 
     Raises:
         UnknownZone: there is none.
@@ -45,7 +55,7 @@ def canonical(name: str) -> str:
     iana = RAILS_ZONES.get(name, name)
     if iana not in zone_names():
         raise UnknownZone(f"{name[:60]!r} is not a time zone; an IANA name such as Asia/Kolkata is needed")
-    return _links().get(iana, iana)
+    return iana
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def add_account(product: Product, account: int = 1, zone: str | None = "America/
     )
 
 
-def add_event(product: Product, name: str, moment: datetime, **values: Any) -> None:
+def add_event(product: Product, name: str | None, moment: datetime, **values: Any) -> None:
     row = {"name": name, "account_id": 1, "created_at": moment, **values}
     product.execute(
         f"INSERT INTO reporting_events ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", *row.values()
@@ -73,12 +73,16 @@ def covered(product: Product) -> list[tuple[Any, ...]]:
     )
 
 
-def add_conversation(product: Product, id_: int, moment: datetime, inbox: int, assignee: int | None = None) -> None:
+def add_conversation(
+    product: Product, id_: int, moment: datetime, inbox: int, assignee: int | None = None, team: int | None = None
+) -> None:
     product.execute(
-        "INSERT INTO conversations (id, account_id, inbox_id, assignee_id, created_at) VALUES (%s, 1, %s, %s, %s)",
+        "INSERT INTO conversations (id, account_id, inbox_id, assignee_id, team_id, created_at)"
+        " VALUES (%s, 1, %s, %s, %s, %s)",
         id_,
         inbox,
         assignee,
+        team,
         moment,
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from analytics_pipeline.flows.reporting.report_metrics import UnknownDimension
 from analytics_pipeline.flows.reporting.reports import Comparison, Point
 from tests.flows.reporting.desk import add_account, add_conversation, add_event, ask, at, build, reports
 from tests.product import Product
@@ -83,6 +84,53 @@ def test_summary__by_inbox__has_every_id_of_either_store(empty_product: Product,
         3: [1, 0, None, None, None],
     }
     assert summary(entity_id=2) == {2: [1, 1, 300.0, 60.0, 50.0]}
+
+
+def test_summary__by_team__is_read_from_the_sources_events_by_the_conversations_team(empty_product: Product) -> None:
+    """Also with the rollups on. Conversation 2 has moved to team 2; conversation 9 has had no event."""
+    _support_week(empty_product)
+    add_conversation(empty_product, 9, at("2026-01-15 10:00"), 3, team=3)
+    empty_product.execute("UPDATE conversations SET team_id = CASE id WHEN 1 THEN 1 ELSE 2 END WHERE id <= 3")
+    desk = reports(empty_product)
+
+    def summary(**rest: Any) -> dict[int, list[int | float | None]]:
+        answer = desk.summary(ask("2026-01-05 00:00", "2026-01-16 00:00", dimension="team", **rest))
+        assert (answer.source, answer.partial, answer.as_of is None) == ("raw", False, False)
+        return {team: list(figures.values()) for team, figures in answer.value.items()}
+
+    assert summary() == {1: [1, 1, 100.0, 20.0, 10.0], 2: [2, 2, 250.0, 50.0, 40.0], 3: [1, 0, None, None, None]}
+    assert summary(business_hours=True, entity_id=2) == {2: [2, 2, 200.0, 40.0, 30.0]}
+
+
+def test_timeseries__of_a_team__counts_as_the_other_dimensions_do(empty_product: Product) -> None:
+    """Though nothing was ever copied. Unknown values are 0 seconds; another account's event is nobody's."""
+    for account in (1, 2):
+        add_account(empty_product, account)
+    for number, team in ((1, 5), (2, 5), (3, 6)):
+        add_conversation(empty_product, number, at("2026-02-09 09:00"), 1, team=team)
+    add_conversation(empty_product, 4, at("2026-02-09 09:00"), 1)
+    for day, conversation in (("10", 1), ("10", 1), ("10", 2), ("10", 3), ("10", 4), ("11", 1), ("11", None)):
+        moment = at(f"2026-02-{day} 05:00")  # midnight in New York
+        add_event(empty_product, "conversation_bot_handoff", moment, conversation_id=conversation)
+    for value in (None, float("nan"), float("inf"), 30):
+        add_event(empty_product, "reply_time", at("2026-02-10 20:00"), value=value, conversation_id=2)
+    add_event(empty_product, "reply_time", at("2026-02-10 20:00"), value=99, conversation_id=2, account_id=2)
+    desk = reports(empty_product)
+    query = ask("2026-02-10 05:00", "2026-02-12 05:00", dimension="team", entity_id=5)
+
+    handoffs = desk.timeseries(query, "bot_handoffs_count")
+    first, second = _seconds("2026-02-10 05:00"), _seconds("2026-02-11 05:00")
+    assert (handoffs.value, handoffs.partial) == ([Point(2, first), Point(1, second)], False)
+    assert desk.aggregate(query, "bot_handoffs_count").value == 2
+    assert desk.timeseries(query, "reply_time").value == [Point(7.5, first, 4), Point(0, second, 0)]
+    assert desk.overview(query).value.current["reply_time"] == 7.5
+
+
+def test_query__dimension_is_none__names_those_that_are() -> None:
+    with pytest.raises(
+        UnknownDimension, match="'label' is no dimension of reports; there are account, agent, inbox, team"
+    ):
+        ask("2026-02-10 00:00", "2026-02-12 00:00", dimension="label")
 
 
 @either_source
@@ -242,3 +290,24 @@ def test_answer__day_was_read_before_it_ended_and_not_since__is_partial(empty_pr
         ((day, day),),
         at("2026-01-14 12:00"),
     )
+
+
+@either_source
+def test_answer__range_begins_before_the_first_event__lacks_only_days_from_then_on(
+    empty_product: Product, rollup: bool
+) -> None:
+    """Another account's earlier events make no difference, and an account without any lacks none."""
+    _support_week(empty_product)
+    add_account(empty_product, 2, "Etc/UTC")
+    add_event(empty_product, "first_response", at("2020-01-01 09:00"), account_id=2)
+    desk, query = reports(empty_product, rollup=rollup), ask("2017-01-01 00:00", "2026-01-16 00:00")
+
+    whole = desk.aggregate(query, "resolutions_count")
+    empty_product.execute("DELETE FROM analytics_pipeline.source_copies WHERE day <= '2026-01-07'")
+    lacking = desk.aggregate(query, "resolutions_count")
+    empty_product.execute("DELETE FROM reporting_events WHERE account_id = 1")
+    eventless = desk.aggregate(query, "resolutions_count")
+
+    assert (whole.value, whole.missing, whole.partial) == (3, (), False)
+    assert (lacking.missing, lacking.partial) == (((date(2026, 1, 6), date(2026, 1, 7)),), True)
+    assert (eventless.missing, eventless.partial) == ((), False)
