@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
 _APPLICATION_NAME = "analytics_pipeline"
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 2 << 20
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
