@@ -5,22 +5,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from io import BytesIO
+from typing import Any, TypeAlias
 
 import adbc_driver_manager
 import adbc_driver_postgresql
+import nanoarrow
 import psycopg
 from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_postgresql import StatementOptions
+from nanoarrow._utils import NanoarrowException
+from nanoarrow.c_array_stream import CArrayStream
+from nanoarrow.ipc import StreamWriter
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from typing_extensions import LiteralString
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
@@ -39,11 +41,11 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True)
-class RecordBatches:
-    """Rows in Arrow's format, to be read once."""
+class ArrowPart:
+    """A part of a stream in Arrow's streaming format, and how many rows it holds."""
 
-    schema: "pa.Schema"
-    batches: Iterator["pa.RecordBatch"]
+    rows: int
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,15 @@ class Postgres:
             return connection.execute(self.statement(statement), parameters).fetchall()
 
     @contextmanager
-    def record_batches(self, statement: str, snapshot: str) -> Iterator[RecordBatches]:
-        """A result of any size, as of an exported snapshot, in Arrow batches of a few megabytes. Python decodes none.
+    def arrow_stream(self, statement: str, snapshot: str) -> Iterator[Iterator[ArrowPart]]:
+        """A result of any size, as of an exported snapshot, in Arrow's streaming format. Python decodes none of it.
 
-        Timestamps that are infinite arrive as others, without a word: the statement has to leave them out.
+        It comes in parts of a few megabytes, the schema first. Timestamps that are infinite arrive as others, without a
+        word: the statement has to leave them out.
 
         Raises:
-            ConnectionError: the server does not answer any more; the text shows no credentials.
+            ConnectionError: the server does not answer, or stops on the way; the text shows no credentials.
         """
-        # Whoever never reads a batch should not pay for it at the start.
-        from pyarrow import RecordBatchReader
-
         with self._arrow_statement() as reading:
             for setting in (*_AS_READER, f"SET TRANSACTION SNAPSHOT '{snapshot}'"):
                 reading.set_sql_query(setting)
@@ -92,9 +92,9 @@ class Postgres:
             reading.set_sql_query(statement)
             handle, _ = reading.execute_query()
             # What is still being read has to end before its statement closes.
-            with RecordBatchReader.from_stream(handle) as batches, ThreadPoolExecutor(1, "read-ahead") as reader:
+            with nanoarrow.c_array_stream(handle) as batches, ThreadPoolExecutor(1, "read-ahead") as reader:
                 try:
-                    yield RecordBatches(batches.schema, _read_ahead(batches, reader))
+                    yield _read_ahead(_parts(batches), reader)
                 except BaseException:
                     # Closing alone would wait for all the rest.
                     reading.cancel()
@@ -165,6 +165,8 @@ class Postgres:
 _AS_READER = (
     "SET timezone = 'UTC'",
     "SET client_encoding = 'UTF8'",
+    # Handing each row from a worker to its leader costs more than the worker saves.
+    "SET max_parallel_workers_per_gather = 0",
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 )
 # As pg_locks shows a lock on a bigint.
@@ -178,12 +180,32 @@ _IS_LEASED = """
 """
 
 
-def _read_ahead(batches: "pa.RecordBatchReader", reader: ThreadPoolExecutor) -> Iterator["pa.RecordBatch"]:
-    """The batches, each read while the one before is being used: neither end waits for the other."""
-    reading = reader.submit(next, batches, None)
-    while (batch := reading.result()) is not None:
-        reading = reader.submit(next, batches, None)
-        yield batch
+def _parts(batches: CArrayStream) -> Iterator[ArrowPart]:
+    sink = BytesIO()
+    with StreamWriter.from_writable(sink) as writer:
+        writer.write_stream(CArrayStream.from_c_arrays([], batches.get_schema()))
+        yield ArrowPart(0, _drained(sink))
+        try:
+            for batch in batches:
+                writer.write_array(batch)
+                yield ArrowPart(len(batch), _drained(sink))
+        except NanoarrowException as error:
+            raise ConnectionError(f"Postgres stopped in the middle of a result: {error}") from error
+
+
+def _drained(sink: BytesIO) -> bytes:
+    content = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return content
+
+
+def _read_ahead(parts: Iterator[ArrowPart], reader: ThreadPoolExecutor) -> Iterator[ArrowPart]:
+    """The parts, each read while the one before is being used: neither end waits for the other."""
+    reading = reader.submit(next, parts, None)
+    while (part := reading.result()) is not None:
+        reading = reader.submit(next, parts, None)
+        yield part
 
 
 def exported_snapshot(connection: Connection) -> str:

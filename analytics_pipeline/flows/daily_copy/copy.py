@@ -116,13 +116,12 @@ class DayCopy:
 
         def body() -> Generator[bytes, None, None]:
             nonlocal sent
-            yield rows.schema.serialize().to_pybytes()
-            for batch in rows.batches:
-                sent += batch.num_rows
-                yield batch.serialize().to_pybytes()
+            for part in parts:
+                sent += part.rows
+                yield part.content
 
         statement = self.source.rows(self.postgres, what, self._between(days)).as_string(reading.connection)
-        with self.postgres.record_batches(statement, reading.exported) as rows:
+        with self.postgres.arrow_stream(statement, reading.exported) as parts:
             # Once: after a failure the staging table holds a part, and only a new one is empty.
             replace(self.clickhouse, attempts=1).insert_stream(
                 staging,
