@@ -10,6 +10,7 @@ import pytest
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.ai_usage import daily
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
@@ -230,9 +231,10 @@ def _skips(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
     return [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
 
 
-def test_scenario__lease_held_by_another_build__is_skipped_and_tried_again(
-    product: Product, instance: dg.DagsterInstance
+def test_scenario__another_build_never_ends__is_skipped_and_tried_again(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(daily, "_PATIENCE", timedelta(milliseconds=10))
     product.switch_ai_usage(on=True)
     (request,) = tick(instance)
     with product.postgres.lease("ai_usage_daily"):
