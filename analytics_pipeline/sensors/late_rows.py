@@ -10,13 +10,13 @@ import psycopg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.sync import pending_days
 from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.enablement.features import AI_USAGE
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline.run_states import runs_under_way
 
-AI_USAGE = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 # A run that failed or was skipped is asked for again after this long.
 RETRY_SECONDS = 600
 RANGES_PER_TICK = 10
@@ -53,7 +53,7 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
 
 
 @dg.sensor(
-    target=dg.AssetSelection.assets(*AI_USAGE),
+    target=dg.AssetSelection.assets(*AI_USAGE.assets),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -74,7 +74,7 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
         return dg.SkipReason(f"skipped: {reason_of(error)}")
     if pending is None:
         return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
-    requests = list(_requests(context, AI_USAGE, pending.days, pending.state))
+    requests = list(_requests(context, AI_USAGE.assets, pending.days, pending.state))
     if not requests:
         return dg.SkipReason("ClickHouse holds what the source does, or a run for the rest is under way")
     return dg.SensorResult(run_requests=requests)

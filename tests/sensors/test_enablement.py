@@ -13,12 +13,14 @@ from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.ai_usage import daily
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.compared import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement import features
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import history as reporting
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.schedules import daily_ai_usage
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.late_rows import ai_usage_late_rows
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -368,6 +370,55 @@ def test_sync__days_were_read_before_they_ended__once_more(product: Product, ins
     assert launch(instance, request).success
     assert_complete(product)
     assert late_rows(instance) == []
+
+
+def hourly(now: datetime) -> list[dg.RunRequest] | str:
+    """What the schedule asks for, or why it asks for nothing."""
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
+        answer = daily_ai_usage.evaluate_tick(context)
+    return list(answer.run_requests or []) or str(answer.skip_message)
+
+
+def test_schedule__rows_are_deleted_or_moved__follow_within_the_hour_or_when_it_is_the_days_turn(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    now = datetime.now(timezone.utc)
+    (old,) = days_in_turn(today() - timedelta(days=187), today() - timedelta(days=20), now)
+    for relation in ("ai_duo_chat_events", "ai_code_suggestion_events"):
+        product.execute(f"UPDATE {relation} SET created_at = timestamp")
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.add_chat(at(old), user=5, created_at=at(old))
+    assert product.materialise(*ASSETS, day=old).success
+    product.execute("DELETE FROM ai_duo_chat_events WHERE user_id = 5 OR timestamp::date = %s", FIRST)
+    product.execute(
+        "UPDATE ai_code_suggestion_events SET timestamp = timestamp + interval '25 hours' WHERE timestamp::date = %s",
+        FIRST,
+    )
+    assert late_rows(instance) == []
+
+    requests = hourly(now)
+
+    assert [tuple(request.tags[name] for name in RANGE) for request in requests if not isinstance(request, str)] == [
+        days(old, old),
+        days(FIRST, FIRST + timedelta(days=1)),
+    ]
+    for request in requests:
+        assert not isinstance(request, str)
+        assert product.materialise(*ASSETS, tags=request.tags).success
+    assert_complete(product)
+    assert hourly(now) == "every closed day that was compared is as the source holds it"
+
+
+def test_schedule__switched_off_or_not_configured__asks_for_nothing(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(timezone.utc)
+    assert hourly(now) == "AI usage is switched off, or its history is still being brought in"
+
+    monkeypatch.delenv("CLICKHOUSE_URL")
+    assert hourly(now) == "skipped: clickhouse_not_configured"
 
 
 def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first(

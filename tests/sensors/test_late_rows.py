@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.daily_copy.compared import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.partitions import range_tags
@@ -174,6 +175,33 @@ def test_schedule__rows_deleted_or_moved_at_the_source__follow_within_the_hour(e
         [("reporting_rollups", str(day), str(day))],
     ]
     assert rollups(empty_product)[1, str(day), "account", 1, "reply_time"] == (1, 1, 0)
+
+
+def test_schedule__rows_of_an_old_day_are_deleted_or_moved__follow_when_it_is_the_days_turn(
+    empty_product: Product,
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    now = noon(TODAY)
+    (old,) = days_in_turn(TODAY - timedelta(days=187), TODAY - timedelta(days=20), now)
+    other = old + timedelta(days=1)
+    for day, value in ((old, 1), (old, 2), (other, 4)):
+        add_event(empty_product, "reply_time", noon(day), value=value, updated_at=noon(day))
+    build(empty_product, old, YESTERDAY)
+    follow(empty_product)
+    empty_product.execute("DELETE FROM reporting_events WHERE value = 1")
+    empty_product.execute("UPDATE reporting_events SET created_at = %s WHERE value = 2", noon(other))
+
+    assert tick() == UP_TO_DATE
+    assert follow(empty_product, lambda: hourly(now)) == [
+        [("reporting_events", str(old), str(old))],
+        [("reporting_rollups", str(old), str(old))],
+    ]
+    assert rollups(empty_product) == {(1, str(other), "account", 1, "reply_time"): (1, 4, 0)}
+    assert follow(empty_product, lambda: hourly(now + timedelta(hours=1))) == [
+        [("reporting_events", str(other), str(other))],
+        [("reporting_rollups", str(other), str(other))],
+    ]
+    assert rollups(empty_product) == {(1, str(other), "account", 1, "reply_time"): (2, 6, 0)}
 
 
 def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Product) -> None:
