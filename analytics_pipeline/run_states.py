@@ -1,8 +1,12 @@
-"""Runs that have not ended: whoever asks for work leaves to them what they are about."""
+"""Runs beside each other: which have not ended, so that their work is left to them, and which are to go first."""
 
 from collections.abc import Mapping
 
 import dagster as dg
+
+# The tags of a run about the past: one that keeps today's figures fresh leaves the queue before it, and dagster.yaml
+# lets only one of them work at a time.
+ABOUT_THE_PAST = {"dagster/priority": "-1"}
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,

@@ -19,7 +19,7 @@ from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
-from analytics_pipeline.run_states import runs_under_way
+from analytics_pipeline.run_states import ABOUT_THE_PAST, runs_under_way
 
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
@@ -136,7 +136,7 @@ def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
         dg.RunRequest(
             run_key=f"{asset}:{first}:{last}:{now:%Y%m%d%H%M}",
             asset_selection=[dg.AssetKey(asset)],
-            tags=range_tags(first, last),
+            tags={**range_tags(first, last), **ABOUT_THE_PAST},
         )
         for asset, days in wanted.items()
         for first, last in contiguous(days)
@@ -170,7 +170,7 @@ def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     if days is None:
         return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
     requests = [
-        dg.RunRequest(run_key=f"{first}:{last}:{now:%Y%m%d%H%M}", tags=range_tags(first, last))
+        dg.RunRequest(run_key=f"{first}:{last}:{now:%Y%m%d%H%M}", tags={**range_tags(first, last), **ABOUT_THE_PAST})
         for first, last in contiguous(days)
     ]
     return requests or dg.SkipReason("every closed day that was compared is as the source holds it")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 import psycopg
@@ -15,11 +15,12 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.postgres import postgres
-from analytics_pipeline.run_states import runs_under_way
+from analytics_pipeline.run_states import ABOUT_THE_PAST, runs_under_way
 
 # A run that failed or was skipped is asked for again after this long.
 RETRY_SECONDS = 600
 RANGES_PER_TICK = 10
+FOLLOWS = "analytics_pipeline/follows"
 
 
 @dg.sensor(
@@ -83,19 +84,25 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
 def _requests(
     context: dg.SensorEvaluationContext, assets: Sequence[str], days: Sequence[date], state: str
 ) -> Iterator[dg.RunRequest]:
-    """One run for each range of neighbouring days; while one is under way, none is added to its queue.
+    """One run for each range of neighbouring days, the newest first: today's apart from those of the past.
 
-    The newest first, and only so many at a time: a burst of late rows all over the past must not keep today waiting.
+    While one of the same kind is under way, none is added to its queue. Of the past only so many at a time, and behind
+    what is about today: a burst of late rows all over it, or rollups of years, must not keep today's figures waiting.
     """
-    tag = {"analytics_pipeline/follows": assets[-1]}
-    wanted = contiguous(days)
-    if not wanted or runs_under_way(context.instance, tag):
-        return
+    yesterday = datetime.now(timezone.utc).date() - timedelta(days=1)
+    current = contiguous([day for day in days if day >= yesterday])
+    past = contiguous([day for day in days if day < yesterday])[-RANGES_PER_TICK:]
     fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
     window = int(datetime.now(timezone.utc).timestamp()) // RETRY_SECONDS
-    for first, last in wanted[: -RANGES_PER_TICK - 1 : -1]:
-        yield dg.RunRequest(
-            run_key=f"{assets[-1]}:{first}:{last}:{fingerprint}:{window}",
-            asset_selection=[dg.AssetKey(asset) for asset in assets],
-            tags={**range_tags(first, last), **tag},
-        )
+    for ranges, tags in (
+        (current, {FOLLOWS: assets[-1]}),
+        (past, {FOLLOWS: f"{assets[-1]} of the past", **ABOUT_THE_PAST}),
+    ):
+        if not ranges or runs_under_way(context.instance, tags):
+            continue
+        for first, last in reversed(ranges):
+            yield dg.RunRequest(
+                run_key=f"{assets[-1]}:{first}:{last}:{fingerprint}:{window}",
+                asset_selection=[dg.AssetKey(asset) for asset in assets],
+                tags={**range_tags(first, last), **tags},
+            )

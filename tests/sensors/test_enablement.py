@@ -421,7 +421,7 @@ def test_schedule__switched_off_or_not_configured__asks_for_nothing(
     assert hourly(now) == "skipped: clickhouse_not_configured"
 
 
-def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first(
+def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first_after_today(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
@@ -431,7 +431,7 @@ def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_
 
     found = [request.tags[RANGE[0]] for request in late_rows(instance)]
 
-    assert found == [str(today() - timedelta(days=2 * number)) for number in range(10)]
+    assert found == [str(today() - timedelta(days=2 * number)) for number in range(11)]
 
 
 def test_figures__copy_becomes_visible_while_they_are_counted__are_counted_again(
@@ -707,6 +707,8 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
     empty_product.put(document("alice", plan="pro"))
 
+    (request,) = tick(instance)
+    assert "dagster/priority" not in request.tags
     assert settle(instance) == [("segments:organisation:1:1:1", days(today(), today()))]
     assert newest(empty_product, "organisation:1", "segments").state == "completed"
     assert empty_product.current() == {(1, 100): (1, "counted")}
@@ -769,6 +771,46 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
 
     assert (key, first) == ("reporting:account:7:2:1", (FIRST - timedelta(days=1)).isoformat())
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
+
+
+def test_reporting__another_accounts_history_is_there__copies_only_what_is_not_and_lets_today_go_first(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    """The source days are those of all accounts: copying them again would make the rollups of all of them stale."""
+    add_account(empty_product, 7, "Asia/Kolkata")
+    settle(instance)
+    swapped = "SELECT day, swapped_at FROM analytics_pipeline.source_copies"
+    before = dict(empty_product.execute(swapped))
+    changed, lost, yesterday = (FIRST + timedelta(days=number) for number in range(3))
+    empty_product.execute(
+        "INSERT INTO reporting_events (name, account_id, created_at) VALUES ('x', 8, %s)", at(changed)
+    )
+    empty_product.clickhouse.execute("ALTER TABLE reporting_events DROP PARTITION ID {id:String}", id=f"{lost:%Y%m%d}")
+    empty_product.execute(
+        "INSERT INTO accounts (id, name, settings) VALUES (8, 'B', '{\"reporting_timezone\": \"Asia/Kolkata\"}')"
+    )
+
+    (request,) = tick(instance)
+    result = launch(instance, request)
+
+    assert result.success, failure_text(result)
+    assert request.tags["dagster/priority"] == "-1"
+    shown = {
+        one.partition: "already_there" in one.metadata
+        for one in result.asset_materializations_for_node("reporting_events")
+    }
+    assert shown == {
+        str(FIRST - timedelta(days=1)): True,
+        str(changed): False,
+        str(lost): False,
+        str(yesterday): True,
+        str(today()): False,
+    }
+    after = dict(empty_product.execute(swapped))
+    assert {str(day) for day in after if after[day] == before[day]} == {day for day, kept in shown.items() if kept}
+    assert empty_product.clickhouse.scalar("SELECT count() FROM reporting_events") == 5
+    assert tick(instance) == []
+    assert newest(empty_product, "account:8", "reporting").state == "completed"
 
 
 def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, instance: dg.DagsterInstance) -> None:

@@ -15,8 +15,8 @@ from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.schedules import daily_reporting
 from analytics_pipeline.sensors.late_rows import reporting_late_rows
-from tests.flows.reporting.desk import add_account, add_event, build, compute, covered, rollups
-from tests.product import Product, today
+from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
+from tests.product import Product, all_assets_job, today
 
 Requested = list[tuple[str, str, str]]
 UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way"
@@ -36,12 +36,18 @@ def requested(requests: list[dg.RunRequest] | None) -> Requested:
     return found
 
 
+def evaluate(instance: dg.DagsterInstance) -> tuple[list[dg.RunRequest], str]:
+    """What the sensor asks for, and why it asks for nothing."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    answer = reporting_late_rows.evaluate_tick(context)
+    return list(answer.run_requests or []), str(answer.skip_message)
+
+
 def tick() -> Requested | str:
     with dg.DagsterInstance.ephemeral() as instance:
-        repository = defs().get_repository_def()
-        context = dg.build_sensor_context(instance=instance, repository_def=repository)
-        answer = reporting_late_rows.evaluate_tick(context)
-    return requested(list(answer.run_requests or [])) or str(answer.skip_message)
+        requests, reason = evaluate(instance)
+    return requested(requests) or reason
 
 
 def hourly(now: datetime) -> Requested | str:
@@ -120,6 +126,28 @@ def test_sensor__zone_changes__recomputes_the_current_dates(empty_product: Produ
 
     assert follow(empty_product) == [[("reporting_rollups", str(YESTERDAY), str(TOMORROW))]]
     assert {row[2] for row in covered(empty_product)} == {"Asia/Kolkata"}
+
+
+def test_sensor__today_and_years_of_the_past_are_stale__today_goes_first_and_never_waits(
+    empty_product: Product,
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    old = TODAY - timedelta(days=40)
+    build(empty_product, old, TODAY)
+    follow(empty_product)
+    copy(empty_product, old, TODAY)
+    live = ("reporting_rollups", str(YESTERDAY), str(TOMORROW))
+    past = ("reporting_rollups", str(old), str(TODAY - timedelta(days=2)))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        requests, _ = evaluate(instance)
+        job = all_assets_job(empty_product.settings.analytics_start_date)
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=dict(requests[1].tags))
+        meanwhile, _ = evaluate(instance)
+
+    assert requested(requests) == [live, past]
+    assert [request.tags.get("dagster/priority") for request in requests] == [None, "-1"]
+    assert requested(meanwhile) == [live]
 
 
 def test_sensor__run_under_way__adds_none_to_its_queue(empty_product: Product) -> None:
