@@ -17,9 +17,10 @@ from analytics_pipeline.schedules import daily_reporting
 from analytics_pipeline.sensors.late_rows import reporting_late_rows
 from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
 from tests.product import Product, all_assets_job, today
+from tests.sensors.test_enablement import launch
 
 Requested = list[tuple[str, str, str]]
-UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way"
+UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way, or pauses after failures"
 YESTERDAY, TODAY, TOMORROW = (today() + timedelta(days=number) for number in (-1, 0, 1))
 
 
@@ -148,6 +149,42 @@ def test_sensor__today_and_years_of_the_past_are_stale__today_goes_first_and_nev
     assert requested(requests) == [live, past]
     assert [request.tags.get("dagster/priority") for request in requests] == [None, "-1"]
     assert requested(meanwhile) == [live]
+
+
+def test_sensor__run_failed_or_was_skipped__is_asked_for_again_at_once_and_then_after_a_pause(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    old = TODAY - timedelta(days=40)
+    today_ = ("reporting_events", str(YESTERDAY), str(TODAY))
+    with dg.DagsterInstance.ephemeral() as instance:
+        ((first,), _) = evaluate(instance)
+        with monkeypatch.context() as environment:
+            environment.delenv("CLICKHOUSE_URL")
+            assert launch(instance, first).success
+        ((second,), _) = evaluate(instance)
+        empty_product.clickhouse.execute("DROP TABLE reporting_events")
+        assert not launch(instance, second).success
+        assert requested([first, second]) == [today_, today_]
+        assert evaluate(instance) == ([], UP_TO_DATE)
+
+        # What fails keeps nothing else waiting.
+        add_event(empty_product, "first_response", noon(old))
+        assert requested(evaluate(instance)[0]) == [("reporting_events", str(old), str(old))]
+
+
+def test_sensor__rollup_is_still_needed__is_asked_for_again_with_the_next_tick(empty_product: Product) -> None:
+    """Nothing of the source has changed since: the date went stale once more while its run worked."""
+    add_account(empty_product, 1, "Etc/UTC")
+    follow(empty_product)
+    stale = "UPDATE analytics_pipeline.reporting_coverage SET registry_version = 'before' WHERE date = %s"
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(4):
+            empty_product.execute(stale, TODAY)
+            ((request,), _reason) = evaluate(instance)
+            assert requested([request]) == [("reporting_rollups", str(TODAY), str(TODAY))]
+            assert launch(instance, request).success
+        assert evaluate(instance) == ([], UP_TO_DATE)
 
 
 def test_sensor__run_under_way__adds_none_to_its_queue(empty_product: Product) -> None:

@@ -2,7 +2,6 @@
 copied but not counted, or with rows that are no longer there.
 """
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.history import SCOPE, setting_is_on
@@ -17,24 +16,16 @@ from analytics_pipeline.resources.postgres import Postgres
 LOOK_BACK = timedelta(days=7)
 
 
-@dataclass(frozen=True)
-class Pending:
-    """Days to be brought in anew, in order, and a text that differs whenever there is more to bring in."""
-
-    days: list[date]
-    state: str
-
-
-def pending_days(postgres: Postgres, today: date, start: date) -> Pending | None:
-    """What has to be brought in from `start` to `today`; moves the watermarks. None: nothing is kept up to date."""
+def pending_days(postgres: Postgres, today: date, start: date) -> list[date] | None:
+    """Days from `start` to `today` to bring in, in order; moves the watermarks. None: nothing is kept up to date."""
     epoch = _followed(postgres)
     if epoch is None:
         return None
-    changed = [day for source in SOURCES for day in touched_days(postgres, source, start, today)]
+    changed = {day.day for source in SOURCES for day in touched_days(postgres, source, start, today)}
     since = epoch.last_day or epoch.requested_at.date()
     lacking = _uncopied(postgres, since, today) | _copied_early(postgres, max(since, today - LOOK_BACK), today)
-    days = {day.day for day in changed} | lacking | _uncounted(postgres)
-    return Pending(sorted(day for day in days if start <= day <= today), repr(changed))
+    days = changed | lacking | _uncounted(postgres)
+    return sorted(day for day in days if start <= day <= today)
 
 
 def changed_closed_days(postgres: Postgres, now: datetime, start: date) -> list[date] | None:

@@ -22,11 +22,10 @@ RECENT = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Pending:
-    """Source days (UTC) to copy and local dates to compute; `state` changes whenever what they wait for does."""
+    """Source days (UTC) to copy and local dates to compute."""
 
     copies: tuple[date, ...]
     rollups: tuple[date, ...]
-    state: str = ""
 
 
 def live(postgres: Postgres, now: datetime, since: date) -> Pending:
@@ -45,11 +44,7 @@ def live(postgres: Postgres, now: datetime, since: date) -> Pending:
     old = outdated(postgres, REGISTRY, now - RECENT)
     waiting = {near for day in to_copy for near in _around(day)}
     to_compute = [day for day in old.union(_stale(postgres, zoned, current)) if day not in waiting]
-    return Pending(
-        _sorted(day for day in to_copy if day >= since),
-        _sorted(day for day in to_compute if day >= since),
-        repr([touched, sorted(sources.swapped_at.items())]),
-    )
+    return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
 
 
 def closed(postgres: Postgres, now: datetime, first: date, since: date) -> Pending:
