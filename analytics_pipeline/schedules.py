@@ -12,6 +12,7 @@ from analytics_pipeline.flows.daily_copy.source import contiguous
 from analytics_pipeline.flows.enablement.features import AI_USAGE
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
+from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.pending import closed
 from analytics_pipeline.flows.segments.coverage import missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
@@ -174,3 +175,24 @@ def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
         for first, last in contiguous(days)
     ]
     return requests or dg.SkipReason("every closed day that was compared is as the source holds it")
+
+
+@dg.schedule(
+    cron_schedule="*/15 * * * *",
+    target=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("reporting_events"), "changes_are_followed")),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each quarter of an hour, whether changes are followed, also while nothing is copied.",
+)
+def reporting_lag() -> dg.RunRequest | dg.SkipReason:
+    """Asks, each quarter of an hour, whether changes are followed.
+
+    With a copy the check runs anyway; a sensor that is stuck asks for none.
+    """
+    try:
+        zoned = accounts(postgres(_settings())).zoned
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    return dg.RunRequest() if zoned else dg.SkipReason("no account has a reporting time zone, so nothing is followed")
