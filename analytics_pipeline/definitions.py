@@ -37,7 +37,7 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
-from analytics_pipeline.schedules import daily_reporting, daily_segment_counts
+from analytics_pipeline.schedules import daily_ai_usage, daily_reporting, daily_segment_counts, reporting_lag
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.failures import run_failures
 from analytics_pipeline.sensors.late_rows import ai_usage_late_rows, reporting_late_rows
@@ -98,6 +98,8 @@ def defs() -> dg.Definitions:
         schedules=[
             daily_segment_counts,
             daily_reporting,
+            daily_ai_usage,
+            reporting_lag,
         ],
         sensors=[
             enablement,

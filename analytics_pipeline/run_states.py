@@ -1,8 +1,18 @@
-"""Runs that have not ended: whoever asks for work leaves to them what they are about."""
+"""What whoever asks for runs has to know of others: which have not ended, which brought nothing, which go first."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from itertools import takewhile
 
 import dagster as dg
+
+# The tags of a run about the past: one that keeps today's figures fresh leaves the queue before it, and dagster.yaml
+# lets only one of them work at a time.
+ABOUT_THE_PAST = {"dagster/priority": "-1"}
+
+# The pause after the second run in a row that brought nothing; it doubles, up to sixteen minutes after the seventh.
+_FIRST_PAUSE = timedelta(seconds=30)
+_REMEMBERED = 7
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -16,3 +26,24 @@ _UNDER_WAY = [
 def runs_under_way(instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> bool:
     """Whether a run with all of these tags waits or works."""
     return instance.get_runs_count(dg.RunsFilter(tags=dict(tags or {}), statuses=_UNDER_WAY)) > 0
+
+
+def may_be_asked_again(instance: dg.DagsterInstance, tags: Mapping[str, str], now: datetime) -> bool:
+    """Whether another run with all of these tags may follow those that have ended.
+
+    It may at once, also after one that failed or was skipped; when several in a row brought nothing, after a pause.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags=dict(tags)), limit=_REMEMBERED)
+    vain = list(takewhile(lambda record: not _brought_anything(instance, record.dagster_run), records))
+    if len(vain) < 2:
+        return True
+    ended_at = datetime.fromtimestamp(vain[0].end_time or vain[0].update_timestamp.timestamp(), timezone.utc)
+    return now >= ended_at + _FIRST_PAUSE * (1 << (len(vain) - 2))
+
+
+def _brought_anything(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run materialised what it was asked for; one that was skipped succeeds without."""
+    if run.status is not dg.DagsterRunStatus.SUCCESS:
+        return False
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    return bool(instance.get_records_for_run(run.run_id, of_type=kind, limit=1).records)

@@ -7,9 +7,12 @@ import dagster as dg
 import psycopg
 
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.ai_usage.sync import changed_closed_days
 from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.enablement.features import AI_USAGE
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
+from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.pending import closed
 from analytics_pipeline.flows.segments.coverage import missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
@@ -17,7 +20,7 @@ from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
-from analytics_pipeline.run_states import runs_under_way
+from analytics_pipeline.run_states import ABOUT_THE_PAST, runs_under_way
 
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
@@ -46,9 +49,7 @@ def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
 
 
 def _missing(now: datetime) -> Iterator[dg.RunRequest]:
-    settings = Settings.load()
-    if settings.clickhouse_url is None:
-        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+    settings = _settings()
     identities_table(settings)
     store = postgres(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
@@ -90,6 +91,18 @@ def _request(
     )
 
 
+def _settings() -> Settings:
+    """The settings, for what needs at least ClickHouse.
+
+    Raises:
+        NotConfigured: it has no address.
+    """
+    settings = Settings.load()
+    if settings.clickhouse_url is None:
+        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+    return settings
+
+
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
     tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
     return runs_under_way(instance, tags)
@@ -105,15 +118,14 @@ def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
 def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Asks, each hour, for the copies and rollups that the last seven closed days lack.
 
-    A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed.
+    A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed. Older
+    days have their turn once a week: those that are no longer what the source holds are copied again.
     """
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "daily_reporting"}):
         return dg.SkipReason("what it asked for before is still under way")
     try:
-        settings = Settings.load()
-        if settings.clickhouse_url is None:
-            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+        settings = _settings()
         first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
         pending = closed(postgres(settings), now, first, settings.analytics_start_date)
     except NotConfigured as error:
@@ -125,9 +137,62 @@ def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
         dg.RunRequest(
             run_key=f"{asset}:{first}:{last}:{now:%Y%m%d%H%M}",
             asset_selection=[dg.AssetKey(asset)],
-            tags=range_tags(first, last),
+            tags={**range_tags(first, last), **ABOUT_THE_PAST},
         )
         for asset, days in wanted.items()
         for first, last in contiguous(days)
     ]
     return requests or dg.SkipReason("every closed day is copied and rolled up")
+
+
+@dg.schedule(
+    cron_schedule="35 * * * *",
+    target=dg.AssetSelection.assets(*AI_USAGE.assets),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.",
+)
+def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.
+
+    The last seven are compared with the source each hour, older ones have their turn once a week. All that carries a
+    time stamp is found by the sensor `ai_usage_late_rows`.
+    """
+    now = context.scheduled_execution_time
+    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_ai_usage"}):
+        return dg.SkipReason("what it asked for before is still under way")
+    try:
+        settings = _settings()
+        days = changed_closed_days(postgres(settings), now, settings.analytics_start_date)
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    if days is None:
+        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    requests = [
+        dg.RunRequest(run_key=f"{first}:{last}:{now:%Y%m%d%H%M}", tags={**range_tags(first, last), **ABOUT_THE_PAST})
+        for first, last in contiguous(days)
+    ]
+    return requests or dg.SkipReason("every closed day that was compared is as the source holds it")
+
+
+@dg.schedule(
+    cron_schedule="*/15 * * * *",
+    target=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("reporting_events"), "changes_are_followed")),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each quarter of an hour, whether changes are followed, also while nothing is copied.",
+)
+def reporting_lag() -> dg.RunRequest | dg.SkipReason:
+    """Asks, each quarter of an hour, whether changes are followed.
+
+    With a copy the check runs anyway; a sensor that is stuck asks for none.
+    """
+    try:
+        zoned = accounts(postgres(_settings())).zoned
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    return dg.RunRequest() if zoned else dg.SkipReason("no account has a reporting time zone, so nothing is followed")

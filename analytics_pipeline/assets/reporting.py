@@ -10,8 +10,11 @@ from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import OWNERS
 from analytics_pipeline.assets.runs import RETRIES, Materialisation, cost_metadata, materialize_range, table_metadata
 from analytics_pipeline.flows.charts import sparkline
+from analytics_pipeline.flows.daily_copy.compared import intact_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState
+from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.enablement.epochs import TAG
 from analytics_pipeline.flows.reporting.accounts import Accounts, accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
@@ -42,16 +45,22 @@ def reporting_events(
 
     A range of days is read in one stream, at one moment, and each day is swapped as a whole. Events without an account
     or a name go to `analytics_pipeline.dead_letters`. Late and changed rows are found by the sensor
-    `reporting_late_rows`.
+    `reporting_late_rows`. A run for one account's history leaves days alone that are there already: a day holds the
+    events of all accounts, and swapping it again would have all their rollups computed again.
     """
 
     def copy(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
-        run_id = context.run.run_id
+        run_id, store = context.run.run_id, postgres.store()
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with clickhouse.connect(Tag("reporting", "copy", run_id=run_id)) as warehouse:
             warehouse.sweep_staging()
-            states = DayCopy(REPORTING_EVENTS, postgres.store(), warehouse, run_id).copy(first, last)
+            intact = intact_days(store, warehouse, REPORTING_EVENTS, days) if TAG in context.run.tags else {}
+            work = DayCopy(REPORTING_EVENTS, store, warehouse, run_id)
+            lacking = contiguous([day for day in days if day not in intact])
+            copied = [state for ends in lacking for state in work.copy(*ends)]
             of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, "reporting_events")
-        return {state.day: _copy_metadata(state) | of_the_run for state in states}
+        there = {day: _copy_metadata(state) | {"already_there": True} | of_the_run for day, state in intact.items()}
+        return there | {state.day: _copy_metadata(state) | of_the_run for state in copied}
 
     yield from materialize_range(context, copy)
 

@@ -15,6 +15,7 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
+from analytics_pipeline.run_states import ABOUT_THE_PAST
 
 
 def _history(feature: str) -> str:
@@ -97,6 +98,7 @@ def _run_request(request: Request) -> dg.RunRequest:
         tags={
             **range_tags(request.first_day, request.last_day),
             TAG: str(request.attempt),
+            **(ABOUT_THE_PAST if request.is_about_the_past else {}),
         },
         run_config={"ops": {asset: {"config": dict(config)} for asset, config in request.config.items()}},
     )

@@ -1,8 +1,8 @@
 """Follows the source: days whose events changed are copied again, and the dates that depend on them computed again."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timezone
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
+from itertools import islice
 
 import dagster as dg
 import psycopg
@@ -10,16 +10,16 @@ import psycopg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.sync import pending_days
 from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.enablement.features import AI_USAGE
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.postgres import postgres
-from analytics_pipeline.run_states import runs_under_way
+from analytics_pipeline.run_states import ABOUT_THE_PAST, may_be_asked_again, runs_under_way
 
-AI_USAGE = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
-# A run that failed or was skipped is asked for again after this long.
-RETRY_SECONDS = 600
 RANGES_PER_TICK = 10
+_NOTHING = "ClickHouse holds what the source does, or a run for the rest is under way, or pauses after failures"
+FOLLOWS = "analytics_pipeline/follows"
 
 
 @dg.sensor(
@@ -44,16 +44,16 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     except psycopg.errors.UndefinedTable as error:
         return dg.SkipReason(f"skipped: {reason_of(error)}")
     requests = [
-        *_requests(context, ["reporting_events"], pending.copies, pending.state),
-        *_requests(context, ["reporting_rollups"], pending.rollups, pending.state),
+        *_requests(context, ["reporting_events"], pending.copies),
+        *_requests(context, ["reporting_rollups"], pending.rollups),
     ]
     if not requests:
-        return dg.SkipReason("ClickHouse holds what the source does, or a run for the rest is under way")
+        return dg.SkipReason(_NOTHING)
     return dg.SensorResult(run_requests=requests)
 
 
 @dg.sensor(
-    target=dg.AssetSelection.assets(*AI_USAGE),
+    target=dg.AssetSelection.assets(*AI_USAGE.assets),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -67,35 +67,42 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
         if settings.clickhouse_url is None:
             raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
         store = postgres(settings)
-        pending = pending_days(store, datetime.now(timezone.utc).date(), settings.analytics_start_date)
+        days = pending_days(store, datetime.now(timezone.utc).date(), settings.analytics_start_date)
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
     except psycopg.errors.UndefinedTable as error:
         return dg.SkipReason(f"skipped: {reason_of(error)}")
-    if pending is None:
+    if days is None:
         return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
-    requests = list(_requests(context, AI_USAGE, pending.days, pending.state))
+    requests = list(_requests(context, AI_USAGE.assets, days))
     if not requests:
-        return dg.SkipReason("ClickHouse holds what the source does, or a run for the rest is under way")
+        return dg.SkipReason(_NOTHING)
     return dg.SensorResult(run_requests=requests)
 
 
 def _requests(
-    context: dg.SensorEvaluationContext, assets: Sequence[str], days: Sequence[date], state: str
+    context: dg.SensorEvaluationContext, assets: Sequence[str], days: Sequence[date]
 ) -> Iterator[dg.RunRequest]:
-    """One run for each range of neighbouring days; while one is under way, none is added to its queue.
+    """One run for each range of neighbouring days, the newest first: today's apart from those of the past.
 
-    The newest first, and only so many at a time: a burst of late rows all over the past must not keep today waiting.
+    While one of the same kind is under way, none is added to its queue. Of the past only so many at a time, and behind
+    what is about today: a burst of late rows all over it, or rollups of years, must not keep today's figures waiting.
     """
-    tag = {"analytics_pipeline/follows": assets[-1]}
-    wanted = contiguous(days)
-    if not wanted or runs_under_way(context.instance, tag):
+    yesterday = datetime.now(timezone.utc).date() - timedelta(days=1)
+    current = [day for day in days if day >= yesterday]
+    past = [day for day in days if day < yesterday]
+    yield from _of_a_kind(context.instance, assets, current, {FOLLOWS: assets[-1]})
+    yield from _of_a_kind(context.instance, assets, past, {FOLLOWS: f"{assets[-1]} of the past", **ABOUT_THE_PAST})
+
+
+def _of_a_kind(
+    instance: dg.DagsterInstance, assets: Sequence[str], days: Sequence[date], kind: Mapping[str, str]
+) -> Iterator[dg.RunRequest]:
+    """Without run keys: what is still needed when no run for it is under way has to be asked for again."""
+    if not days or runs_under_way(instance, kind):
         return
-    fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
-    window = int(datetime.now(timezone.utc).timestamp()) // RETRY_SECONDS
-    for first, last in wanted[: -RANGES_PER_TICK - 1 : -1]:
-        yield dg.RunRequest(
-            run_key=f"{assets[-1]}:{first}:{last}:{fingerprint}:{window}",
-            asset_selection=[dg.AssetKey(asset) for asset in assets],
-            tags={**range_tags(first, last), **tag},
-        )
+    now = datetime.now(timezone.utc)
+    wanted = ({**range_tags(first, last), **kind} for first, last in reversed(contiguous(days)))
+    due = (tags for tags in wanted if may_be_asked_again(instance, tags, now))
+    for tags in islice(due, RANGES_PER_TICK):
+        yield dg.RunRequest(asset_selection=[dg.AssetKey(asset) for asset in assets], tags=tags)

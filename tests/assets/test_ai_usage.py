@@ -1,5 +1,6 @@
 """AI usage through Dagster: a day's events and figures are what the source holds, however often it is materialised."""
 
+from concurrent import futures
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from tests.product import Product, failure_text, today
 from tests.sensors.test_enablement import ASSETS, at
 
@@ -177,6 +179,20 @@ def test_figures__of_days_at_the_edges__are_those_of_the_utc_day(empty_product: 
     materialise(empty_product, DAY, NEXT)
 
     assert [(row[0], row[6]) for row in figures(empty_product)] == [(DAY, 2), (NEXT, 1)]
+
+
+def test_figures__another_build_is_under_way__wait_until_it_has_ended(empty_product: Product) -> None:
+    empty_product.add_chat(NOON)
+    materialise(empty_product)
+    usage = DailyUsage(empty_product.clickhouse, empty_product.postgres, "run")
+
+    with futures.ThreadPoolExecutor() as pool:
+        with empty_product.postgres.lease("ai_usage_daily"):
+            building = pool.submit(usage.build, DAY, DAY)
+            with pytest.raises(futures.TimeoutError):
+                building.result(timeout=0.5)
+
+        assert building.result() == {DAY: 1}
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
 from tests.flows.reporting.desk import add_account, add_event, build, copy
@@ -98,6 +99,42 @@ def test_changes_are_followed__newer_change_than_the_copy__is_found(desk: Produc
 
     assert not passed
     assert 3_500 < finding["behind_seconds"] < 3_700
+
+
+def test_changes_are_followed__nothing_is_copied__is_asked_by_a_schedule(desk: Product) -> None:
+    """A sensor that is stuck asks for no copy, with which the check would run."""
+    definitions = defs()
+    job = definitions.resolve_job_def(definitions.resolve_schedule_def("reporting_lag").job_name)
+    add_event(desk, "first_response", NOON, updated_at=datetime.now(timezone.utc) + timedelta(hours=1))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = job.execute_in_process(
+            instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        )
+
+    assert lag_tick() is None
+    assert [(one.check_name, one.passed) for one in found.get_asset_check_evaluations()] == [
+        ("changes_are_followed", False)
+    ]
+    assert found.get_asset_materialization_events() == []
+
+
+def test_lag__nothing_is_followed__is_not_asked(desk: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_account(desk, 1, None)
+    assert lag_tick() == "no account has a reporting time zone, so nothing is followed"
+
+    desk.execute("DROP TABLE accounts CASCADE")
+    assert (lag_tick() or "").startswith('skipped: Postgres: relation "accounts" does not exist')
+
+    monkeypatch.delenv("CLICKHOUSE_URL")
+    assert lag_tick() == "skipped: clickhouse_not_configured"
+
+
+def lag_tick() -> str | None:
+    """Why the schedule asks for nothing; None when it asks."""
+    definitions = defs()
+    context = dg.build_schedule_context(repository_def=definitions.get_repository_def())
+    return definitions.resolve_schedule_def("reporting_lag").evaluate_tick(context).skip_message
 
 
 def test_rollups_equal_events__wrong_missing_and_surplus_rows__are_each_found(desk: Product) -> None:

@@ -11,7 +11,7 @@ import time_machine
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.flows.reporting import backfill as backfill_module
+from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from tests.flows.reporting.desk import add_account, add_event, at, build, covered, rollups
 from tests.product import Product
@@ -381,7 +381,7 @@ def _repair(product: Product) -> None:
 def test_backfill__fails_in_the_middle__says_how_far_it_came_and_goes_on_from_there(
     desk: Product, monkeypatch: pytest.MonkeyPatch, options: str, resume: str
 ) -> None:
-    monkeypatch.setattr(backfill_module, "DAYS_PER_PASS", PIECE)
+    monkeypatch.setattr(rollups_module, "DAYS_PER_PASS", PIECE)
     _break_after(desk, FIRST + timedelta(days=PIECE - 1))
 
     broken = run(f"backfill --account 1 {options}")

@@ -10,14 +10,17 @@ import pytest
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.ai_usage import daily
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.compared import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement import features
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import history as reporting
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.schedules import daily_ai_usage
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.late_rows import ai_usage_late_rows
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -230,9 +233,10 @@ def _skips(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
     return [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
 
 
-def test_scenario__lease_held_by_another_build__is_skipped_and_tried_again(
-    product: Product, instance: dg.DagsterInstance
+def test_scenario__another_build_never_ends__is_skipped_and_tried_again(
+    product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(daily, "_PATIENCE", timedelta(milliseconds=10))
     product.switch_ai_usage(on=True)
     (request,) = tick(instance)
     with product.postgres.lease("ai_usage_daily"):
@@ -368,7 +372,56 @@ def test_sync__days_were_read_before_they_ended__once_more(product: Product, ins
     assert late_rows(instance) == []
 
 
-def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first(
+def hourly(now: datetime) -> list[dg.RunRequest] | str:
+    """What the schedule asks for, or why it asks for nothing."""
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
+        answer = daily_ai_usage.evaluate_tick(context)
+    return list(answer.run_requests or []) or str(answer.skip_message)
+
+
+def test_schedule__rows_are_deleted_or_moved__follow_within_the_hour_or_when_it_is_the_days_turn(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    now = datetime.now(timezone.utc)
+    (old,) = days_in_turn(today() - timedelta(days=187), today() - timedelta(days=20), now)
+    for relation in ("ai_duo_chat_events", "ai_code_suggestion_events"):
+        product.execute(f"UPDATE {relation} SET created_at = timestamp")
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    product.add_chat(at(old), user=5, created_at=at(old))
+    assert product.materialise(*ASSETS, day=old).success
+    product.execute("DELETE FROM ai_duo_chat_events WHERE user_id = 5 OR timestamp::date = %s", FIRST)
+    product.execute(
+        "UPDATE ai_code_suggestion_events SET timestamp = timestamp + interval '25 hours' WHERE timestamp::date = %s",
+        FIRST,
+    )
+    assert late_rows(instance) == []
+
+    requests = hourly(now)
+
+    assert [tuple(request.tags[name] for name in RANGE) for request in requests if not isinstance(request, str)] == [
+        days(old, old),
+        days(FIRST, FIRST + timedelta(days=1)),
+    ]
+    for request in requests:
+        assert not isinstance(request, str)
+        assert product.materialise(*ASSETS, tags=request.tags).success
+    assert_complete(product)
+    assert hourly(now) == "every closed day that was compared is as the source holds it"
+
+
+def test_schedule__switched_off_or_not_configured__asks_for_nothing(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(timezone.utc)
+    assert hourly(now) == "AI usage is switched off, or its history is still being brought in"
+
+    monkeypatch.delenv("CLICKHOUSE_URL")
+    assert hourly(now) == "skipped: clickhouse_not_configured"
+
+
+def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_the_newest_first_after_today(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
@@ -378,7 +431,7 @@ def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_
 
     found = [request.tags[RANGE[0]] for request in late_rows(instance)]
 
-    assert found == [str(today() - timedelta(days=2 * number)) for number in range(10)]
+    assert found == [str(today() - timedelta(days=2 * number)) for number in range(11)]
 
 
 def test_figures__copy_becomes_visible_while_they_are_counted__are_counted_again(
@@ -654,6 +707,8 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
     empty_product.put(document("alice", plan="pro"))
 
+    (request,) = tick(instance)
+    assert "dagster/priority" not in request.tags
     assert settle(instance) == [("segments:organisation:1:1:1", days(today(), today()))]
     assert newest(empty_product, "organisation:1", "segments").state == "completed"
     assert empty_product.current() == {(1, 100): (1, "counted")}
@@ -716,6 +771,46 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
 
     assert (key, first) == ("reporting:account:7:2:1", (FIRST - timedelta(days=1)).isoformat())
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
+
+
+def test_reporting__another_accounts_history_is_there__copies_only_what_is_not_and_lets_today_go_first(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    """The source days are those of all accounts: copying them again would make the rollups of all of them stale."""
+    add_account(empty_product, 7, "Asia/Kolkata")
+    settle(instance)
+    swapped = "SELECT day, swapped_at FROM analytics_pipeline.source_copies"
+    before = dict(empty_product.execute(swapped))
+    changed, lost, yesterday = (FIRST + timedelta(days=number) for number in range(3))
+    empty_product.execute(
+        "INSERT INTO reporting_events (name, account_id, created_at) VALUES ('x', 8, %s)", at(changed)
+    )
+    empty_product.clickhouse.execute("ALTER TABLE reporting_events DROP PARTITION ID {id:String}", id=f"{lost:%Y%m%d}")
+    empty_product.execute(
+        "INSERT INTO accounts (id, name, settings) VALUES (8, 'B', '{\"reporting_timezone\": \"Asia/Kolkata\"}')"
+    )
+
+    (request,) = tick(instance)
+    result = launch(instance, request)
+
+    assert result.success, failure_text(result)
+    assert request.tags["dagster/priority"] == "-1"
+    shown = {
+        one.partition: "already_there" in one.metadata
+        for one in result.asset_materializations_for_node("reporting_events")
+    }
+    assert shown == {
+        str(FIRST - timedelta(days=1)): True,
+        str(changed): False,
+        str(lost): False,
+        str(yesterday): True,
+        str(today()): False,
+    }
+    after = dict(empty_product.execute(swapped))
+    assert {str(day) for day in after if after[day] == before[day]} == {day for day, kept in shown.items() if kept}
+    assert empty_product.clickhouse.scalar("SELECT count() FROM reporting_events") == 5
+    assert tick(instance) == []
+    assert newest(empty_product, "account:8", "reporting").state == "completed"
 
 
 def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, instance: dg.DagsterInstance) -> None:

@@ -9,16 +9,18 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.daily_copy.compared import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.schedules import daily_reporting
 from analytics_pipeline.sensors.late_rows import reporting_late_rows
-from tests.flows.reporting.desk import add_account, add_event, build, compute, covered, rollups
-from tests.product import Product, today
+from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
+from tests.product import Product, all_assets_job, today
+from tests.sensors.test_enablement import launch
 
 Requested = list[tuple[str, str, str]]
-UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way"
+UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way, or pauses after failures"
 YESTERDAY, TODAY, TOMORROW = (today() + timedelta(days=number) for number in (-1, 0, 1))
 
 
@@ -35,12 +37,18 @@ def requested(requests: list[dg.RunRequest] | None) -> Requested:
     return found
 
 
+def evaluate(instance: dg.DagsterInstance) -> tuple[list[dg.RunRequest], str]:
+    """What the sensor asks for, and why it asks for nothing."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    answer = reporting_late_rows.evaluate_tick(context)
+    return list(answer.run_requests or []), str(answer.skip_message)
+
+
 def tick() -> Requested | str:
     with dg.DagsterInstance.ephemeral() as instance:
-        repository = defs().get_repository_def()
-        context = dg.build_sensor_context(instance=instance, repository_def=repository)
-        answer = reporting_late_rows.evaluate_tick(context)
-    return requested(list(answer.run_requests or [])) or str(answer.skip_message)
+        requests, reason = evaluate(instance)
+    return requested(requests) or reason
 
 
 def hourly(now: datetime) -> Requested | str:
@@ -121,6 +129,64 @@ def test_sensor__zone_changes__recomputes_the_current_dates(empty_product: Produ
     assert {row[2] for row in covered(empty_product)} == {"Asia/Kolkata"}
 
 
+def test_sensor__today_and_years_of_the_past_are_stale__today_goes_first_and_never_waits(
+    empty_product: Product,
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    old = TODAY - timedelta(days=40)
+    build(empty_product, old, TODAY)
+    follow(empty_product)
+    copy(empty_product, old, TODAY)
+    live = ("reporting_rollups", str(YESTERDAY), str(TOMORROW))
+    past = ("reporting_rollups", str(old), str(TODAY - timedelta(days=2)))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        requests, _ = evaluate(instance)
+        job = all_assets_job(empty_product.settings.analytics_start_date)
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=dict(requests[1].tags))
+        meanwhile, _ = evaluate(instance)
+
+    assert requested(requests) == [live, past]
+    assert [request.tags.get("dagster/priority") for request in requests] == [None, "-1"]
+    assert requested(meanwhile) == [live]
+
+
+def test_sensor__run_failed_or_was_skipped__is_asked_for_again_at_once_and_then_after_a_pause(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    old = TODAY - timedelta(days=40)
+    today_ = ("reporting_events", str(YESTERDAY), str(TODAY))
+    with dg.DagsterInstance.ephemeral() as instance:
+        ((first,), _) = evaluate(instance)
+        with monkeypatch.context() as environment:
+            environment.delenv("CLICKHOUSE_URL")
+            assert launch(instance, first).success
+        ((second,), _) = evaluate(instance)
+        empty_product.clickhouse.execute("DROP TABLE reporting_events")
+        assert not launch(instance, second).success
+        assert requested([first, second]) == [today_, today_]
+        assert evaluate(instance) == ([], UP_TO_DATE)
+
+        # What fails keeps nothing else waiting.
+        add_event(empty_product, "first_response", noon(old))
+        assert requested(evaluate(instance)[0]) == [("reporting_events", str(old), str(old))]
+
+
+def test_sensor__rollup_is_still_needed__is_asked_for_again_with_the_next_tick(empty_product: Product) -> None:
+    """Nothing of the source has changed since: the date went stale once more while its run worked."""
+    add_account(empty_product, 1, "Etc/UTC")
+    follow(empty_product)
+    stale = "UPDATE analytics_pipeline.reporting_coverage SET registry_version = 'before' WHERE date = %s"
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(4):
+            empty_product.execute(stale, TODAY)
+            ((request,), _reason) = evaluate(instance)
+            assert requested([request]) == [("reporting_rollups", str(TODAY), str(TODAY))]
+            assert launch(instance, request).success
+        assert evaluate(instance) == ([], UP_TO_DATE)
+
+
 def test_sensor__run_under_way__adds_none_to_its_queue(empty_product: Product) -> None:
     add_account(empty_product)
     with mock.patch.object(dg.DagsterInstance, "get_runs_count", return_value=1):
@@ -174,6 +240,33 @@ def test_schedule__rows_deleted_or_moved_at_the_source__follow_within_the_hour(e
         [("reporting_rollups", str(day), str(day))],
     ]
     assert rollups(empty_product)[1, str(day), "account", 1, "reply_time"] == (1, 1, 0)
+
+
+def test_schedule__rows_of_an_old_day_are_deleted_or_moved__follow_when_it_is_the_days_turn(
+    empty_product: Product,
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    now = noon(TODAY)
+    (old,) = days_in_turn(TODAY - timedelta(days=187), TODAY - timedelta(days=20), now)
+    other = old + timedelta(days=1)
+    for day, value in ((old, 1), (old, 2), (other, 4)):
+        add_event(empty_product, "reply_time", noon(day), value=value, updated_at=noon(day))
+    build(empty_product, old, YESTERDAY)
+    follow(empty_product)
+    empty_product.execute("DELETE FROM reporting_events WHERE value = 1")
+    empty_product.execute("UPDATE reporting_events SET created_at = %s WHERE value = 2", noon(other))
+
+    assert tick() == UP_TO_DATE
+    assert follow(empty_product, lambda: hourly(now)) == [
+        [("reporting_events", str(old), str(old))],
+        [("reporting_rollups", str(old), str(old))],
+    ]
+    assert rollups(empty_product) == {(1, str(other), "account", 1, "reply_time"): (1, 4, 0)}
+    assert follow(empty_product, lambda: hourly(now + timedelta(hours=1))) == [
+        [("reporting_events", str(other), str(other))],
+        [("reporting_rollups", str(other), str(other))],
+    ]
+    assert rollups(empty_product) == {(1, str(other), "account", 1, "reply_time"): (2, 6, 0)}
 
 
 def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Product) -> None:

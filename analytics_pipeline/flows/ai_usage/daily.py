@@ -13,6 +13,8 @@ from analytics_pipeline.resources.postgres import Postgres
 TABLE = "ai_usage_daily"
 # Above this the group-by goes on disk: memory stays bounded for days of any size.
 _SPILL_BYTES = 256 * 1024 * 1024
+# A skipped build would cost its history an attempt; what takes longer than this is broken.
+_PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class DailyUsage:
         """Replace the days, both ends inclusive, by what their events are now; returns how many rows each has.
 
         Raises:
-            LeaseHeld: another run is building; nothing was changed.
+            LeaseHeld: another run did not finish its build within ten minutes; nothing was changed.
         """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with self.postgres.lease("ai_usage_daily"):
+        with self.postgres.lease("ai_usage_daily", patience=_PATIENCE):
             return retrying(self.clickhouse.attempts, is_transient)(self._build, days)
 
     def _build(self, days: Sequence[date]) -> dict[date, int]:

@@ -1,13 +1,14 @@
 """Which days of AI usage are not as they should be: changed at the source, never copied, copied before they were over,
-copied but not counted.
+copied but not counted, or with rows that are no longer there.
 """
 
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.history import SCOPE, setting_is_on
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
+from analytics_pipeline.flows.daily_copy.compared import changed_days, days_in_turn
 from analytics_pipeline.flows.daily_copy.touched import touched_days
+from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -15,31 +16,41 @@ from analytics_pipeline.resources.postgres import Postgres
 LOOK_BACK = timedelta(days=7)
 
 
-@dataclass(frozen=True)
-class Pending:
-    """Days to be brought in anew, in order, and a text that differs whenever there is more to bring in."""
+def pending_days(postgres: Postgres, today: date, start: date) -> list[date] | None:
+    """Days from `start` to `today` to bring in, in order; moves the watermarks. None: nothing is kept up to date."""
+    epoch = _followed(postgres)
+    if epoch is None:
+        return None
+    changed = {day.day for source in SOURCES for day in touched_days(postgres, source, start, today)}
+    since = epoch.last_day or epoch.requested_at.date()
+    lacking = _uncopied(postgres, since, today) | _copied_early(postgres, max(since, today - LOOK_BACK), today)
+    days = changed | lacking | _uncounted(postgres)
+    return sorted(day for day in days if start <= day <= today)
 
-    days: list[date]
-    state: str
+
+def changed_closed_days(postgres: Postgres, now: datetime, start: date) -> list[date] | None:
+    """Closed days, in order, with rows that were deleted, moved or changed unseen: of the last seven, and of all older
+    ones from `start` on those whose turn it is in this hour. None: nothing is being kept up to date.
+    """
+    if _followed(postgres) is None:
+        return None
+    recent = [now.date() - timedelta(days=number) for number in range(1, LOOK_BACK.days + 1)]
+    older = days_in_turn(start, recent[-1] - timedelta(days=1), now)
+    days = [day for day in (*older, *recent) if day >= start]
+    return sorted({day for source in SOURCES for day in changed_days(postgres, source, days)})
 
 
-def pending_days(postgres: Postgres, today: date, start: date) -> Pending | None:
-    """What has to be brought in from `start` to `today`; moves the watermarks. None: nothing is being kept up to date.
+def _followed(postgres: Postgres) -> Epoch | None:
+    """The newest epoch, when the events are to be kept up to date.
 
-    That is so when the setting is off, before any history was asked for, and while one is being brought in: it has the
-    days to itself. One that was given up does not keep today's events out, nor does the feature flag, which is about
-    the history alone.
+    They are not when the setting is off, before any history was asked for, and while one is being brought in: it has
+    the days to itself. One that was given up does not keep today's events out, nor does the feature flag, which is
+    about the history alone.
     """
     epoch = EnablementLedger(postgres).newest("ai_usage").get(SCOPE)
     if epoch is None or not setting_is_on(postgres):
         return None
-    if epoch.closed_at is None and epoch.state in ("requested", "running"):
-        return None
-    changed = [day for source in SOURCES for day in touched_days(postgres, source, start, today)]
-    since = epoch.last_day or epoch.requested_at.date()
-    lacking = _uncopied(postgres, since, today) | _copied_early(postgres, max(since, today - LOOK_BACK), today)
-    days = {day.day for day in changed} | lacking | _uncounted(postgres)
-    return Pending(sorted(day for day in days if start <= day <= today), repr(changed))
+    return None if epoch.closed_at is None and epoch.state in ("requested", "running") else epoch
 
 
 def _uncounted(postgres: Postgres) -> set[date]:

@@ -9,8 +9,9 @@ from datetime import date, datetime
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.ledger import SourceDay, between, copied_days, snapshot, source_days
-from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
+from analytics_pipeline.flows.daily_copy.compared import days_as_they_are
+from analytics_pipeline.flows.daily_copy.ledger import SourceDay, copied_days, snapshot
+from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
@@ -25,8 +26,8 @@ def touched_days(postgres: Postgres, source: DaySource, since: date, until: date
         passed = _watermark(connection, source) or day_start(now.taken_at.date())
         changes = _first_changes(connection, postgres, source, passed, since, until)
         copied = copied_days(connection, source, list(changes))
-        days = _days(connection, postgres, source, list(changes))
-        touched = [day for day in days if day.day not in copied or not copied[day.day][0].is_of(day)]
+        days = days_as_they_are(connection, postgres, source, changes)
+        touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
         waiting = [changes[day.day] for day in touched]
         connection.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
     return touched
@@ -47,13 +48,6 @@ def _first_changes(
     )
     parameters = {"source": source.name, "passed": passed, "since": day_start(since)}
     return dict(connection.execute(statement, {**parameters, "until": day_start(next_day(until))}).fetchall())
-
-
-def _days(connection: Connection, postgres: Postgres, source: DaySource, days: list[date]) -> list[SourceDay]:
-    if not days:
-        return []
-    ranges = [between(source, day_start(first), day_start(next_day(last))) for first, last in contiguous(days)]
-    return source_days(connection, postgres, source, sql.SQL(" OR ").join(ranges))
 
 
 _WATERMARK = """

@@ -29,13 +29,17 @@ RunsOf = Callable[[Attempt], Sequence[Run]]
 
 @dataclass(frozen=True)
 class Request:
-    """A run to launch: the attempt that it works for, its assets, its days (both inclusive) and its configuration."""
+    """A run to launch: the attempt that it works for, its assets, its days (both inclusive) and its configuration.
+
+    One that is about the past may wait for those that are about the present.
+    """
 
     attempt: Attempt
     assets: tuple[str, ...]
     first_day: date
     last_day: date
     config: RunConfig
+    is_about_the_past: bool
 
 
 @dataclass
@@ -145,4 +149,4 @@ class Tick:
         config = feature.config(self.postgres, epoch.scope)
         first = max(missing[0] - feature.margin, self.settings.analytics_start_date)
         last = min(missing[-1] + feature.margin, today)
-        return Request(epoch.current_attempt, feature.assets, first, last, config)
+        return Request(epoch.current_attempt, feature.assets, first, last, config, not feature.follows_today)

@@ -14,7 +14,7 @@ from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
 from analytics_pipeline.flows.reporting.event_history import Days
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
-from analytics_pipeline.flows.reporting.rollups import DAYS_PER_PASS, Rollups
+from analytics_pipeline.flows.reporting.rollups import Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import utc_days
 from analytics_pipeline.resources.clickhouse import ClickHouse
@@ -83,11 +83,13 @@ class Backfill:
     def run(self, plan: Plan, progress: Progress = lambda _: None) -> int:
         """Copy and compute what is missing; returns the number of computed dates.
 
-        Each piece of about a month is complete before the next begins, so an interruption costs one at most.
+        Each piece, of as many days as are computed together, is complete before the next begins, so an interruption
+        costs one at most.
         """
         done = 0
         copied: set[date] = set()
-        for piece in self._pieces(Days(plan.dates[0], plan.dates[-1]), DAYS_PER_PASS) if plan.dates else ():
+        size = days_per_pass(len(self._zoned()))
+        for piece in self._pieces(Days(plan.dates[0], plan.dates[-1]), size) if plan.dates else ():
             dates = self.missing(piece)
             needed = [day for day in self._to_copy(dates) if day not in copied]
             self._copy(needed, done, progress)
@@ -102,8 +104,7 @@ class Backfill:
         ours = [one for one in ones if one.date in self.wanted[one.account]]
         if self.recopy:
             return sorted({one.date for one in ours})
-        only = next(iter(self.wanted)).id if len(self.wanted) == 1 else None
-        covered = coverage.coverage(self.postgres, days.first, days.last, only)
+        covered = coverage.coverage(self.postgres, days.first, days.last, [account.id for account in self.wanted])
         late = [one for ones in stale(ours, covered, self._sources(days), self.registry).values() for one in ones]
         early = [one for one in ours if (one.account.id, one.date) in covered and not covered[_key(one)].complete]
         return sorted({one.date for one in (*late, *early)})

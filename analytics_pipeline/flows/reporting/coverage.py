@@ -5,7 +5,7 @@ computed with. Anything else makes it stale, and readers fall back to the raw ev
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -134,10 +134,10 @@ def _reason(day: AccountDay, covered: Covered | None, sources: Copies, registry:
 
 
 def coverage(
-    postgres: Postgres, first: date, last: date, account_id: int | None = None
+    postgres: Postgres, first: date, last: date, only: Collection[int] | None = None
 ) -> dict[tuple[int, date], Covered]:
-    """What the ledger says of each account and day, both dates inclusive."""
-    rows = postgres.query(_COVERAGE, first=first, last=last, account=account_id)
+    """What the ledger says of each account and day, both dates inclusive; `only` narrows to accounts of those ids."""
+    rows = postgres.query(_COVERAGE, first=first, last=last, only=None if only is None else list(only))
     return {(account, day): Covered(*rest) for account, day, *rest in rows}
 
 
@@ -226,7 +226,7 @@ _UNROLLED = """
 _COVERAGE = """
     SELECT account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_swapped_at
     FROM analytics_pipeline.reporting_coverage
-    WHERE date BETWEEN %(first)s AND %(last)s AND (%(account)s::bigint IS NULL OR account_id = %(account)s)
+    WHERE date BETWEEN %(first)s AND %(last)s AND (%(only)s::bigint[] IS NULL OR account_id = ANY(%(only)s))
 """
 
 _FORGET = """

@@ -3,12 +3,11 @@
 Both are derived again on every look, so a lost tick or a failed run loses nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from analytics_pipeline.flows.daily_copy.ledger import SourceDay, between, copied_days, source_days
-from analytics_pipeline.flows.daily_copy.source import day_start, next_day
+from analytics_pipeline.flows.daily_copy.compared import changed_days, days_in_turn
 from analytics_pipeline.flows.daily_copy.touched import touched_days
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
@@ -23,11 +22,10 @@ RECENT = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Pending:
-    """Source days (UTC) to copy and local dates to compute; `state` changes whenever what they wait for does."""
+    """Source days (UTC) to copy and local dates to compute."""
 
     copies: tuple[date, ...]
     rollups: tuple[date, ...]
-    state: str = ""
 
 
 def live(postgres: Postgres, now: datetime, since: date) -> Pending:
@@ -46,19 +44,15 @@ def live(postgres: Postgres, now: datetime, since: date) -> Pending:
     old = outdated(postgres, REGISTRY, now - RECENT)
     waiting = {near for day in to_copy for near in _around(day)}
     to_compute = [day for day in old.union(_stale(postgres, zoned, current)) if day not in waiting]
-    return Pending(
-        _sorted(day for day in to_copy if day >= since),
-        _sorted(day for day in to_compute if day >= since),
-        repr([touched, sorted(sources.swapped_at.items())]),
-    )
+    return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
 
 
 def closed(postgres: Postgres, now: datetime, first: date, since: date) -> Pending:
     """What the closed days lack. Days before `since` have no partition.
 
     From `first` on: a copy that was made after the day had ended and is still what the source holds, so that rows that
-    were deleted there go here as well; and rollups. Of all days before: holes, copies that no rollup has seen, and
-    rollups of an earlier registry.
+    were deleted there go here as well; and rollups. Of all days before: holes, copies that no rollup has seen, rollups
+    of an earlier registry, and, of those whose turn it is in this hour, copies that are not what the source holds.
     """
     zoned = accounts(postgres).zoned
     if not zoned:
@@ -68,19 +62,12 @@ def closed(postgres: Postgres, now: datetime, first: date, since: date) -> Pendi
     uncopied, unrolled = uncovered(postgres, now.date())
     # East of Greenwich a date begins on the UTC day before.
     recent = [first - _DAY, *days]
-    to_copy = {day for day in recent if sources.lacks(day, now)} | uncopied | _changed(postgres, recent)
+    older = days_in_turn(since, recent[0] - _DAY, now)
+    changed = changed_days(postgres, REPORTING_EVENTS, [*older, *recent])
+    to_copy = {day for day in recent if sources.lacks(day, now)} | uncopied | changed
     waiting = {near for day in to_copy for near in _around(day)}
     to_compute = outdated(postgres, REGISTRY).union(unrolled, _stale(postgres, zoned, set(days))) - waiting
     return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
-
-
-def _changed(postgres: Postgres, days: Sequence[date]) -> set[date]:
-    """Those of the neighbouring days that are no longer what their copy holds, e.g. because rows were deleted."""
-    condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
-    with postgres.connect() as connection:
-        copied = copied_days(connection, REPORTING_EVENTS, days)
-        found = {one.day: one for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
-    return {day for day, (state, _) in copied.items() if not state.is_of(found.get(day, SourceDay(day)))}
 
 
 def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date]) -> set[date]:

@@ -83,7 +83,7 @@ def holding(
     """Those of one account's days whose rollup holds, or fails to for a `forgiven` reason."""
     if not days:
         return []
-    ledger = coverage(postgres, days[0].date, days[-1].date, days[0].account.id)
+    ledger = coverage(postgres, days[0].date, days[-1].date, [days[0].account.id])
     reasons = stale(days, ledger, sources, registry)
     lapsed = {day for reason, ones in reasons.items() if reason not in forgiven for day in ones}
     return [day for day in days if day not in lapsed]

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
+from analytics_pipeline.flows.daily_copy.source import next_day
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
@@ -20,8 +21,10 @@ from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
-# As many days as are computed and swapped together: more would need more memory, fewer more statements.
+# As many days as are computed and swapped together: more would need more memory, fewer more statements. With very many
+# accounts fewer days, because each account's day is a row of the statements that bound and record the pass.
 DAYS_PER_PASS = 31
+ACCOUNT_DAYS_PER_PASS = 200_000
 _SPILL_BYTES = 512 * 1024 * 1024
 _PATIENCE = timedelta(minutes=10)
 
@@ -58,17 +61,20 @@ class Rollups:
         """
         found: list[RolledDay] = []
         while first <= last:
-            until = min(last, first + timedelta(days=DAYS_PER_PASS - 1))
             # Held for one pass only, so that today's figures need not wait for ten years of history.
             with self.postgres.lease("reporting_rollups", patience=_PATIENCE):
-                found += retrying(self.clickhouse.attempts, is_transient)(self._pass, first, until)
-            self.progress(until, (until - first).days + 1)
-            first = until + timedelta(days=1)
+                passed = retrying(self.clickhouse.attempts, is_transient)(self._pass, first, last)
+            self.progress(passed[-1].date, len(passed))
+            found += passed
+            first = next_day(passed[-1].date)
         return found
 
     def _pass(self, first: date, last: date) -> list[RolledDay]:
+        """Replace as many of the dates as one pass may hold, the first ones."""
+        zoned = accounts(self.postgres).zoned
+        last = min(last, first + timedelta(days=days_per_pass(len(zoned)) - 1))
         dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        days = account_days(accounts(self.postgres).zoned, first, last)
+        days = account_days(zoned, first, last)
         # Read before the events are: a copy that lands meanwhile makes the day stale, not wrong.
         sources = copies(self.postgres, first - timedelta(days=2), last + timedelta(days=2))
         with ExitStack() as cleanup:
@@ -108,6 +114,11 @@ class Rollups:
         held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(table))
         partitions = [f"{day:%Y%m%d}" for day in dates]
         self.clickhouse.replace_partitions(table, staging, [one for one in partitions if one in held])
+
+
+def days_per_pass(accounts: int) -> int:
+    """How many days of so many accounts are computed together; at least one, because a date is swapped as a whole."""
+    return max(1, min(DAYS_PER_PASS, ACCOUNT_DAYS_PER_PASS // max(1, accounts)))
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
-from analytics_pipeline.flows.reporting import backfill as backfill_module
+from analytics_pipeline.flows.reporting import coverage as coverage_module
+from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
@@ -25,7 +26,7 @@ PIECE = 5
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill_module, "DAYS_PER_PASS", PIECE)
+    monkeypatch.setattr(rollups_module, "DAYS_PER_PASS", PIECE)
 
 
 def a_history(product: Product, account: int = 1, zone: str = "America/New_York") -> None:
@@ -241,6 +242,25 @@ def test_backfill__everything_again__reads_what_changed_unseen(empty_product: Pr
 
     assert len(plan.dates) == len(dates(FIRST - timedelta(days=1), LAST))
     assert {row[1] / row[0] for row in rollups(empty_product).values()} == {7}
+
+
+def test_missing__of_some_accounts__reads_what_the_ledger_says_of_those_alone(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in (1, 2, 3):
+        a_history(empty_product, account)
+    run(empty_product)
+    read: list[set[int]] = []
+
+    def spying(*args: Any) -> Any:
+        found = coverage(*args)
+        read.append({account for account, _ in found})
+        return found
+
+    monkeypatch.setattr(coverage_module, "coverage", spying)
+
+    assert a_backfill(empty_product, 1, 3).missing(Days(FIRST, LAST)) == []
+    assert read == [{1, 3}]
 
 
 def test_backfill__accounts_with_histories_of_their_own__does_each_ones_days(empty_product: Product) -> None:

@@ -13,7 +13,7 @@ from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload, Registry
-from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups
+from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.zones import zone
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
@@ -331,6 +331,27 @@ def test_rollups__more_days_than_a_pass__go_pass_by_pass(
 
     assert found == [RolledDay(first + timedelta(days=n), 1, 1, complete=True) for n in range(7)]
     assert heard == [(first + timedelta(days=2), 3), (first + timedelta(days=5), 3), (last, 1)]
+
+
+def test_rollups__many_accounts__go_in_passes_of_fewer_days(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups_module, "ACCOUNT_DAYS_PER_PASS", 5)
+    for account in (1, 2):
+        add_account(empty_product, account)
+    heard: list[tuple[date, int]] = []
+
+    found = Rollups(
+        empty_product.clickhouse, empty_product.postgres, "run", progress=lambda *news: heard.append(news)
+    ).compute(DAY, DAY + timedelta(days=4))
+
+    assert found == [RolledDay(DAY + timedelta(days=n), 0, 2, complete=False) for n in range(5)]
+    assert heard == [(DAY + timedelta(days=1), 2), (DAY + timedelta(days=3), 2), (DAY + timedelta(days=4), 1)]
+
+
+@pytest.mark.parametrize(("accounts", "days"), [(0, 31), (6_000, 31), (10_000, 20), (200_000, 1), (1_000_000, 1)])
+def test_days_per_pass__number_of_accounts__bounds_the_account_days_of_a_statement(accounts: int, days: int) -> None:
+    assert days_per_pass(accounts) == days
 
 
 def test_rollups__answer_of_the_insert_is_lost__nothing_counts_twice(
