@@ -27,7 +27,7 @@ from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, wi
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
 _APPLICATION_NAME = "analytics_pipeline"
-_BATCH_BYTES = 512 << 10
+_BATCH_BYTES = 256 << 10
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
