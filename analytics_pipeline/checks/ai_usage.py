@@ -1,13 +1,13 @@
 """Are all AI events there, once, and counted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import date
 
 import dagster as dg
 
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
-from analytics_pipeline.checks.findings import Finding, check_days
+from analytics_pipeline.checks.findings import Finding, check_now, days_checked
 from analytics_pipeline.flows.ai_usage.audit import duplicate_events, missing_events, uncounted_events, unrecorded_days
 from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.source import DaySource
@@ -22,7 +22,7 @@ def chat_events_equal_source(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
     """ClickHouse holds as many chat events of each day as the source had when it was copied, and none twice."""
-    return check_days(context, lambda day: _differences(postgres, clickhouse, DUO_CHAT_EVENTS, day))
+    return check_now(lambda: _differences(postgres, clickhouse, DUO_CHAT_EVENTS, days_checked(context)))
 
 
 @dg.asset_check(asset=code_suggestion_events)
@@ -30,7 +30,7 @@ def suggestion_events_equal_source(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
     """ClickHouse holds as many code suggestion events of each day as the source had when copied, and none twice."""
-    return check_days(context, lambda day: _differences(postgres, clickhouse, CODE_SUGGESTION_EVENTS, day))
+    return check_now(lambda: _differences(postgres, clickhouse, CODE_SUGGESTION_EVENTS, days_checked(context)))
 
 
 @dg.asset_check(asset=ai_usage_daily)
@@ -39,27 +39,33 @@ def figures_count_every_event_once(
 ) -> dg.AssetCheckResult:
     """The daily figures of each feature add up to its de-duplicated events."""
 
-    def look(day: date) -> list[Finding]:
+    def look() -> Iterable[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(difference) for difference in uncounted_events(warehouse, day)]
+            found = uncounted_events(warehouse, days_checked(context))
+        return [{"day": day.isoformat(), **asdict(difference)} for day, difference in found]
 
-    return check_days(context, look)
+    return check_now(look)
 
 
 @dg.asset_check(asset=ai_usage_daily)
 def ledgers_know_every_day(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
     """Each day that was materialised is in the ledgers of copied and counted days."""
 
-    def look(day: date) -> list[Finding]:
-        return [{"ledger": ledger} for _, ledger in unrecorded_days(postgres.store(), [day])]
+    def look() -> Iterable[Finding]:
+        found = unrecorded_days(postgres.store(), days_checked(context))
+        return [{"day": day.isoformat(), "ledger": ledger} for day, ledger in found]
 
-    return check_days(context, look)
+    return check_now(look)
 
 
 def _differences(
-    postgres: PostgresResource, clickhouse: ClickHouseResource, source: DaySource, day: date
+    postgres: PostgresResource, clickhouse: ClickHouseResource, source: DaySource, days: Sequence[date]
 ) -> Iterable[Finding]:
     with clickhouse.connect(_TAG) as warehouse:
-        found: list[Finding] = [asdict(item) for item in missing_events(postgres.store(), warehouse, source, day)]
-        repeated = duplicate_events(warehouse, source, day)
-    return found + ([{"table": source.table, "duplicates": repeated}] if repeated else [])
+        missing = missing_events(postgres.store(), warehouse, source, days)
+        repeated = duplicate_events(warehouse, source, days)
+    for day in days:
+        if day in missing:
+            yield {"day": day.isoformat(), **asdict(missing[day])}
+        if day in repeated:
+            yield {"day": day.isoformat(), "table": source.table, "duplicates": repeated[day]}

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
 
 import clickhouse_connect
@@ -66,6 +66,11 @@ class Cost:
         self.written_rows += int(summary.get("written_rows", 0))
         self.written_bytes += int(summary.get("written_bytes", 0))
         self.seconds += int(summary.get("elapsed_ns", 0)) / 1e9
+
+
+def day_partition(day: date) -> str:
+    """The id of a day's partition, of a table that is partitioned by a date."""
+    return f"{day:%Y%m%d}"
 
 
 def quoted(identifier: str) -> str:
@@ -210,7 +215,10 @@ class ClickHouse:
 
     def replace_partitions(self, table: str, staging: str, partitions: Sequence[str]) -> None:
         """Swap partitions of `table` for the staging table's, each atomically; no rows there means none here."""
-        swaps = [f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}" for partition in partitions]
+        # A swap of nothing for nothing would cost as much as any other.
+        held = {*self.partitions(staging), *self.partitions(table)}
+        changed = [partition for partition in partitions if partition in held]
+        swaps = [f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}" for partition in changed]
         for start in range(0, len(swaps), SWAPS_PER_STATEMENT):
             # Refused by default when the source is empty; an empty day is an answer like any other.
             self._alter(table, ", ".join(swaps[start : start + SWAPS_PER_STATEMENT]), empty_source_allowed=1)

@@ -1,16 +1,23 @@
 """What the checks of AI usage ask: are all events there, once, and counted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from psycopg import sql
 
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
-from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
-from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
+from analytics_pipeline.flows.daily_copy.ledger import (
+    DayState,
+    Snapshot,
+    SourceDay,
+    between,
+    copied_days,
+    source_days,
+)
+from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
 from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 _FIGURES_OF = {"duo_chat_events": "chat", "code_suggestion_events": "code_suggestions"}
 
@@ -24,45 +31,59 @@ class CountDifference:
     held: int
 
 
-def missing_events(postgres: Postgres, clickhouse: ClickHouse, source: DaySource, day: date) -> list[CountDifference]:
-    """Whether ClickHouse holds another number of events than the source accepts, as of the day's last copy.
+def missing_events(
+    postgres: Postgres, clickhouse: ClickHouse, source: DaySource, days: Sequence[date]
+) -> dict[date, CountDifference]:
+    """Those of these neighbouring days of which ClickHouse holds more or fewer events than the source had accepted.
 
-    Rows that the source has got since are the next copy's, and no difference.
+    The source is seen as of each day's last copy: rows that it has got since are the next copy's, and no difference.
     """
-    held = _events(clickhouse, source, day)
+    held = _events(clickhouse, source, days)
     with postgres.connect() as connection:
-        copied = copied_days(connection, source, [day])
-        if day not in copied:
-            return [CountDifference(source.table, 0, held)] if held else []
-        condition = sql.SQL("{} AND {} <= {}").format(
-            between(source, day_start(day), day_start(next_day(day))),
-            sql.SQL(source.changed),
-            sql.Literal(copied[day][1].taken_at),
-        )
-        days = source_days(connection, postgres, source, condition)
-    expected = sum(one.rows for one in days) - copied[day][0].refused
-    return [CountDifference(source.table, expected, held)] if expected != held else []
+        copied = copied_days(connection, source, days)
+        found = {one.day: one.rows for one in _as_copied(connection, postgres, source, copied)}
+    expected = {day: found.get(day, 0) - copy.refused for day, (copy, _) in copied.items()}
+    return {
+        day: CountDifference(source.table, expected.get(day, 0), held.get(day, 0))
+        for day in days
+        if expected.get(day, 0) != held.get(day, 0)
+    }
 
 
-def duplicate_events(clickhouse: ClickHouse, source: DaySource, day: date) -> int:
-    """How many rows of the day a reader would see more than once."""
-    repeated: int = clickhouse.scalar(
-        f"SELECT count() - uniqExact(id) FROM {quoted(source.table)} FINAL WHERE toDate(timestamp) = {{day:Date}}",
-        day=day,
-    )
-    return repeated
+def _as_copied(
+    connection: Connection, postgres: Postgres, source: DaySource, copied: Mapping[date, tuple[DayState, Snapshot]]
+) -> Iterator[SourceDay]:
+    """The copied days of the source without what has changed since; days that were read together are asked together."""
+    by_moment: dict[datetime, list[date]] = {}
+    for day, (_, at) in copied.items():
+        by_moment.setdefault(at.taken_at, []).append(day)
+    for moment, days in by_moment.items():
+        for first, last in contiguous(days):
+            condition = sql.SQL("{} AND {} <= {}").format(
+                between(source, day_start(first), day_start(next_day(last))),
+                sql.SQL(source.changed),
+                sql.Literal(moment),
+            )
+            yield from source_days(connection, postgres, source, condition)
 
 
-def uncounted_events(clickhouse: ClickHouse, day: date) -> list[CountDifference]:
-    """Tables whose events of the day are not those that the daily figures add up to."""
-    counted = dict(
-        clickhouse.query(
-            "SELECT feature, sum(occurrences) FROM ai_usage_daily WHERE date = {day:Date} GROUP BY feature", day=day
-        )
-    )
-    held = {source.table: _events(clickhouse, source, day) for source in SOURCES}
-    expected = {table: counted.get(feature, 0) for table, feature in _FIGURES_OF.items()}
-    return [CountDifference(table, held[table], expected[table]) for table in held if held[table] != expected[table]]
+def duplicate_events(clickhouse: ClickHouse, source: DaySource, days: Sequence[date]) -> dict[date, int]:
+    """How many rows of each of these neighbouring days a reader would see more than once; days with none are absent."""
+    return dict(clickhouse.query(_DUPLICATES.format(table=quoted(source.table)), first=days[0], last=days[-1]))
+
+
+def uncounted_events(clickhouse: ClickHouse, days: Sequence[date]) -> list[tuple[date, CountDifference]]:
+    """Tables whose events of these neighbouring days are not those that the daily figures add up to."""
+    figures = {
+        (day, feature): count for day, feature, count in clickhouse.query(_FIGURES, first=days[0], last=days[-1])
+    }
+    held = {source.table: _events(clickhouse, source, days) for source in SOURCES}
+    found = [
+        (day, CountDifference(table, held[table].get(day, 0), figures.get((day, feature), 0)))
+        for day in days
+        for table, feature in _FIGURES_OF.items()
+    ]
+    return [(day, difference) for day, difference in found if difference.held != difference.expected]
 
 
 def unrecorded_days(postgres: Postgres, days: Sequence[date]) -> list[tuple[date, str]]:
@@ -73,12 +94,33 @@ def unrecorded_days(postgres: Postgres, days: Sequence[date]) -> list[tuple[date
     return [(day, name) for day in days for name in names if (day, name) not in recorded]
 
 
-def _events(clickhouse: ClickHouse, source: DaySource, day: date) -> int:
-    held: int = clickhouse.scalar(
-        f"SELECT count() FROM {quoted(source.table)} FINAL WHERE toDate(timestamp) = {{day:Date}}", day=day
-    )
-    return held
+def _events(clickhouse: ClickHouse, source: DaySource, days: Sequence[date]) -> dict[date, int]:
+    return dict(clickhouse.query(_EVENTS.format(table=quoted(source.table)), first=days[0], last=days[-1]))
 
+
+_EVENTS = """
+    SELECT toDate(timestamp) AS day, count() FROM {table} FINAL
+    WHERE toDate(timestamp) BETWEEN {{first:Date}} AND {{last:Date}}
+    GROUP BY day
+"""
+
+_FIGURES = """
+    SELECT date, feature, sum(occurrences) FROM ai_usage_daily
+    WHERE date BETWEEN {first:Date} AND {last:Date}
+    GROUP BY date, feature
+"""
+
+# An id can be there twice only with another key; grouped by it, a large day goes on disk.
+_DUPLICATES = """
+    SELECT day, sum(seen - 1) FROM (
+        SELECT toDate(timestamp) AS day, id, count() AS seen FROM {table} FINAL
+        WHERE toDate(timestamp) BETWEEN {{first:Date}} AND {{last:Date}}
+        GROUP BY day, id
+        HAVING seen > 1
+    )
+    GROUP BY day
+    SETTINGS max_bytes_before_external_group_by = 536870912
+"""
 
 _RECORDED = """
     SELECT day, source FROM analytics_pipeline.source_copies WHERE day = ANY(%(days)s) AND source = ANY(%(sources)s)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.ai_usage.sources import SOURCES
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -41,7 +41,7 @@ class DailyUsage:
             self._count(staging, "chat", SOURCES[0].table, days)
             self._count(staging, "code_suggestions", SOURCES[1].table, days)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            self._swap(staging, days)
+            self.clickhouse.replace_partitions(TABLE, staging, [day_partition(day) for day in days])
             found = {day: rows.get(day, 0) for day in days}
             self._record(found, built_at)
         return found
@@ -64,11 +64,6 @@ class DailyUsage:
             first=days[0],
             last=days[-1],
         )
-
-    def _swap(self, staging: str, days: Sequence[date]) -> None:
-        held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(TABLE))
-        partitions = [f"{day:%Y%m%d}" for day in days]
-        self.clickhouse.replace_partitions(TABLE, staging, [name for name in partitions if name in held])
 
     def _record(self, rows: dict[date, int], built_at: datetime) -> None:
         with self.postgres.connect() as connection:

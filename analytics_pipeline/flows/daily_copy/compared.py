@@ -7,7 +7,7 @@ from psycopg import sql
 
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, copied_days, source_days
 from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 _HOURS_OF_A_WEEK = 24 * 7
@@ -52,7 +52,7 @@ def intact_days(
 
 
 def _rows_held(clickhouse: ClickHouse, table: str, days: Collection[date]) -> dict[date, int]:
-    days_of = {f"{day:%Y%m%d}": day for day in days}
+    days_of = {day_partition(day): day for day in days}
     rows = clickhouse.query(
         f"SELECT _partition_id, count() FROM {quoted(table)} WHERE _partition_id IN {{ids:Array(String)}}"
         " GROUP BY _partition_id",

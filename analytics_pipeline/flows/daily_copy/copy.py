@@ -29,7 +29,7 @@ from analytics_pipeline.flows.daily_copy.ledger import (
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres, exported_snapshot
 
@@ -153,7 +153,7 @@ class DayCopy:
                 " were. Materialise them again"
             )
         by_day = {one.day: one for one in found}
-        return [by_day.get(day, SourceDay(day)).copied(stored.get(_partition(day), 0)) for day in days]
+        return [by_day.get(day, SourceDay(day)).copied(stored.get(day_partition(day), 0)) for day in days]
 
     def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
@@ -163,9 +163,8 @@ class DayCopy:
         ):
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= reading.at.taken_at]
-            held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(self.source.table))
-            partitions = [_partition(state.day) for state in older]
-            self.clickhouse.replace_partitions(self.source.table, staging, [p for p in partitions if p in held])
+            partitions = [day_partition(state.day) for state in older]
+            self.clickhouse.replace_partitions(self.source.table, staging, partitions)
             for state in older:
                 if state.refused or (state.day in copied and copied[state.day][0].refused):
                     # One day's at a time: they are whole rows.
@@ -194,7 +193,3 @@ def _pieces(days: Sequence[date], rows: int) -> list[Sequence[date]]:
     wanted = max(min(PIECES, rows // _WORTH_A_PIECE), rows // ROWS_PER_PIECE, 1)
     length = -(-len(days) // wanted)
     return [days[start : start + length] for start in range(0, len(days), length)]
-
-
-def _partition(day: date) -> str:
-    return f"{day:%Y%m%d}"

@@ -15,7 +15,7 @@ from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -84,8 +84,9 @@ class Rollups:
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
             with self.postgres.connect() as connection:
                 coverage.forget_others(connection, dates, days, self.registry)
-            self._swap("reporting_day_bounds", bounds, dates)
-            self._swap("reporting_rollups", staging, dates)
+            partitions = [day_partition(day) for day in dates]
+            self.clickhouse.replace_partitions("reporting_day_bounds", bounds, partitions)
+            self.clickhouse.replace_partitions("reporting_rollups", staging, partitions)
         with self.postgres.connect() as connection:
             coverage.record(connection, days, sources, self.registry, self.run_id)
         logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
@@ -109,11 +110,6 @@ class Rollups:
             computed_at=datetime.now(timezone.utc),
             **metric_parameters(self.registry),
         )
-
-    def _swap(self, table: str, staging: str, dates: Sequence[date]) -> None:
-        held = set(self.clickhouse.partitions(staging)) | set(self.clickhouse.partitions(table))
-        partitions = [f"{day:%Y%m%d}" for day in dates]
-        self.clickhouse.replace_partitions(table, staging, [one for one in partitions if one in held])
 
 
 def days_per_pass(accounts: int) -> int:

@@ -16,6 +16,7 @@ from analytics_pipeline.flows.reporting.event_history import Days, History, hist
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.resources.clickhouse import ClickHouse
 from tests.flows.reporting.desk import add_account, add_event, at, build, covered, rollups
 from tests.product import Product
 
@@ -293,7 +294,9 @@ def _dies(after: int, of: Callable[..., Any]) -> Callable[..., Any]:
     return dying
 
 
-@pytest.mark.parametrize("owner_and_method", [(DayCopy, "copy"), (Rollups, "compute"), (Rollups, "_swap")], ids=str)
+@pytest.mark.parametrize(
+    "owner_and_method", [(DayCopy, "copy"), (Rollups, "compute"), (ClickHouse, "replace_partitions")], ids=str
+)
 def test_backfill__killed_half_way__does_the_rest_and_no_more(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch, owner_and_method: tuple[type, str]
 ) -> None:
@@ -302,7 +305,7 @@ def test_backfill__killed_half_way__does_the_rest_and_no_more(
     work = a_backfill(empty_product)
     whole = work.plan()
     with monkeypatch.context() as patched:
-        patched.setattr(owner, method, _dies(3 if method == "_swap" else 1, getattr(owner, method)))
+        patched.setattr(owner, method, _dies(5 if method == "replace_partitions" else 1, getattr(owner, method)))
         with pytest.raises(_Killed):
             work.run(whole)
 
