@@ -1,5 +1,6 @@
 """One embedded stack (PostgreSQL, ClickHouse, AWS) for the test session, started when the first test asks for it."""
 
+import gc
 import os
 import re
 import shutil
@@ -13,6 +14,15 @@ import pytest
 pytest_plugins = ["tests.product"]
 
 _HOME_PREFIX = "analytics-tests"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # a directory of its own is made there
+_ROOM_BYTES = 2 << 30
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays to the end, so the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +40,7 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
 
     _remove_what_killed_sessions_left()
     # Not pytest's own directory: a Unix socket needs a short path, and PostgreSQL's user has to get through.
-    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-"))
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=_homes()))
     stack = Stack(home)
     try:
         yield stack.up()
@@ -47,12 +57,19 @@ def environment(stack_environment: Mapping[str, str], monkeypatch: pytest.Monkey
     return stack_environment
 
 
+def _homes() -> Path:
+    """In memory, where there is room: each test makes and drops tables, and ext4 is slow to reuse what was dropped."""
+    if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES:
+        return _SHARED_MEMORY
+    return Path(tempfile.gettempdir())
+
+
 def _remove_what_killed_sessions_left() -> None:
     import psutil
 
     from analytics_pipeline.embedded.stack import Stack
 
-    for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}-*"):
+    for home in _homes().glob(f"{_HOME_PREFIX}-*"):
         owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
         if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
             Stack(home).down()

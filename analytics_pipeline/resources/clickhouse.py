@@ -215,13 +215,13 @@ class ClickHouse:
 
     def replace_partitions(self, table: str, staging: str, partitions: Sequence[str]) -> None:
         """Swap partitions of `table` for the staging table's, each atomically; no rows there means none here."""
+        swaps = {one: f"REPLACE PARTITION ID {_literal(one)} FROM {quoted(staging)}" for one in partitions}
         # A swap of nothing for nothing would cost as much as any other.
         held = {*self.partitions(staging), *self.partitions(table)}
-        changed = [partition for partition in partitions if partition in held]
-        swaps = [f"REPLACE PARTITION ID {_literal(partition)} FROM {quoted(staging)}" for partition in changed]
-        for start in range(0, len(swaps), SWAPS_PER_STATEMENT):
+        changes = [swap for partition, swap in swaps.items() if partition in held]
+        for start in range(0, len(changes), SWAPS_PER_STATEMENT):
             # Refused by default when the source is empty; an empty day is an answer like any other.
-            self._alter(table, ", ".join(swaps[start : start + SWAPS_PER_STATEMENT]), empty_source_allowed=1)
+            self._alter(table, ", ".join(changes[start : start + SWAPS_PER_STATEMENT]), empty_source_allowed=1)
 
     def attach_partition(self, table: str, staging: str, partition: str) -> None:
         """Add the staging table's rows of one partition to `table`: all of them appear at once."""
