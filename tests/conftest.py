@@ -1,6 +1,5 @@
 """One embedded stack (PostgreSQL, ClickHouse, AWS) for the test session, started when the first test asks for it."""
 
-import gc
 import os
 import re
 import shutil
@@ -16,13 +15,6 @@ pytest_plugins = ["tests.product"]
 _HOME_PREFIX = "analytics-tests"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # a directory of its own is made there
 _ROOM_BYTES = 2 << 30
-
-
-def pytest_collection_finish() -> None:
-    """What is imported stays to the end, so the collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
