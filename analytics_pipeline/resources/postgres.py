@@ -1,4 +1,4 @@
-"""Postgres as the flows use it: short connections, server-side streaming, leases that die with their holder."""
+"""Postgres as the flows use it: short connections, Arrow streams, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,6 @@ import nanoarrow
 import psycopg
 from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_postgresql import StatementOptions
-from nanoarrow._utils import NanoarrowException
 from nanoarrow.c_array_stream import CArrayStream
 from nanoarrow.ipc import StreamWriter
 from psycopg import sql
@@ -78,8 +77,8 @@ class Postgres:
     def arrow_stream(self, statement: str, snapshot: str) -> Iterator[Iterator[ArrowPart]]:
         """A result of any size, as of an exported snapshot, in Arrow's streaming format. Python decodes none of it.
 
-        It comes in parts of a few megabytes, the schema first. Timestamps that are infinite arrive as others, without a
-        word: the statement has to leave them out.
+        It comes in parts of a fraction of a megabyte, the schema first. Timestamps that are infinite arrive as others,
+        without a word: the statement has to leave them out.
 
         Raises:
             ConnectionError: the server does not answer, or stops on the way; the text shows no credentials.
@@ -189,7 +188,7 @@ def _parts(batches: CArrayStream) -> Iterator[ArrowPart]:
             for batch in batches:
                 writer.write_array(batch)
                 yield ArrowPart(len(batch), _drained(sink))
-        except NanoarrowException as error:
+        except RuntimeError as error:
             raise ConnectionError(f"Postgres stopped in the middle of a result: {error}") from error
 
 

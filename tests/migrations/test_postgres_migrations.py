@@ -58,13 +58,13 @@ def _everything_else(store: Postgres) -> list[tuple[Any, ...]]:
     )
 
 
-def _downgrade(store: Postgres) -> None:
+def _downgrade(store: Postgres, revision: str = "base") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(str(files("analytics_pipeline.migrations.postgres")))))
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=store.open, poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
 
 
 def test_applied__nothing_there__is_nothing_and_changes_nothing(store: Postgres) -> None:
@@ -130,6 +130,30 @@ def test_downgrade__to_base__removes_our_tables_and_nothing_else(store: Postgres
     assert _everything_else(store) == before
     assert migrate(store) == revisions()
     assert _tables(store) == TABLES
+
+
+@pytest.mark.parametrize("name", ["source_copied_at", "source_swapped_at"])
+def test_migrate__coverage_of_either_make__keeps_what_is_recorded(store: Postgres, name: str) -> None:
+    """0003 made the column under its new name for a while."""
+    migrate(store)
+    _downgrade(store, "0004")
+    with store.connect() as connection:
+        if name != "source_copied_at":
+            connection.execute(
+                "ALTER TABLE analytics_pipeline.reporting_coverage RENAME source_copied_at TO source_swapped_at"
+            )
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO analytics_pipeline.reporting_coverage (account_id, date, timezone, starts_at, ends_at,"
+                " registry_version, complete, {}, computed_at, run_id)"
+                " VALUES (1, '2026-03-08', 'UTC', now(), now(), 'v', true, '2026-03-09', now(), 'run')"
+            ).format(sql.Identifier(name))
+        )
+
+    assert migrate(store) == ["0005", "0006"]
+
+    recorded = store.query("SELECT source_swapped_at::date::text FROM analytics_pipeline.reporting_coverage")
+    assert recorded == [("2026-03-09",)]
 
 
 def test_tables__of_ours__say_what_they_are(store: Postgres) -> None:

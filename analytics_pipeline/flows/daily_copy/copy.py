@@ -75,11 +75,15 @@ class DayCopy:
             IncompleteCopy: the days of the piece stay as they were.
         """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with self._reading() as reading, ThreadPoolExecutor(1 + PIECES_AT_ONCE, "copy") as workers:
+        with (
+            self._reading() as reading,
+            ThreadPoolExecutor(1, "count") as counter,
+            ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
+        ):
             of_days = (reading.connection, self.postgres, self.source, self._between(days))
             pieces = _pieces(days, estimated_rows(*of_days))
             # Counted beside the first streams; a piece waits for it before it is swapped.
-            found = workers.submit(source_days, *of_days)
+            found = counter.submit(source_days, *of_days)
             copied = workers.map(lambda piece: self._copy_piece(reading, piece, found), pieces)
             return [state for states in copied for state in states]
 

@@ -40,7 +40,7 @@ def upgrade() -> None:
             ends_at          timestamptz NOT NULL,
             registry_version text        NOT NULL,
             complete         boolean     NOT NULL,
-            source_swapped_at timestamptz,
+            source_copied_at timestamptz,
             computed_at      timestamptz NOT NULL,
             run_id           text        NOT NULL,
             PRIMARY KEY (date, account_id)
