@@ -4,16 +4,14 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 import dagster as dg
-import psycopg
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.sync import changed_closed_days
 from analytics_pipeline.flows.daily_copy.source import contiguous
 from analytics_pipeline.flows.enablement.features import AI_USAGE
-from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
 from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.pending import closed
+from analytics_pipeline.flows.reporting.pending import Pending, closed
 from analytics_pipeline.flows.segments.coverage import missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.partitions import range_tags
@@ -21,6 +19,7 @@ from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline.run_states import ABOUT_THE_PAST, runs_under_way
+from analytics_pipeline.ticks import looked, settings_with_clickhouse
 
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
@@ -49,7 +48,7 @@ def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
 
 
 def _missing(now: datetime) -> Iterator[dg.RunRequest]:
-    settings = _settings()
+    settings = settings_with_clickhouse()
     identities_table(settings)
     store = postgres(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
@@ -91,18 +90,6 @@ def _request(
     )
 
 
-def _settings() -> Settings:
-    """The settings, for what needs at least ClickHouse.
-
-    Raises:
-        NotConfigured: it has no address.
-    """
-    settings = Settings.load()
-    if settings.clickhouse_url is None:
-        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
-    return settings
-
-
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
     tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
     return runs_under_way(instance, tags)
@@ -124,14 +111,14 @@ def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "daily_reporting"}):
         return dg.SkipReason("what it asked for before is still under way")
-    try:
-        settings = _settings()
+
+    def look(settings: Settings) -> Pending:
         first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
-        pending = closed(postgres(settings), now, first, settings.analytics_start_date)
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
-        return dg.SkipReason(f"skipped: {reason_of(error)}")
+        return closed(postgres(settings), now, first, settings.analytics_start_date)
+
+    pending = looked(look)
+    if isinstance(pending, dg.SkipReason):
+        return pending
     wanted = {"reporting_events": pending.copies, "reporting_rollups": pending.rollups}
     requests = [
         dg.RunRequest(
@@ -161,13 +148,9 @@ def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "daily_ai_usage"}):
         return dg.SkipReason("what it asked for before is still under way")
-    try:
-        settings = _settings()
-        days = changed_closed_days(postgres(settings), now, settings.analytics_start_date)
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
-        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
+    if isinstance(days, dg.SkipReason):
+        return days
     if days is None:
         return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
     requests = [
@@ -189,10 +172,7 @@ def reporting_lag() -> dg.RunRequest | dg.SkipReason:
 
     With a copy the check runs anyway; a sensor that is stuck asks for none.
     """
-    try:
-        zoned = accounts(postgres(_settings())).zoned
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
-        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    zoned = looked(lambda settings: accounts(postgres(settings)).zoned)
+    if isinstance(zoned, dg.SkipReason):
+        return zoned
     return dg.RunRequest() if zoned else dg.SkipReason("no account has a reporting time zone, so nothing is followed")

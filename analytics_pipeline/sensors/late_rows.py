@@ -5,17 +5,15 @@ from datetime import date, datetime, timedelta, timezone
 from itertools import islice
 
 import dagster as dg
-import psycopg
 
-from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.sync import pending_days
 from analytics_pipeline.flows.daily_copy.source import contiguous
 from analytics_pipeline.flows.enablement.features import AI_USAGE
-from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.partitions import range_tags
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline.run_states import ABOUT_THE_PAST, may_be_asked_again, runs_under_way
+from analytics_pipeline.ticks import looked
 
 RANGES_PER_TICK = 10
 _NOTHING = "ClickHouse holds what the source does, or a run for the rest is under way, or pauses after failures"
@@ -34,15 +32,9 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     compared with the source, so a lost tick or cursor loses nothing.
     """
     now = datetime.now(timezone.utc)
-    try:
-        settings = Settings.load()
-        if settings.clickhouse_url is None:
-            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
-        pending = live(postgres(settings), now, settings.analytics_start_date)
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
-        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    pending = looked(lambda settings: live(postgres(settings), now, settings.analytics_start_date))
+    if isinstance(pending, dg.SkipReason):
+        return pending
     requests = [
         *_requests(context, ["reporting_events"], pending.copies),
         *_requests(context, ["reporting_rollups"], pending.rollups),
@@ -62,16 +54,10 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
 
     Stops when it is switched off; what is written meanwhile is found when it is on again, because the watermark stays.
     """
-    try:
-        settings = Settings.load()
-        if settings.clickhouse_url is None:
-            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
-        store = postgres(settings)
-        days = pending_days(store, datetime.now(timezone.utc).date(), settings.analytics_start_date)
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
-        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    today = datetime.now(timezone.utc).date()
+    days = looked(lambda settings: pending_days(postgres(settings), today, settings.analytics_start_date))
+    if isinstance(days, dg.SkipReason):
+        return days
     if days is None:
         return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
     requests = list(_requests(context, AI_USAGE.assets, days))

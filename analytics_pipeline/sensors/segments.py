@@ -5,11 +5,12 @@ from itertools import groupby
 
 import dagster as dg
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import NotConfigured
 from analytics_pipeline.flows.segments.changes import changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.ticks import settings_with_clickhouse
 
 # Spreads a burst, such as an import of many projects' segments, over ticks.
 PROJECTS_PER_TICK = 20
@@ -29,9 +30,7 @@ def segment_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     compares the source with the ledger `segment_refreshes`, so a lost tick or cursor loses nothing.
     """
     try:
-        settings = Settings.load()
-        if settings.clickhouse_url is None:
-            raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+        settings = settings_with_clickhouse()
         store = postgres(settings)
         changed = changed_projects(store, enabled_tenants(store, feature_flags(settings, store)))
     except NotConfigured as error:
