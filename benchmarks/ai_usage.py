@@ -30,7 +30,8 @@ from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.memory import peak_memory
 from benchmarks.stores import stores

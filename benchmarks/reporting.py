@@ -34,7 +34,8 @@ from analytics_pipeline.flows.reporting.reports import Reports
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import midnight, zone
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.memory import peak_memory

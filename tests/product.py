@@ -23,7 +23,8 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.embedded.demo.dynamodb import create_identities_table
 from analytics_pipeline.migrations import migrate
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 

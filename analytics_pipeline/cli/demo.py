@@ -25,7 +25,8 @@ from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.features import AI_USAGE
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.migrations import migrate
-from analytics_pipeline.resources.clickhouse import Tag, connect
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from analytics_pipeline.run_states import runs_under_way
 

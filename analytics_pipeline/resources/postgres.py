@@ -1,23 +1,14 @@
-"""Postgres as the flows use it: short connections, Arrow streams, leases that die with their holder."""
+"""Postgres as the flows use it: short connections, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from io import BytesIO
 from typing import Any, TypeAlias
 
 import adbc_driver_manager
-import adbc_driver_postgresql
-import nanoarrow
 import psycopg
-from adbc_driver_manager import AdbcConnection, AdbcStatement
-from adbc_driver_postgresql import StatementOptions
-from nanoarrow.c_array_stream import CArrayStream
-from nanoarrow.ipc import StreamWriter
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from typing_extensions import LiteralString
 
@@ -25,8 +16,7 @@ from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, wi
 
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
-_APPLICATION_NAME = "analytics_pipeline"
-_BATCH_BYTES = 256 << 10
+APPLICATION_NAME = "analytics_pipeline"
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -37,14 +27,6 @@ class LeaseHeld(Exception):
 
 class LeaseLost(Exception):
     """The connection that held the lease broke, so another run may have worked beside this one."""
-
-
-@dataclass(frozen=True)
-class ArrowPart:
-    """A part of a stream in Arrow's streaming format, and how many rows it holds."""
-
-    rows: int
-    content: bytes
 
 
 @dataclass(frozen=True)
@@ -72,43 +54,6 @@ class Postgres:
         """All rows of a small result. `{name}` of a source relation in the text becomes its configured name."""
         with self.connect() as connection:
             return connection.execute(self.statement(statement), parameters).fetchall()
-
-    @contextmanager
-    def arrow_stream(self, statement: str, snapshot: str) -> Iterator[Iterator[ArrowPart]]:
-        """A result of any size, as of an exported snapshot, in Arrow's streaming format. Python decodes none of it.
-
-        It comes in parts of a fraction of a megabyte, the schema first. Timestamps that are infinite arrive as others,
-        without a word: the statement has to leave them out.
-
-        Raises:
-            ConnectionError: the server does not answer, or stops on the way; the text shows no credentials.
-        """
-        with self._arrow_statement() as reading:
-            for setting in (*_AS_READER, f"SET TRANSACTION SNAPSHOT '{snapshot}'"):
-                reading.set_sql_query(setting)
-                reading.execute_update()
-            reading.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(_BATCH_BYTES)})
-            reading.set_sql_query(statement)
-            handle, _ = reading.execute_query()
-            # What is still being read has to end before its statement closes.
-            with nanoarrow.c_array_stream(handle) as batches, ThreadPoolExecutor(1, "read-ahead") as reader:
-                try:
-                    yield _read_ahead(_parts(batches), reader)
-                except BaseException:
-                    # Closing alone would wait for all the rest.
-                    reading.cancel()
-                    raise
-
-    @contextmanager
-    def _arrow_statement(self) -> Iterator[AdbcStatement]:
-        url = make_conninfo(self.url, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION_NAME)
-        with ExitStack() as opened:
-            try:
-                database = opened.enter_context(adbc_driver_postgresql.connect(url))
-                connection = opened.enter_context(AdbcConnection(database))
-            except adbc_driver_manager.Error as error:
-                raise _refusal(self.url, self.variable, error) from None
-            yield opened.enter_context(AdbcStatement(connection))
 
     def statement(self, text: LiteralString) -> sql.Composed:
         """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
@@ -151,23 +96,16 @@ class Postgres:
                 self.url,
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                application_name=_APPLICATION_NAME,
+                application_name=APPLICATION_NAME,
             )
             # Days, and moments of columns that have no zone, would depend on the one; moments are read by the other.
             connection.execute("SET timezone = 'UTC'; SET datestyle = 'ISO'")
             connection.autocommit = autocommit
             return connection
         except psycopg.Error as error:
-            raise _refusal(self.url, self.variable, error) from None
+            raise refusal(self.url, self.variable, error) from None
 
 
-_AS_READER = (
-    "SET timezone = 'UTC'",
-    "SET client_encoding = 'UTF8'",
-    # Handing each row from a worker to its leader costs more than the worker saves.
-    "SET max_parallel_workers_per_gather = 0",
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-)
 # As pg_locks shows a lock on a bigint.
 _IS_LEASED = """
     SELECT EXISTS (
@@ -177,40 +115,6 @@ _IS_LEASED = """
             AND (classid::bigint << 32) | objid::bigint = hashtextextended(%(name)s, 0)
     )
 """
-
-
-def _parts(batches: CArrayStream) -> Iterator[ArrowPart]:
-    sink = BytesIO()
-    with StreamWriter.from_writable(sink) as writer:
-        writer.write_stream(CArrayStream.from_c_arrays([], batches.get_schema()))
-        yield ArrowPart(0, _drained(sink))
-        try:
-            for batch in batches:
-                writer.write_array(batch)
-                yield ArrowPart(len(batch), _drained(sink))
-        except RuntimeError as error:
-            raise ConnectionError(f"Postgres stopped in the middle of a result: {error}") from error
-
-
-def _drained(sink: BytesIO) -> bytes:
-    content = sink.getvalue()
-    sink.seek(0)
-    sink.truncate()
-    return content
-
-
-def _read_ahead(parts: Iterator[ArrowPart], reader: ThreadPoolExecutor) -> Iterator[ArrowPart]:
-    """The parts, each read while the one before is being used: neither end waits for the other."""
-    reading = reader.submit(next, parts, None)
-    while (part := reading.result()) is not None:
-        reading = reader.submit(next, parts, None)
-        yield part
-
-
-def exported_snapshot(connection: Connection) -> str:
-    """What the connection's transaction sees, for other connections to see as well while it is open."""
-    ((name,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
-    return str(name)
 
 
 def postgres(settings: Settings) -> Postgres:
@@ -237,7 +141,8 @@ def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
     return True
 
 
-def _refusal(url: str, variable: str, error: psycopg.Error | adbc_driver_manager.Error) -> ConnectionError:
+def refusal(url: str, variable: str, error: psycopg.Error | adbc_driver_manager.Error) -> ConnectionError:
+    """What to tell of a connection that could not be opened; it shows no credentials."""
     silent = "the server does not answer"
     reason = "the user or password is wrong" if "authentication" in str(error) else silent
     if not isinstance(error, psycopg.OperationalError | adbc_driver_manager.OperationalError):

@@ -22,7 +22,8 @@ from tenacity import wait_none
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.resources import clickhouse_errors as module
-from analytics_pipeline.resources.clickhouse import ClickHouse, Cost, Tag, connect, quoted
+from analytics_pipeline.resources.clickhouse import ClickHouse, Cost, Tag, quoted
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.clickhouse_errors import TRANSIENT_CODES, error_code, is_transient
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 

@@ -5,23 +5,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 
 import psycopg
-import pyarrow as pa
 import pytest
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.resources.postgres import (
-    ArrowPart,
-    LeaseHeld,
-    LeaseLost,
-    Postgres,
-    exported_snapshot,
-    postgres,
-)
+from analytics_pipeline.resources.postgres import LeaseHeld, LeaseLost, Postgres, postgres
+from tests.resources.harness import store_rows, wait_until_alone
 
 
 def test_connect__body_ends__is_committed(store: Postgres) -> None:
@@ -34,7 +26,7 @@ def test_connect__body_ends__is_committed(store: Postgres) -> None:
 
 
 def test_connect__body_raises__is_rolled_back(store: Postgres) -> None:
-    _store_rows(store, 1)
+    store_rows(store, 1)
 
     def work() -> None:
         with store.connect() as connection:
@@ -50,11 +42,6 @@ class _Broken(Exception):
     """Work that fails."""
 
 
-def _store_rows(store: Postgres, count: int) -> None:
-    with store.connect() as connection:
-        connection.execute("CREATE TABLE t AS SELECT a FROM generate_series(1, %s) AS a", [count])
-
-
 def test_query__hostile_parameters__come_back_as_they_were(store: Postgres) -> None:
     hostile = ["'; DROP TABLE t; --", "%s", "{projects}", "\\", '"', "é"]
 
@@ -65,95 +52,6 @@ def test_query__hostile_parameters__come_back_as_they_were(store: Postgres) -> N
 
 def test_connections__of_the_pipeline__carry_its_name(store: Postgres) -> None:
     assert store.query("SELECT current_setting('application_name')") == [("analytics_pipeline",)]
-
-
-@contextmanager
-def _arrow_stream(store: Postgres, statement: str) -> Iterator[Iterator[ArrowPart]]:
-    """As of a snapshot that was exported before a fourth row was added."""
-    with store.connect() as reader:
-        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        snapshot = exported_snapshot(reader)
-        with store.connect() as writer:
-            writer.execute("INSERT INTO t VALUES (4)")
-        with store.arrow_stream(statement, snapshot) as rows:
-            yield rows
-
-
-def test_arrow_stream__rows_committed_after_the_snapshot__are_not_seen(store: Postgres) -> None:
-    _store_rows(store, 3)
-
-    with _arrow_stream(store, "SELECT a, NULLIF(a::text, '2') AS b FROM t ORDER BY a") as parts:
-        found = list(parts)
-
-    assert [part.rows for part in found] == [0, 3]
-    assert _rows(found) == [{"a": 1, "b": "1"}, {"a": 2, "b": None}, {"a": 3, "b": "3"}]
-    _wait_until_alone(store)
-
-
-def test_arrow_stream__no_rows__have_a_schema_all_the_same(store: Postgres) -> None:
-    _store_rows(store, 3)
-
-    with _arrow_stream(store, "SELECT a FROM t WHERE false") as parts:
-        (schema,) = parts
-
-    assert schema.rows == 0
-    assert pa.ipc.open_stream(schema.content).schema == pa.schema({"a": pa.int32()})
-
-
-def test_arrow_stream__abandoned_on_the_way__does_not_wait_for_the_rest(store: Postgres) -> None:
-    """A hundred million rows would take minutes, and one of them is being read when the work fails."""
-    _store_rows(store, 3)
-
-    def work() -> None:
-        with _arrow_stream(store, "SELECT generate_series(1, 100000000) AS a") as parts:
-            assert [next(parts).rows, next(parts).rows > 0] == [0, True]
-            raise _Broken
-
-    with pytest.raises(_Broken):
-        work()
-    _wait_until_alone(store)
-
-
-def test_arrow_stream__server_ends_the_session__is_an_error_and_not_the_end_of_the_rows(store: Postgres) -> None:
-    _store_rows(store, 3)
-
-    def work() -> None:
-        with _arrow_stream(store, "SELECT generate_series(1, 100000000) AS a") as parts:
-            assert [next(parts).rows, next(parts).rows > 0] == [0, True]
-            store.query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND query LIKE 'COPY%%'"
-            )
-            for _ in parts:
-                pass
-
-    with pytest.raises(ConnectionError, match=r"Postgres stopped in the middle of a result: .*libpq"):
-        work()
-
-
-def test_arrow_stream__server_does_not_answer__says_so_without_credentials() -> None:
-    gone = Postgres("postgresql://me:secret@127.0.0.1:1/app", {})
-
-    with pytest.raises(ConnectionError) as refusal, gone.arrow_stream("SELECT 1", "00000003-0000001B-1"):
-        pass
-
-    assert str(refusal.value) == (
-        "Postgres at postgresql://127.0.0.1:1/app: the server does not answer. Check DATABASE_URL, then run:"
-        " analytics-pipeline doctor"
-    )
-
-
-def _rows(parts: list[ArrowPart]) -> list[dict[str, object]]:
-    stream = b"".join(part.content for part in parts)
-    return [dict(row) for row in pa.ipc.open_stream(stream).read_all().to_pylist()]
-
-
-def _wait_until_alone(store: Postgres) -> None:
-    deadline = time.monotonic() + 10
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    while store.query(others) != [(0,)]:
-        assert time.monotonic() < deadline, "a connection was left behind"
-        time.sleep(0.02)
 
 
 def test_lease__held__nobody_else_gets_it_until_it_is_given_back(store: Postgres) -> None:
@@ -216,7 +114,7 @@ def test_lease__holder_is_killed__is_free_again(store: Postgres) -> None:
 
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    _wait_until_alone(store)
+    wait_until_alone(store)
 
     with store.lease("work"):
         pass
@@ -237,7 +135,7 @@ def test_statement__relation_is_renamed__reads_the_configured_one(
 
 def test_statement__hostile_relation_name__stays_one_identifier(store: Postgres) -> None:
     hostile = Postgres(store.url, {"projects": 'a" ; DROP TABLE t; --'})
-    _store_rows(store, 1)
+    store_rows(store, 1)
 
     with pytest.raises(psycopg.errors.UndefinedTable):
         hostile.query("SELECT 1 FROM {projects}")

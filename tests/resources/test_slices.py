@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.slices import Slice, replace_slice
 
 DAY, OTHER_DAY = date(2026, 1, 1), date(2026, 1, 2)
@@ -169,7 +170,8 @@ import sys, time
 from datetime import timedelta
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources import slices
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, connect
+from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse_connection import connect
 from tests.resources.test_slices import FIRST, _load
 
 def wait(*arguments):

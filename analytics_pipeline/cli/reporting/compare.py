@@ -27,7 +27,8 @@ from analytics_pipeline.flows.reporting.compare import (
 )
 from analytics_pipeline.flows.reporting.event_history import Days
 from analytics_pipeline.flows.reporting.zones import local_date
-from analytics_pipeline.resources.clickhouse import Tag, connect
+from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.postgres import postgres
 
 _SHOWN = 30

@@ -29,9 +29,10 @@ from analytics_pipeline.flows.daily_copy.ledger import (
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
 from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
-from analytics_pipeline.resources.postgres import Connection, Postgres, exported_snapshot
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class DayCopy:
                 yield part.content
 
         statement = self.source.rows(self.postgres, what, self._between(days)).as_string(reading.connection)
-        with self.postgres.arrow_stream(statement, reading.exported) as parts:
+        with arrow_stream(self.postgres, statement, reading.exported) as parts:
             # Once: after a failure the staging table holds a part, and only a new one is empty.
             replace(self.clickhouse, attempts=1).insert_stream(
                 staging,
