@@ -43,7 +43,7 @@ def reporting_events(
 ) -> Iterator[Materialisation]:
     """The product's reporting events of a UTC day, exactly as its Postgres holds them.
 
-    A range of days is read in one stream, at one moment, and each day is swapped as a whole. Events without an account
+    A range of days is read at one moment, and each day is swapped as a whole. Events without an account
     or a name go to `analytics_pipeline.dead_letters`. Late and changed rows are found by the sensor
     `reporting_late_rows`. A run for one account's history leaves days alone that are there already: a day holds the
     events of all accounts, and swapping it again would have all their rollups computed again.
