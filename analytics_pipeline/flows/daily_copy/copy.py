@@ -45,6 +45,8 @@ ROWS_PER_PIECE = 10_000_000
 # swapped, another streams. Many would read a table often that has no index on its days.
 PIECES_AT_ONCE, PIECES = 2, 4
 _WORTH_A_PIECE = 250_000
+# Of a million, as is usual, ClickHouse would write nothing until they are there: it and the stream would take turns.
+_BLOCK_ROWS = 1 << 18
 # Of a day's refused rows this many are kept; all are counted.
 DEAD_LETTERS_KEPT = 1_000
 
@@ -133,7 +135,7 @@ class DayCopy:
                 list(self.source.columns),
                 lambda: self._reported(body()),
                 fmt="ArrowStream",
-                settings={"max_partitions_per_insert_block": 0},
+                settings={"max_partitions_per_insert_block": 0, "min_insert_block_size_rows": _BLOCK_ROWS},
             )
         return sent
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 
 from psycopg import sql
 
@@ -78,7 +79,10 @@ def source_days(
         relation=postgres.relation(source.relation),
         condition=condition,
     )
-    return [SourceDay(*row) for row in connection.execute(statement)]
+    with connection.transaction():
+        # There are few days, but Postgres expects a group for each row and would sort them all.
+        connection.execute("SET LOCAL enable_sort = off")
+        return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
 
 
 def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
@@ -134,7 +138,6 @@ _SOURCE_DAYS = """
     FROM {relation} AS source
     WHERE {condition}
     GROUP BY 1
-    ORDER BY 1
 """
 
 _SNAPSHOT = """
