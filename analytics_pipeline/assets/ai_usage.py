@@ -7,9 +7,8 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.identities import OWNERS
+from analytics_pipeline.assets.flow_asset import flow_asset
 from analytics_pipeline.assets.runs import (
-    RETRIES,
     Materialisation,
     cost_metadata,
     materialize_range,
@@ -26,24 +25,17 @@ _DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp")
 _PAYLOAD = ("unique_tracking_id", "language", "suggestion_size", "branch_name")
 
 
-def _lineage(source: dg.AssetSpec, from_payload: tuple[str, ...] = ()) -> dg.TableColumnLineage:
+def _lineage(source: dg.AssetSpec, from_payload: tuple[str, ...] = ()) -> dict[str, list[dg.TableColumnDep]]:
     columns = {column: column for column in _DIRECT} | dict.fromkeys(from_payload, "payload")
-    return dg.TableColumnLineage({name: [dg.TableColumnDep(source.key, of)] for name, of in columns.items()})
+    return {name: [dg.TableColumnDep(source.key, of)] for name, of in columns.items()}
 
 
-@dg.asset(
-    group_name="ai_usage",
+@flow_asset(
+    "ai_usage",
     kinds={"clickhouse", "postgres"},
-    owners=OWNERS,
     deps=[sources.ai_duo_chat_events],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "ai_usage"},
-    metadata={
-        "dagster/table_name": DUO_CHAT_EVENTS.table,
-        "dagster/column_lineage": _lineage(sources.ai_duo_chat_events),
-    },
+    table=DUO_CHAT_EVENTS.table,
+    columns=_lineage(sources.ai_duo_chat_events),
 )
 def duo_chat_events(
     context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
@@ -56,19 +48,12 @@ def duo_chat_events(
     yield from _copied(context, clickhouse, postgres, DUO_CHAT_EVENTS)
 
 
-@dg.asset(
-    group_name="ai_usage",
+@flow_asset(
+    "ai_usage",
     kinds={"clickhouse", "postgres"},
-    owners=OWNERS,
     deps=[sources.ai_code_suggestion_events],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "ai_usage"},
-    metadata={
-        "dagster/table_name": CODE_SUGGESTION_EVENTS.table,
-        "dagster/column_lineage": _lineage(sources.ai_code_suggestion_events, _PAYLOAD),
-    },
+    table=CODE_SUGGESTION_EVENTS.table,
+    columns=_lineage(sources.ai_code_suggestion_events, _PAYLOAD),
 )
 def code_suggestion_events(
     context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
@@ -102,29 +87,20 @@ def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
     return {column: [dg.TableColumnDep(asset.key, of) for asset in (duo_chat_events, code_suggestion_events)]}
 
 
-@dg.asset(
-    group_name="ai_usage",
+@flow_asset(
+    "ai_usage",
     kinds={"clickhouse"},
-    owners=OWNERS,
     deps=[duo_chat_events, code_suggestion_events],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "ai_usage"},
-    metadata={
-        "dagster/table_name": TABLE,
-        "dagster/column_lineage": dg.TableColumnLineage(
-            {
-                **_counted("date", "timestamp"),
-                **_counted("event", "event"),
-                **_counted("user_id", "user_id"),
-                **_counted("namespace_path", "namespace_path"),
-                **_counted("occurrences", "id"),
-                **_counted("last_at", "timestamp"),
-                "language": [dg.TableColumnDep(code_suggestion_events.key, "language")],
-                "suggestion_size_sum": [dg.TableColumnDep(code_suggestion_events.key, "suggestion_size")],
-            }
-        ),
+    table=TABLE,
+    columns={
+        **_counted("date", "timestamp"),
+        **_counted("event", "event"),
+        **_counted("user_id", "user_id"),
+        **_counted("namespace_path", "namespace_path"),
+        **_counted("occurrences", "id"),
+        **_counted("last_at", "timestamp"),
+        "language": [dg.TableColumnDep(code_suggestion_events.key, "language")],
+        "suggestion_size_sum": [dg.TableColumnDep(code_suggestion_events.key, "suggestion_size")],
     },
 )
 def ai_usage_daily(

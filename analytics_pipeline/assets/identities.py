@@ -8,8 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from analytics_pipeline.assets import sources
+from analytics_pipeline.assets.flow_asset import flow_asset
 from analytics_pipeline.assets.runs import (
-    RETRIES,
     Materialisation,
     ProjectsConfig,
     cost_metadata,
@@ -35,18 +35,13 @@ from analytics_pipeline.resources.configurable import (
     PostgresResource,
 )
 
-OWNERS = ["team:data-platform"]
-
-
 _SOURCE = sources.identity_documents.key
-_LINEAGE = dg.TableColumnLineage(
-    {
-        "environment_id": [dg.TableColumnDep(_SOURCE, "environment_api_key")],
-        "identifier": [dg.TableColumnDep(_SOURCE, "identifier")],
-        "identity_key": [dg.TableColumnDep(_SOURCE, "django_id"), dg.TableColumnDep(_SOURCE, "composite_key")],
-        "traits": [dg.TableColumnDep(_SOURCE, "identity_traits"), dg.TableColumnDep(_SOURCE, "system_traits")],
-    }
-)
+_LINEAGE = {
+    "environment_id": [dg.TableColumnDep(_SOURCE, "environment_api_key")],
+    "identifier": [dg.TableColumnDep(_SOURCE, "identifier")],
+    "identity_key": [dg.TableColumnDep(_SOURCE, "django_id"), dg.TableColumnDep(_SOURCE, "composite_key")],
+    "traits": [dg.TableColumnDep(_SOURCE, "identity_traits"), dg.TableColumnDep(_SOURCE, "system_traits")],
+}
 
 
 class IdentitiesConfig(ProjectsConfig):
@@ -68,15 +63,10 @@ class SnapshotConfig(IdentitiesConfig):
     )
 
 
-@dg.asset(
-    group_name="identities",
+@flow_asset(
+    "identities",
     kinds={"dynamodb", "s3"},
-    owners=OWNERS,
     deps=[sources.identity_documents, sources.environments],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "identities"},
 )
 def raw_identities(
     context: dg.AssetExecutionContext,
@@ -120,16 +110,12 @@ def raw_identities(
     yield from materialize_days(context, capture)
 
 
-@dg.asset(
-    group_name="identities",
+@flow_asset(
+    "identities",
     kinds={"clickhouse"},
-    owners=OWNERS,
     deps=[raw_identities],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "identities"},
-    metadata={"dagster/table_name": "identities", "dagster/column_lineage": _LINEAGE},
+    table="identities",
+    columns=_LINEAGE,
 )
 def identity_snapshots(
     context: dg.AssetExecutionContext,

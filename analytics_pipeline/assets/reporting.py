@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.identities import OWNERS
-from analytics_pipeline.assets.runs import RETRIES, Materialisation, cost_metadata, materialize_range, table_metadata
+from analytics_pipeline.assets.flow_asset import flow_asset
+from analytics_pipeline.assets.runs import Materialisation, cost_metadata, materialize_range, table_metadata
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.daily_copy.compared import intact_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
@@ -24,19 +24,15 @@ from analytics_pipeline.resources.clickhouse import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _SOURCE = sources.reporting_events.key
-_COPIED = dg.TableColumnLineage({column: [dg.TableColumnDep(_SOURCE, column)] for column in REPORTING_EVENTS.columns})
+_COPIED = {column: [dg.TableColumnDep(_SOURCE, column)] for column in REPORTING_EVENTS.columns}
 
 
-@dg.asset(
-    group_name="reporting",
+@flow_asset(
+    "reporting",
     kinds={"postgres", "clickhouse"},
-    owners=OWNERS,
     deps=[sources.reporting_events],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "reporting"},
-    metadata={"dagster/table_name": "reporting_events", "dagster/column_lineage": _COPIED},
+    table="reporting_events",
+    columns=_COPIED,
 )
 def reporting_events(
     context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
@@ -65,39 +61,33 @@ def reporting_events(
     yield from materialize_range(context, copy)
 
 
-_LINEAGE = dg.TableColumnLineage(
-    {
-        "account_id": [dg.TableColumnDep(reporting_events.key, "account_id")],
-        "date": [
-            dg.TableColumnDep(reporting_events.key, "created_at"),
-            dg.TableColumnDep(sources.accounts.key, "settings"),
-        ],
-        "dimension_id": [dg.TableColumnDep(reporting_events.key, d.column) for d in REGISTRY.dimensions],
-        "metric": [dg.TableColumnDep(reporting_events.key, "name")],
-        "count": [
-            dg.TableColumnDep(reporting_events.key, "id"),
-            dg.TableColumnDep(reporting_events.key, "conversation_id"),
-        ],
-        "sum_value": [dg.TableColumnDep(reporting_events.key, "value")],
-        "sum_value_business_hours": [dg.TableColumnDep(reporting_events.key, "value_in_business_hours")],
-        "timezone": [dg.TableColumnDep(sources.accounts.key, "settings")],
-    }
-)
+_LINEAGE = {
+    "account_id": [dg.TableColumnDep(reporting_events.key, "account_id")],
+    "date": [
+        dg.TableColumnDep(reporting_events.key, "created_at"),
+        dg.TableColumnDep(sources.accounts.key, "settings"),
+    ],
+    "dimension_id": [dg.TableColumnDep(reporting_events.key, d.column) for d in REGISTRY.dimensions],
+    "metric": [dg.TableColumnDep(reporting_events.key, "name")],
+    "count": [
+        dg.TableColumnDep(reporting_events.key, "id"),
+        dg.TableColumnDep(reporting_events.key, "conversation_id"),
+    ],
+    "sum_value": [dg.TableColumnDep(reporting_events.key, "value")],
+    "sum_value_business_hours": [dg.TableColumnDep(reporting_events.key, "value_in_business_hours")],
+    "timezone": [dg.TableColumnDep(sources.accounts.key, "settings")],
+}
 _ANY_ZONE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True)
 
 
-@dg.asset(
-    group_name="reporting",
+@flow_asset(
+    "reporting",
     kinds={"clickhouse", "postgres"},
-    owners=OWNERS,
     deps=[dg.AssetDep(reporting_events, partition_mapping=_ANY_ZONE), sources.accounts],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "reporting"},
     code_version=REGISTRY.version,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26)),
-    metadata={"dagster/table_name": "reporting_rollups", "dagster/column_lineage": _LINEAGE},
+    table="reporting_rollups",
+    columns=_LINEAGE,
 )
 def reporting_rollups(
     context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource

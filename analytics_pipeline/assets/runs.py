@@ -25,10 +25,6 @@ from analytics_pipeline.resources.postgres import LeaseHeld, Postgres, postgres
 Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation
 
 
-# Half a minute, then one and a half, then three and a half: longer troubles are the schedule's, which asks each hour.
-RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-
-
 class ProjectsConfig(dg.Config):
     """Narrows a run."""
 

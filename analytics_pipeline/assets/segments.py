@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.identities import OWNERS, identity_snapshots
+from analytics_pipeline.assets.flow_asset import flow_asset
+from analytics_pipeline.assets.identities import identity_snapshots
 from analytics_pipeline.assets.runs import (
-    RETRIES,
     Materialisation,
     ProjectsConfig,
     cost_metadata,
@@ -31,32 +31,26 @@ from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 
 _SNAPSHOT = identity_snapshots.key
 _SEGMENTS = sources.segments.key
-_LINEAGE = dg.TableColumnLineage(
-    {
-        "date": [dg.TableColumnDep(_SNAPSHOT, "snapshot_date")],
-        "project_id": [dg.TableColumnDep(_SNAPSHOT, "project_id")],
-        "environment_key": [dg.TableColumnDep(_SNAPSHOT, "environment_id")],
-        "segment_id": [dg.TableColumnDep(_SEGMENTS, "id")],
-        "count": [
-            dg.TableColumnDep(_SNAPSHOT, "traits"),
-            dg.TableColumnDep(_SNAPSHOT, "identifier"),
-            dg.TableColumnDep(_SNAPSHOT, "identity_key"),
-            dg.TableColumnDep(_SEGMENTS, "rules"),
-        ],
-    }
-)
+_LINEAGE = {
+    "date": [dg.TableColumnDep(_SNAPSHOT, "snapshot_date")],
+    "project_id": [dg.TableColumnDep(_SNAPSHOT, "project_id")],
+    "environment_key": [dg.TableColumnDep(_SNAPSHOT, "environment_id")],
+    "segment_id": [dg.TableColumnDep(_SEGMENTS, "id")],
+    "count": [
+        dg.TableColumnDep(_SNAPSHOT, "traits"),
+        dg.TableColumnDep(_SNAPSHOT, "identifier"),
+        dg.TableColumnDep(_SNAPSHOT, "identity_key"),
+        dg.TableColumnDep(_SEGMENTS, "rules"),
+    ],
+}
 
 
-@dg.asset(
-    group_name="segments",
+@flow_asset(
+    "segments",
     kinds={"clickhouse", "postgres"},
-    owners=OWNERS,
     deps=[identity_snapshots, sources.segments],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    output_required=False,
-    retry_policy=RETRIES,
-    tags={"flow": "segments"},
-    metadata={"dagster/table_name": "segment_counts", "dagster/column_lineage": _LINEAGE},
+    table="segment_counts",
+    columns=_LINEAGE,
 )
 def segment_counts(
     context: dg.AssetExecutionContext,

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
+from analytics_pipeline.assets.flow_asset import RETRIES
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
-from analytics_pipeline.assets.runs import RETRIES
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.flows.identities.load import SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader

@@ -44,7 +44,10 @@ def _first_changes(
 ) -> dict[date, datetime]:
     """The days that changed after `passed`, and each one's first change that its copy may lack."""
     statement = sql.SQL(_FIRST_CHANGES).format(
-        day=sql.SQL(source.day), changed=sql.SQL(source.changed), relation=postgres.relation(source.relation)
+        day=sql.SQL(source.day),
+        changed=sql.SQL(source.changed),
+        change=source.change,
+        relation=postgres.relation(source.relation),
     )
     parameters = {"source": source.name, "passed": passed, "since": day_start(since)}
     return dict(connection.execute(statement, {**parameters, "until": day_start(next_day(until))}).fetchall())
@@ -61,7 +64,7 @@ _FIRST_CHANGES = """
     SELECT day, coalesce(min(changed) FILTER (WHERE changed >= copy.horizon), min(changed))
     FROM (
         SELECT {day}::date AS day, {changed}::timestamptz AS changed FROM {relation} AS source
-        WHERE {changed} >= %(passed)s AND isfinite({changed}) AND {day} >= %(since)s AND {day} < %(until)s
+        WHERE {changed} >= %(passed)s AND {change} IS NOT NULL AND {day} >= %(since)s AND {day} < %(until)s
     ) AS change
     LEFT JOIN (
         SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %(source)s

@@ -157,10 +157,11 @@ def gaps(postgres: Postgres, days: Sequence[date]) -> list[tuple[int, date]]:
 def lag(postgres: Postgres) -> timedelta | None:
     """How much older the newest copied change is than the source's newest; None when either has none."""
     statement = sql.SQL(
-        "SELECT (SELECT max({changed})::timestamptz FROM {relation} AS source WHERE isfinite({changed})),"
+        "SELECT (SELECT max({changed})::timestamptz FROM {relation} AS source WHERE {change} IS NOT NULL),"
         " (SELECT max(newest) FROM analytics_pipeline.source_copies WHERE source = {name})"
     ).format(
         changed=sql.SQL(REPORTING_EVENTS.changed),
+        change=REPORTING_EVENTS.change,
         relation=postgres.relation(REPORTING_EVENTS.relation),
         name=sql.Literal(REPORTING_EVENTS.name),
     )

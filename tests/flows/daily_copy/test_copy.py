@@ -12,6 +12,7 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
 from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState
+from analytics_pipeline.flows.daily_copy.tally import Tally
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from tests.product import Product
@@ -243,7 +244,7 @@ def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
     monkeypatch.setattr(daily_copy, "estimated_rows", lambda *_: 3 * daily_copy.ROWS_PER_PIECE)
     stream, streams = DayCopy._stream, []
 
-    def last_fails(self: DayCopy, reading: Any, piece: list[date], staging: str) -> int:
+    def last_fails(self: DayCopy, reading: Any, piece: list[date], staging: str) -> Tally:
         streams.append(piece)
         if days[-1] in piece:
             raise RuntimeError("gone")

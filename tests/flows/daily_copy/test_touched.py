@@ -61,6 +61,24 @@ def test_touched__days_after_the_last_partition__are_nobodys_and_hold_nothing_up
     assert watermark(empty_product) >= before
 
 
+@pytest.mark.parametrize("change", ["20000-01-01 12:00Z", "infinity", "0044-03-15 BC"])
+def test_touched__changes_at_moments_beyond_all_calendars__hold_nothing_up(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(copy_ledger, "SETTLE", timedelta(0))
+    copy(empty_product)
+    add_event(empty_product, NOON, id=1, updated_at=change)
+    before = now()
+
+    assert touched(empty_product) == []
+    assert watermark(empty_product) >= before
+
+    add_event(empty_product, NOON, id=2, updated_at=now())
+    assert touched(empty_product) == [DAY]
+    copy(empty_product)
+    assert touched(empty_product) == []
+
+
 def test_touched__copied_again__is_nothing(empty_product: Product) -> None:
     add_event(empty_product, NOON, updated_at=now())
     assert touched(empty_product) == [DAY]
