@@ -5,18 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TypeAlias
 
 import adbc_driver_manager
 import adbc_driver_postgresql
 import nanoarrow
-import numpy as np
 from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_postgresql import StatementOptions
-from nanoarrow.c_array import CArray
 from nanoarrow.c_array_stream import CArrayStream
 from nanoarrow.ipc import StreamWriter
-from numpy.typing import NDArray
 from psycopg.conninfo import make_conninfo
 
 from analytics_pipeline.resources.postgres import (
@@ -37,27 +33,12 @@ _AS_READER = (
 )
 
 
-# Of microseconds, in UTC; NULL is NaT.
-Moments: TypeAlias = "NDArray[np.datetime64]"
-
-
 @dataclass(frozen=True)
 class ArrowPart:
-    """A part of a stream in Arrow's streaming format. The first is the schema, each other a batch of rows."""
+    """A part of a stream in Arrow's streaming format, and how many rows it holds."""
 
+    rows: int
     content: bytes
-    batch: CArray | None = None
-
-    def moments(self, column: int) -> Moments:
-        """The values of a column of timestamps, which is found by its place."""
-        if self.batch is None:
-            return np.array([], "datetime64[us]")
-        validity, values = map(self.batch.child(column).view().buffer, (0, 1))
-        moments = np.frombuffer(values, "datetime64[us]")
-        if not len(validity):
-            return moments
-        known = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little", count=len(moments))
-        return np.where(known, moments, np.datetime64("NaT"))
 
 
 def exported_snapshot(connection: Connection) -> str:
@@ -109,11 +90,11 @@ def _parts(batches: CArrayStream) -> Iterator[ArrowPart]:
     sink = BytesIO()
     with StreamWriter.from_writable(sink) as writer:
         writer.write_stream(CArrayStream.from_c_arrays([], batches.get_schema()))
-        yield ArrowPart(_drained(sink))
+        yield ArrowPart(0, _drained(sink))
         try:
             for batch in batches:
                 writer.write_array(batch)
-                yield ArrowPart(_drained(sink), batch)
+                yield ArrowPart(len(batch), _drained(sink))
         except RuntimeError as error:
             raise ConnectionError(f"Postgres stopped in the middle of a result: {error}") from error
 

@@ -22,14 +22,12 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     SourceDay,
     between,
     copied_days,
-    counted_rows,
     estimated_rows,
     record,
     snapshot,
     source_days,
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
-from analytics_pipeline.flows.daily_copy.tally import Tally
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
 from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
@@ -47,20 +45,13 @@ ROWS_PER_PIECE = 10_000_000
 # swapped, another streams. Many would read a table often that has no index on its days.
 PIECES_AT_ONCE, PIECES = 2, 4
 _WORTH_A_PIECE = 250_000
-_STREAM_SETTINGS = {
-    "max_partitions_per_insert_block": 0,
-    # With a million, as is usual, ClickHouse writes nothing until they are there: it and the stream take turns.
-    "min_insert_block_size_rows": 1 << 18,
-    "input_format_skip_unknown_fields": 1,
-}
+# Of a million, as is usual, ClickHouse would write nothing until they are there: it and the stream would take turns.
+_BLOCK_ROWS = 1 << 18
 # Of a day's refused rows this many are kept; all are counted.
 DEAD_LETTERS_KEPT = 1_000
 
-# Comes after the table's own columns; ClickHouse skips it.
-_CHANGE = "_change"
-
 Progress = Callable[[int], None]
-Counted: TypeAlias = "Future[int]"
+Found: TypeAlias = "Future[list[SourceDay]]"
 
 
 class IncompleteCopy(Exception):
@@ -92,29 +83,22 @@ class DayCopy:
             ThreadPoolExecutor(1, "count") as counter,
             ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
         ):
-            pieces = _pieces(days, estimated_rows(*self._asked(reading, days)))
-            # Counted beside the first streams; a piece waits for its own before it is swapped.
-            counted = [counter.submit(counted_rows, *self._asked(reading, piece)) for piece in pieces]
-            copied = workers.map(lambda piece, rows: self._copy_piece(reading, piece, rows), pieces, counted)
+            of_days = (reading.connection, self.postgres, self.source, self._between(days))
+            pieces = _pieces(days, estimated_rows(*of_days))
+            # Counted beside the first streams; a piece waits for it before it is swapped.
+            found = counter.submit(source_days, *of_days)
+            copied = workers.map(lambda piece: self._copy_piece(reading, piece, found), pieces)
             return [state for states in copied for state in states]
 
-    def _copy_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
-        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, counted)
+    def _copy_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
+        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, found)
 
-    def _try_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
+    def _try_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
-            tally = self._stream(reading, days, staging)
-            # What was refused did not pass by; it is rare, and asking for it costs more than all the rest.
-            whole = counted.result() == tally.rows
-            found = tally.days() if whole else source_days(*self._asked(reading, days))
-            states = self._staged(staging, days, found, tally.rows)
+            sent = self._stream(reading, days, staging)
+            states = self._staged(staging, days, found.result(), sent)
             self._swap(reading, staging, states)
         return states
-
-    def _asked(
-        self, reading: "_Reading", days: Sequence[date]
-    ) -> tuple[Connection, Postgres, DaySource, sql.Composable]:
-        return reading.connection, self.postgres, self.source, self._between(days)
 
     def _between(self, days: Sequence[date]) -> sql.Composed:
         """The condition of neighbouring days."""
@@ -128,21 +112,19 @@ class DayCopy:
             with connection:
                 yield _Reading(connection, snapshot(connection), exported_snapshot(connection))
 
-    def _stream(self, reading: "_Reading", days: Sequence[date], staging: str) -> Tally:
-        """Send the accepted rows of these neighbouring days; returns what Postgres sent."""
-        columns = list(self.source.columns)
-        day, change = columns.index(self.source.partitioned_by), len(columns)
+    def _stream(self, reading: "_Reading", days: Sequence[date], staging: str) -> int:
+        """Send the accepted rows of these neighbouring days; returns how many Postgres sent."""
         # Arrow is read by name.
-        values = {column: sql.SQL(value) for column, value in self.source.columns.items()}
         what = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(value, sql.Identifier(name))
-            for name, value in {**values, _CHANGE: self.source.change}.items()
+            sql.SQL("{} AS {}").format(sql.SQL(value), sql.Identifier(column))
+            for column, value in self.source.columns.items()
         )
-        tally = Tally(days[0], days[-1])
+        sent = 0
 
         def body() -> Generator[bytes, None, None]:
+            nonlocal sent
             for part in parts:
-                tally.add(part.moments(day), part.moments(change))
+                sent += part.rows
                 yield part.content
 
         statement = self.source.rows(self.postgres, what, self._between(days)).as_string(reading.connection)
@@ -150,12 +132,12 @@ class DayCopy:
             # Once: after a failure the staging table holds a part, and only a new one is empty.
             replace(self.clickhouse, attempts=1).insert_stream(
                 staging,
-                columns,
+                list(self.source.columns),
                 lambda: self._reported(body()),
                 fmt="ArrowStream",
-                settings=_STREAM_SETTINGS,
+                settings={"max_partitions_per_insert_block": 0, "min_insert_block_size_rows": _BLOCK_ROWS},
             )
-        return tally
+        return sent
 
     def _reported(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         began = reported = time.monotonic()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from operator import attrgetter
 
 from psycopg import sql
@@ -14,16 +13,14 @@ from analytics_pipeline.resources.postgres import Connection, Postgres
 # How long after a row's own time stamp it may still commit unseen: clocks of application servers differ, and a role
 # without pg_read_all_stats does not see how old other sessions' transactions are.
 SETTLE = timedelta(minutes=5)
-# Sums of a day's changes are kept as a bigint.
-CHANGES_MODULUS = 2**63
 
 
 @dataclass(frozen=True)
 class SourceDay:
     """A UTC day of the source: how many rows it has, whatever they are, and when they changed.
 
-    `newest` is the last change (None: no rows); `changes` is the sum of all of them, because a change may
-    commit after a newer one: in milliseconds since 1970, of which the remainder by 2**63 is kept.
+    `newest` is the last change (None: no rows); `changes` is the sum of all of them, as milliseconds since 1970 modulo
+    2**63, because a change may commit after a newer one.
     """
 
     day: date
@@ -79,22 +76,13 @@ def source_days(
     statement = sql.SQL(_SOURCE_DAYS).format(
         day=sql.SQL(source.day),
         change=source.change,
-        modulus=sql.Literal(Decimal(CHANGES_MODULUS)),
         relation=postgres.relation(source.relation),
         condition=condition,
     )
-    # There are few days, but Postgres expects a group for each row and would sort them all.
-    connection.execute("SELECT set_config('enable_sort', 'off', true)")
-    return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
-
-
-def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
-    """How many rows there are where `condition` holds, whether they are acceptable or not."""
-    statement = sql.SQL("SELECT count(*) FROM {} AS source WHERE {}").format(
-        postgres.relation(source.relation), condition
-    )
-    ((rows,),) = connection.execute(statement).fetchall()
-    return int(rows)
+    with connection.transaction():
+        # There are few days, but Postgres expects a group for each row and would sort them all.
+        connection.execute("SET LOCAL enable_sort = off")
+        return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
 
 
 def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
@@ -137,13 +125,12 @@ def record(connection: Connection, source: DaySource, states: Sequence[DayState]
     )
 
 
-# The epoch as Postgres computes it, a double, which `Tally` does as well.
 _SOURCE_DAYS = """
     SELECT
         {day}::date,
         count(*),
         max({change})::timestamptz,
-        coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % {modulus}, 0)::bigint
+        coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % (2::numeric ^ 63), 0)::bigint
     FROM {relation} AS source
     WHERE {condition}
     GROUP BY 1

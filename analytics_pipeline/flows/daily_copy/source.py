@@ -14,17 +14,15 @@ from analytics_pipeline.resources.postgres import Postgres
 class DaySource:
     """A relation of the application's Postgres and the ClickHouse table that holds a copy of it, day by day.
 
-    `columns` maps each of the table's columns to the SQL expression that fills it. The table is `PARTITION BY` the UTC
-    day of its column `partitioned_by`, which is that of the expression `day`. `changed` moves whenever a row is
-    written. `refusal` is an SQL expression: NULL, or the reason why ClickHouse cannot hold the row; such rows become
-    dead letters. The expressions see the relation under the alias `source`.
+    `table` is `PARTITION BY` the UTC day of `day`. `columns` maps each of its columns to the SQL expression that fills
+    it. `changed` moves whenever a row is written. `refusal` is an SQL expression: NULL, or the reason why ClickHouse
+    cannot hold the row; such rows become dead letters. The expressions see the relation under the alias `source`.
     """
 
     name: str
     relation: str
     table: str
     columns: Mapping[str, LiteralString]
-    partitioned_by: str
     day: LiteralString
     changed: LiteralString
     refusal: sql.Composable = field(default_factory=lambda: sql.SQL("NULL::text"))

@@ -25,7 +25,6 @@ REPORTING_EVENTS = DaySource(
         "created_at": "source.created_at",
         "updated_at": _MOMENT.format("updated_at"),
     },
-    partitioned_by="created_at",
     day="source.created_at",
     changed="source.updated_at",
     refusal=sql.SQL(

@@ -12,7 +12,6 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
 from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState
-from analytics_pipeline.flows.daily_copy.tally import Tally
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from tests.product import Product
@@ -170,6 +169,16 @@ def test_copy__rows_that_cannot_be_held__become_dead_letters_and_stop_nobody(emp
     assert empty_product.execute(letters) == []
 
 
+def test_copy__changes_at_moments_beyond_all_calendars__are_unknown(empty_product: Product) -> None:
+    for number, moment in enumerate(["20000-01-01 12:00Z", "0044-03-15 BC", "-infinity", NOON]):
+        add_event(empty_product, id=number, updated_at=moment)
+
+    states = copy(empty_product)
+
+    assert states == [DayState(DAY, 4, 0, NOON, _changes(NOON))]
+    assert stored(empty_product, "id, updated_at") == [(0, None), (1, None), (2, None), (3, NOON)]
+
+
 def test_copy__connection_breaks_half_way__starts_again_with_an_empty_staging_table(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +253,7 @@ def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
     monkeypatch.setattr(daily_copy, "estimated_rows", lambda *_: 3 * daily_copy.ROWS_PER_PIECE)
     stream, streams = DayCopy._stream, []
 
-    def last_fails(self: DayCopy, reading: Any, piece: list[date], staging: str) -> Tally:
+    def last_fails(self: DayCopy, reading: Any, piece: list[date], staging: str) -> int:
         streams.append(piece)
         if days[-1] in piece:
             raise RuntimeError("gone")
