@@ -7,7 +7,7 @@ from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.daily_copy.source import DaySource
 
 # One precision from here on: what is the same event must have the same timestamp wherever it is kept.
-_TIMESTAMP = "date_trunc('milliseconds', source.timestamp)"
+_TIMESTAMP = "date_bin('1 millisecond', source.timestamp, '1970-01-01')"
 # Every path ends with a slash, so that the prefix of one namespace is never the beginning of another's.
 _NAMESPACE = "coalesce(nullif(rtrim(source.namespace_path, '/'), ''), '0') || '/'"
 _COLUMNS: dict[str, LiteralString] = {

@@ -127,13 +127,13 @@ def record(connection: Connection, source: DaySource, states: Sequence[DayState]
 
 _SOURCE_DAYS = """
     SELECT
-        {day}::date,
+        date_bin('1 day', {day}, '1970-01-01')::date,
         count(*),
         max({change})::timestamptz,
         coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % (2::numeric ^ 63), 0)::bigint
     FROM {relation} AS source
     WHERE {condition}
-    GROUP BY 1
+    GROUP BY date_bin('1 day', {day}, '1970-01-01')
 """
 
 _SNAPSHOT = """
