@@ -203,7 +203,8 @@ def _send(store: Postgres, warehouse: ClickHouse, source: DaySource, wanted: int
 def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[Any, ...]]]:
     """Pages by id, over one connection."""
     statement = sql.SQL(
-        "SELECT id, user_id, event, namespace_path, timestamp, payload FROM {} WHERE id > %s ORDER BY id LIMIT {}"
+        "SELECT id, user_id, event, namespace_path, timestamp, created_at, payload FROM {} WHERE id > %s"
+        " ORDER BY id LIMIT {}"
     ).format(store.relation(source.relation), sql.Literal(PAGE))
     passed = 0
     with store.connect() as connection:
@@ -214,10 +215,10 @@ def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[Any, ...]]
 
 def _event(row: tuple[Any, ...], attributes: Sequence[str]) -> tuple[object, ...]:
     """A record as it is sent."""
-    number, user, event, path, timestamp, payload = row
+    number, user, event, path, timestamp, created, payload = row
     namespace = ((path or "").rstrip("/") or "0") + "/"
     moment = timestamp.replace(microsecond=timestamp.microsecond // 1_000 * 1_000)
-    return number, user, event, namespace, moment, *((payload or {}).get(name, "") for name in attributes)
+    return number, user, event, namespace, moment, created, *((payload or {}).get(name, "") for name in attributes)
 
 
 def _other(source: DaySource) -> str:
@@ -293,6 +294,7 @@ _PULLED = {
     "event": "event",
     "namespace_path": "concat(coalesce(nullIf(trim(TRAILING '/' FROM ifNull(namespace_path, '')), ''), '0'), '/')",
     "timestamp": "timestamp",
+    "created_at": "created_at",
     "unique_tracking_id": "JSONExtractString(ifNull(payload, ''), 'unique_tracking_id')",
     "language": "JSONExtractString(ifNull(payload, ''), 'language')",
     "suggestion_size": "JSONExtractUInt(ifNull(payload, ''), 'suggestion_size')",

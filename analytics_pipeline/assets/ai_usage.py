@@ -21,7 +21,7 @@ from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.resources.clickhouse import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
-_DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp")
+_DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp", "created_at")
 _PAYLOAD = ("unique_tracking_id", "language", "suggestion_size", "branch_name")
 
 

@@ -43,12 +43,12 @@ def test_rendered__with_and_without_cluster__is_what_the_golden_files_hold() -> 
     assert _golden() == {path.name: path.read_text() for path in GOLDEN.iterdir()}
 
 
-def test_rendered__with_cluster__every_create_reaches_every_replica() -> None:
+def test_rendered__with_cluster__every_change_reaches_every_replica() -> None:
     for phase in PHASES:
         for text in rendered(phase, "main`\\").values():
-            creates = [line for line in text.splitlines() if line.startswith("CREATE ")]
-            assert creates
-            assert all(" ON CLUSTER `main\\`\\\\`" in line for line in creates)
+            changes = [line for line in text.splitlines() if line.startswith(("CREATE ", "ALTER "))]
+            assert changes
+            assert all(" ON CLUSTER `main\\`\\\\`" in line for line in changes)
             assert text.count("ENGINE = ") == text.count("ENGINE = Replicated")
 
 
@@ -346,6 +346,7 @@ _AI_EVENT = {
     "event": "UInt16",
     "namespace_path": "String",
     "timestamp": "DateTime64(3, 'UTC')",
+    "created_at": "Nullable(DateTime64(6, 'UTC'))",
 }
 _SUGGESTION = {
     **_AI_EVENT,

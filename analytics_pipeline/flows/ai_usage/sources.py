@@ -4,7 +4,7 @@ from psycopg import sql
 from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
-from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.daily_copy.source import KNOWN_MOMENT, DaySource
 
 # One precision from here on: what is the same event must have the same timestamp wherever it is kept.
 _TIMESTAMP = "date_bin('1 millisecond', source.timestamp, '1970-01-01')"
@@ -16,6 +16,7 @@ _COLUMNS: dict[str, LiteralString] = {
     "event": "source.event",
     "namespace_path": _NAMESPACE,
     "timestamp": _TIMESTAMP,
+    "created_at": KNOWN_MOMENT.format("source.created_at"),
 }
 _SIZE = "(source.payload ->> 'suggestion_size')"
 
@@ -47,6 +48,7 @@ DUO_CHAT_EVENTS = DaySource(
     columns=_COLUMNS,
     day="source.timestamp",
     changed="source.created_at",
+    change_column="created_at",
     refusal=_refusal("chat"),
 )
 CODE_SUGGESTION_EVENTS = DaySource(
@@ -62,6 +64,7 @@ CODE_SUGGESTION_EVENTS = DaySource(
     },
     day="source.timestamp",
     changed="source.created_at",
+    change_column="created_at",
     refusal=_refusal("code_suggestions", _BAD_PAYLOAD),
 )
 SOURCES: tuple[DaySource, ...] = (DUO_CHAT_EVENTS, CODE_SUGGESTION_EVENTS)

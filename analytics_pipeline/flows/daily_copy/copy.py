@@ -6,7 +6,7 @@ row is touched by Python, so that memory stays at a few megabytes for any number
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +17,13 @@ import psycopg
 from psycopg import sql
 
 from analytics_pipeline.flows.daily_copy.ledger import (
+    CHANGES_MODULUS,
     DayState,
     Snapshot,
     SourceDay,
     between,
     copied_days,
+    counted_rows,
     estimated_rows,
     record,
     snapshot,
@@ -51,7 +53,7 @@ _BLOCK_ROWS = 1 << 18
 DEAD_LETTERS_KEPT = 1_000
 
 Progress = Callable[[int], None]
-Found: TypeAlias = "Future[list[SourceDay]]"
+Counted: TypeAlias = "Future[int]"
 
 
 class IncompleteCopy(Exception):
@@ -83,22 +85,30 @@ class DayCopy:
             ThreadPoolExecutor(1, "count") as counter,
             ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
         ):
-            of_days = (reading.connection, self.postgres, self.source, self._between(days))
-            pieces = _pieces(days, estimated_rows(*of_days))
-            # Counted beside the first streams; a piece waits for it before it is swapped.
-            found = counter.submit(source_days, *of_days)
-            copied = workers.map(lambda piece: self._copy_piece(reading, piece, found), pieces)
+            pieces = _pieces(days, estimated_rows(*self._asked(reading, days)))
+            # Counted beside the first streams; a piece waits for its own before it is swapped.
+            counted = [counter.submit(counted_rows, *self._asked(reading, piece)) for piece in pieces]
+            copied = workers.map(lambda piece, rows: self._copy_piece(reading, piece, rows), pieces, counted)
             return [state for states in copied for state in states]
 
-    def _copy_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
-        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, found)
+    def _copy_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
+        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, counted)
 
-    def _try_piece(self, reading: "_Reading", days: Sequence[date], found: Found) -> list[DayState]:
+    def _try_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
             sent = self._stream(reading, days, staging)
-            states = self._staged(staging, days, found.result(), sent)
+            stored = self._stored(staging, days, sent)
+            # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
+            whole = counted.result() == sent
+            found = stored if whole else source_days(*self._asked(reading, days))
+            states = _states(days, {day.day: day.rows for day in stored}, found)
             self._swap(reading, staging, states)
         return states
+
+    def _asked(
+        self, reading: "_Reading", days: Sequence[date]
+    ) -> tuple[Connection, Postgres, DaySource, sql.Composable]:
+        return reading.connection, self.postgres, self.source, self._between(days)
 
     def _between(self, days: Sequence[date]) -> sql.Composed:
         """The condition of neighbouring days."""
@@ -150,17 +160,19 @@ class DayCopy:
                 reported = now
                 logger.info("%s: %d MB sent, %.1f MB/s", self.source.name, sent >> 20, sent / (now - began) / 2**20)
 
-    def _staged(self, staging: str, days: Sequence[date], found: Sequence[SourceDay], sent: int) -> list[DayState]:
-        """What the staging table holds of each day. All of what was sent has to be there; the rest was refused."""
-        counted = self.clickhouse.query(f"SELECT _partition_id, count() FROM {quoted(staging)} GROUP BY _partition_id")
-        stored: dict[str, int] = dict(counted)
-        if sum(stored.values()) != sent:
+    def _stored(self, staging: str, days: Sequence[date], sent: int) -> list[SourceDay]:
+        """Each day that the staging table has rows of. All of what was sent has to be there."""
+        day_of = {day_partition(day): day for day in days}
+        rows = self.clickhouse.query(
+            _STAGED_DAYS.format(change=quoted(self.source.change_column), staging=quoted(staging))
+        )
+        stored = [SourceDay(day_of[id_], count, newest, _remainder(total)) for id_, count, newest, total in rows]
+        if (count := sum(day.rows for day in stored)) != sent:
             raise IncompleteCopy(
-                f"Of {sent} rows of {self.source.name} ClickHouse stored {sum(stored.values())}; the days stay as they"
-                " were. Materialise them again"
+                f"Of {sent} rows of {self.source.name} ClickHouse stored {count}; the days stay as they were."
+                " Materialise them again"
             )
-        by_day = {one.day: one for one in found}
-        return [by_day.get(day, SourceDay(day)).copied(stored.get(day_partition(day), 0)) for day in days]
+        return stored
 
     def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
@@ -195,8 +207,31 @@ class _Reading:
     exported: str
 
 
+def _states(days: Sequence[date], stored: Mapping[date, int], found: Sequence[SourceDay]) -> list[DayState]:
+    """What a copy of each of the days holds, also of the empty ones."""
+    of_source = {one.day: one for one in found}
+    return [of_source.get(day, SourceDay(day)).copied(stored.get(day, 0)) for day in days]
+
+
+def _remainder(total: int) -> int:
+    """With the sign of the total, as in SQL."""
+    return total % CHANGES_MODULUS if total >= 0 else -(-total % CHANGES_MODULUS)
+
+
 def _pieces(days: Sequence[date], rows: int) -> list[Sequence[date]]:
     """The days in order, in groups of neighbours that have about as many rows each."""
     wanted = max(min(PIECES, rows // _WORTH_A_PIECE), rows // ROWS_PER_PIECE, 1)
     length = -(-len(days) // wanted)
     return [days[start : start + length] for start in range(0, len(days), length)]
+
+
+# The same as `source_days` counts at the source, rounded alike.
+_STAGED_DAYS = """
+    SELECT
+        _partition_id,
+        count(),
+        max({change}),
+        ifNull(sum(toInt128(round(toUnixTimestamp64Micro({change}) / 1e6 * 1000))), 0)
+    FROM {staging}
+    GROUP BY _partition_id
+"""

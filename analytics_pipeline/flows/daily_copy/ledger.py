@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 
 from psycopg import sql
@@ -13,6 +14,8 @@ from analytics_pipeline.resources.postgres import Connection, Postgres
 # How long after a row's own time stamp it may still commit unseen: clocks of application servers differ, and a role
 # without pg_read_all_stats does not see how old other sessions' transactions are.
 SETTLE = timedelta(minutes=5)
+# Sums of a day's changes are kept as a bigint.
+CHANGES_MODULUS = 2**63
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def source_days(
     statement = sql.SQL(_SOURCE_DAYS).format(
         day=sql.SQL(source.day),
         change=source.change,
+        modulus=sql.Literal(Decimal(CHANGES_MODULUS)),
         relation=postgres.relation(source.relation),
         condition=condition,
     )
@@ -83,6 +87,13 @@ def source_days(
         # There are few days, but Postgres expects a group for each row and would sort them all.
         connection.execute("SET LOCAL enable_sort = off")
         return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
+
+
+def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
+    """How many rows there are where `condition` holds, whether they are acceptable or not."""
+    statement = sql.SQL("SELECT count(*) FROM {} AS source WHERE {}")
+    ((rows,),) = connection.execute(statement.format(postgres.relation(source.relation), condition)).fetchall()
+    return int(rows)
 
 
 def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
@@ -130,7 +141,7 @@ _SOURCE_DAYS = """
         date_bin('1 day', {day}, '1970-01-01')::date,
         count(*),
         max({change})::timestamptz,
-        coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % (2::numeric ^ 63), 0)::bigint
+        coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % {modulus}, 0)::bigint
     FROM {relation} AS source
     WHERE {condition}
     GROUP BY date_bin('1 day', {day}, '1970-01-01')

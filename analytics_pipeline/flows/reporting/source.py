@@ -2,10 +2,7 @@
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.source import DaySource
-
-# ClickHouse keeps 1900 to 2299; what lies outside, or at infinity, is unknown rather than wrong.
-_MOMENT = "CASE WHEN source.{0} >= '1900-01-01' AND source.{0} < '2299-12-31' THEN source.{0} END"
+from analytics_pipeline.flows.daily_copy.source import KNOWN_MOMENT, DaySource
 
 REPORTING_EVENTS = DaySource(
     name="reporting_events",
@@ -20,13 +17,14 @@ REPORTING_EVENTS = DaySource(
         "inbox_id": "source.inbox_id",
         "user_id": "source.user_id",
         "conversation_id": "source.conversation_id",
-        "event_start_time": _MOMENT.format("event_start_time"),
-        "event_end_time": _MOMENT.format("event_end_time"),
+        "event_start_time": KNOWN_MOMENT.format("source.event_start_time"),
+        "event_end_time": KNOWN_MOMENT.format("source.event_end_time"),
         "created_at": "source.created_at",
-        "updated_at": _MOMENT.format("updated_at"),
+        "updated_at": KNOWN_MOMENT.format("source.updated_at"),
     },
     day="source.created_at",
     changed="source.updated_at",
+    change_column="updated_at",
     refusal=sql.SQL(
         "CASE WHEN source.account_id IS NULL THEN 'the event has no account'"
         " WHEN source.name IS NULL THEN 'the event has no name' END"

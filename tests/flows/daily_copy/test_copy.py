@@ -11,7 +11,8 @@ from clickhouse_connect.driver.exceptions import OperationalError
 
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
 from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
-from analytics_pipeline.flows.daily_copy.ledger import DayState
+from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, source_days
+from analytics_pipeline.flows.daily_copy.source import day_start
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse import ClickHouse
 from tests.product import Product
@@ -179,6 +180,28 @@ def test_copy__changes_at_moments_beyond_all_calendars__are_unknown(empty_produc
     assert stored(empty_product, "id, updated_at") == [(0, None), (1, None), (2, None), (3, NOON)]
 
 
+def test_copy__changes_of_all_kinds__are_recorded_as_postgres_counts_them(empty_product: Product) -> None:
+    """ClickHouse counts them, or Postgres when a row was refused; and what both find is compared week by week."""
+    empty_product.execute(_CHANGES_OF_ALL_KINDS)
+    days = [DAY + timedelta(days=number) for number in range(6)]
+
+    streamed = copy(empty_product, days[0], days[-1])
+    empty_product.execute("UPDATE reporting_events SET name = NULL WHERE id IN (4, 400)")
+    asked = copy(empty_product, days[0], days[-1])
+
+    with empty_product.postgres.connect() as connection:
+        condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(days[-1] + timedelta(days=1)))
+        found = source_days(connection, empty_product.postgres, REPORTING_EVENTS, condition)
+    assert [(day.rows, day.newest is not None, day.changes < 0) for day in found] == [
+        (100, True, number == 4) for number in range(5)
+    ]
+    assert streamed == [*(day.copied(day.rows) for day in found), DayState(days[5], 0, 0, None, 0)]
+    assert asked == [
+        *(day.copied(day.rows - (number in (0, 3))) for number, day in enumerate(found)),
+        DayState(days[5], 0, 0, None, 0),
+    ]
+
+
 def test_copy__connection_breaks_half_way__starts_again_with_an_empty_staging_table(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,18 +247,18 @@ def test_copy__later_reading_swapped_meanwhile__is_kept(
 ) -> None:
     """The slow copy read one row; while it was on its way, a second was added and copied."""
     add_event(empty_product, id=1)
-    staged, slow = DayCopy._staged, [True]
+    staged, slow = DayCopy._stored, [True]
 
-    def overtaken(self: DayCopy, *arguments: Any) -> list[DayState]:
-        states = staged(self, *arguments)
+    def overtaken(self: DayCopy, *arguments: Any) -> list[SourceDay]:
+        days = staged(self, *arguments)
         if slow.pop() if slow else False:
             add_event(empty_product, id=2)
             other = threading.Thread(target=copy, args=[empty_product])
             other.start()
             other.join()
-        return states
+        return days
 
-    monkeypatch.setattr(DayCopy, "_staged", overtaken)
+    monkeypatch.setattr(DayCopy, "_stored", overtaken)
     copy(empty_product)
 
     assert [id_ for id_, _ in stored(empty_product)] == [1, 2]
@@ -323,3 +346,22 @@ def _in_source(product: Product, days: list[date]) -> list[tuple[date, int, date
         (day, len(found.get(day, [])), max(found.get(day, []), default=None), _changes(*found.get(day, [])))
         for day in days
     ]
+
+
+# Five days of a hundred rows each. Of all but the last day every change is of another kind; the sum of the last day's,
+# all before 1970, is less than 0.
+_CHANGES_OF_ALL_KINDS = """
+    INSERT INTO reporting_events (id, name, account_id, created_at, updated_at)
+    SELECT number, 'first_response', 1, '2026-03-08Z'::timestamptz + (number - 1) * interval '14 minutes 24 seconds',
+        CASE CASE WHEN number > 400 THEN 5 ELSE mod(number, 8) END
+            WHEN 0 THEN '1970-01-01Z'::timestamptz + number * interval '1 hour'
+            WHEN 1 THEN 'infinity'
+            WHEN 2 THEN '-infinity'
+            WHEN 3 THEN '20000-01-01Z'
+            WHEN 4 THEN '0044-03-15 BC'
+            WHEN 5 THEN '1969-07-20 20:17:40.0005Z'::timestamptz - number * interval '1.000001 seconds'
+            WHEN 6 THEN '2299-12-30 23:59:59.9995Z'
+            ELSE '2026-03-08 12:00Z'::timestamptz + number * interval '1234.567891 seconds'
+        END
+    FROM generate_series(1, 500) AS number
+"""
