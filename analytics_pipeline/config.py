@@ -162,7 +162,8 @@ class Settings(_Environment):
     """The whole configuration. A store whose variable is unset is not configured: its flows are skipped."""
 
     analytics_home: Path = Path(".analytics")
-    analytics_start_date: date = date(2026, 1, 1)
+    # Partitions are days that ClickHouse's Date can hold.
+    analytics_start_date: Annotated[date, Field(ge=date(1970, 1, 1))] = date(2026, 1, 1)
 
     clickhouse_url: ClickHouseUrl | None = None
     clickhouse_cluster: ClusterName | None = None

@@ -17,12 +17,13 @@ def flow_asset(
     deps: Sequence[dg.AssetsDefinition | dg.AssetSpec | dg.AssetDep],
     table: str | None = None,
     columns: Mapping[str, Sequence[dg.TableColumnDep]] | None = None,
-    **more: Any,
+    code_version: str | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`dg.asset` for a flow: a range of days is one run, which is tried again; a day that is skipped is no failure.
 
     `table` is the ClickHouse table that it fills, and `columns` says which source columns each of that table's comes
-    from. Whatever else `dg.asset` takes is passed on.
+    from.
     """
     metadata: dict[str, Any] = {} if table is None else {"dagster/table_name": table}
     if columns is not None:
@@ -37,6 +38,7 @@ def flow_asset(
         output_required=False,
         retry_policy=RETRIES,
         metadata=metadata,
-        **more,
+        code_version=code_version,
+        freshness_policy=freshness_policy,
     )
     return decorator

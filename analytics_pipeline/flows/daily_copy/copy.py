@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -52,6 +52,7 @@ _BLOCK_ROWS = 1 << 18
 # Of a day's refused rows this many are kept; all are counted.
 DEAD_LETTERS_KEPT = 1_000
 
+Answer = TypeVar("Answer")
 Progress = Callable[[int], None]
 Counted: TypeAlias = "Future[int]"
 
@@ -82,14 +83,18 @@ class DayCopy:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
             self._reading() as reading,
+            self._beside(reading) as beside,
             ThreadPoolExecutor(1, "count") as counter,
             ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
         ):
-            pieces = _pieces(days, estimated_rows(*self._asked(reading, days)))
+            pieces = _pieces(days, self._ask(estimated_rows, reading.connection, days))
             # Counted beside the first streams; a piece waits for its own before it is swapped.
-            counted = [counter.submit(counted_rows, *self._asked(reading, piece)) for piece in pieces]
-            copied = workers.map(lambda piece, rows: self._copy_piece(reading, piece, rows), pieces, counted)
-            return [state for states in copied for state in states]
+            counted = [counter.submit(self._ask, counted_rows, beside, piece) for piece in pieces]
+            try:
+                copied = workers.map(lambda piece, rows: self._copy_piece(reading, piece, rows), pieces, counted)
+                return [state for states in copied for state in states]
+            finally:
+                counter.shutdown(wait=False, cancel_futures=True)
 
     def _copy_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
         return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, counted)
@@ -100,15 +105,18 @@ class DayCopy:
             stored = self._stored(staging, days, sent)
             # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
             whole = counted.result() == sent
-            found = stored if whole else source_days(*self._asked(reading, days))
+            found = stored if whole else self._ask(source_days, reading.connection, days)
             states = _states(days, {day.day: day.rows for day in stored}, found)
             self._swap(reading, staging, states)
         return states
 
-    def _asked(
-        self, reading: "_Reading", days: Sequence[date]
-    ) -> tuple[Connection, Postgres, DaySource, sql.Composable]:
-        return reading.connection, self.postgres, self.source, self._between(days)
+    def _ask(
+        self,
+        question: Callable[[Connection, Postgres, DaySource, sql.Composable], Answer],
+        connection: Connection,
+        days: Sequence[date],
+    ) -> Answer:
+        return question(connection, self.postgres, self.source, self._between(days))
 
     def _between(self, days: Sequence[date]) -> sql.Composed:
         """The condition of neighbouring days."""
@@ -121,6 +129,16 @@ class DayCopy:
             connection.read_only = True
             with connection:
                 yield _Reading(connection, snapshot(connection), exported_snapshot(connection))
+
+    @contextmanager
+    def _beside(self, reading: "_Reading") -> Iterator[Connection]:
+        """A connection that sees the same moment, so that neither has to wait for what the other asks."""
+        with closing(self.postgres.open()) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            with connection:
+                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(reading.exported)))
+                yield connection
 
     def _stream(self, reading: "_Reading", days: Sequence[date], staging: str) -> int:
         """Send the accepted rows of these neighbouring days; returns how many Postgres sent."""
@@ -187,7 +205,7 @@ class DayCopy:
             for state in older:
                 if state.refused or (state.day in copied and copied[state.day][0].refused):
                     # One day's at a time: they are whole rows.
-                    refused = self._refused(reading.connection, state.day)
+                    refused = self._refused(reading.connection, state.day) if state.refused else []
                     replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
             record(ledger, self.source, older, reading.at, self.run_id)
 

@@ -22,8 +22,8 @@ CHANGES_MODULUS = 2**63
 class SourceDay:
     """A UTC day of the source: how many rows it has, whatever they are, and when they changed.
 
-    `newest` is the last change (None: no rows); `changes` is the sum of all of them, as milliseconds since 1970 modulo
-    2**63, because a change may commit after a newer one.
+    `newest` is the last known change (None: there is none); `changes` is the sum of all known ones, because a change
+    may commit after a newer one: in milliseconds since 1970, of which the remainder by 2**63 is kept.
     """
 
     day: date
@@ -83,10 +83,7 @@ def source_days(
         relation=postgres.relation(source.relation),
         condition=condition,
     )
-    with connection.transaction():
-        # There are few days, but Postgres expects a group for each row and would sort them all.
-        connection.execute("SET LOCAL enable_sort = off")
-        return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
+    return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
 
 
 def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
@@ -136,15 +133,19 @@ def record(connection: Connection, source: DaySource, states: Sequence[DayState]
     )
 
 
+# OFFSET 0 keeps Postgres from looking into the sub-select: it would expect a group for each row, and sort them all.
 _SOURCE_DAYS = """
     SELECT
-        date_bin('1 day', {day}, '1970-01-01')::date,
+        day::date,
         count(*),
-        max({change})::timestamptz,
-        coalesce(sum((date_part('epoch', {change}) * 1000)::bigint) % {modulus}, 0)::bigint
-    FROM {relation} AS source
-    WHERE {condition}
-    GROUP BY date_bin('1 day', {day}, '1970-01-01')
+        max(change)::timestamptz,
+        coalesce(sum((date_part('epoch', change) * 1000)::bigint) % {modulus}, 0)::bigint
+    FROM (
+        SELECT date_bin('1 day', {day}, '1970-01-01') AS day, {change} AS change FROM {relation} AS source
+        WHERE {condition}
+        OFFSET 0
+    ) AS changed
+    GROUP BY day
 """
 
 _SNAPSHOT = """

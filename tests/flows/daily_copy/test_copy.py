@@ -202,6 +202,32 @@ def test_copy__changes_of_all_kinds__are_recorded_as_postgres_counts_them(empty_
     ]
 
 
+def test_copy__rows_refused_in_every_piece__are_asked_for_side_by_side(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pieces ask Postgres at once, over one connection."""
+    days = [DAY + timedelta(days=number) for number in range(200)]
+    empty_product.execute(
+        "INSERT INTO reporting_events (id, name, account_id, created_at, updated_at)"
+        " SELECT number, 'first_response', CASE WHEN mod(number, 2) = 0 THEN 1 END, moment, moment"
+        " FROM generate_series(0, 20000 - 1) AS number,"
+        " LATERAL (SELECT %s::timestamptz + number / 100 * interval '1 day' AS moment) AS at",
+        NOON,
+    )
+    monkeypatch.setattr(daily_copy, "estimated_rows", lambda *_: 500_000)
+    both, ask = threading.Barrier(2, timeout=60), source_days
+
+    def together(*arguments: Any) -> list[SourceDay]:
+        both.wait()
+        return ask(*arguments)
+
+    monkeypatch.setattr(daily_copy, "source_days", together)
+    states = copy(empty_product, days[0], days[-1])
+
+    assert [(state.day, state.rows, state.refused) for state in states] == [(day, 50, 50) for day in days]
+    assert empty_product.execute("SELECT count(*) FROM analytics_pipeline.dead_letters") == [(10_000,)]
+
+
 def test_copy__connection_breaks_half_way__starts_again_with_an_empty_staging_table(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
