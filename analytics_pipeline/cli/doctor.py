@@ -26,6 +26,7 @@ from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import postgres
 
 ALL = "every flow"
+OLDEST_POSTGRES = 14
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,12 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     except ConnectionError as error:
         yield Finding("Postgres", str(error), "check DATABASE_URL", ALL)
         return
-    yield Finding("Postgres", "answers")
+    ((version,),) = store.query("SELECT current_setting('server_version_num')::int / 10000")
+    if version < OLDEST_POSTGRES:
+        newer = f"reading days from it needs version {OLDEST_POSTGRES} or newer: move it, or copy it to a newer server"
+        yield Finding("Postgres", f"answers, but is version {version}", newer, "reporting, ai_usage")
+    else:
+        yield Finding("Postgres", "answers")
     yield from _migration_findings(settings, "postgres")
     for gap in gaps:
         yield from _gap_findings(gap)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import demo as demo_module
+from analytics_pipeline.cli import doctor as doctor_module
 from analytics_pipeline.cli import main
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
@@ -274,6 +275,20 @@ def test_doctor__column_is_missing__names_it(product: Product) -> None:
         "create it, or point SOURCE_SEGMENTS at a view that has rules",
     ]
     assert result.exit_code == GAPS
+
+
+def test_doctor__postgres_is_too_old__says_what_that_stops(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_module, "OLDEST_POSTGRES", 99)
+
+    result = _run("doctor")
+
+    state, stops, repair = _table(result.stdout, "Findings")["Postgres"]
+    assert result.exit_code == GAPS
+    assert state.startswith("answers, but is version ")
+    assert (stops, repair) == (
+        "reporting, ai_usage",
+        "reading days from it needs version 99 or newer: move it, or copy it to a newer server",
+    )
 
 
 @pytest.mark.usefixtures("nothing_set")
