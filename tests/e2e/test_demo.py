@@ -17,9 +17,14 @@ def home() -> Iterator[Path]:
         yield path
 
 
+# Two minutes alone on 2 cores; other tests take their share of them.
+TIMEOUT_SECONDS = 600
+pytestmark = pytest.mark.timeout(2 * TIMEOUT_SECONDS + 60)
+
+
 def demo(home: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from analytics_pipeline.cli import main; main()", "demo", "--home", str(home)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
 
 
 def test_demo__first_run__shows_what_ran_and_what_came_out(home: Path) -> None:
