@@ -9,16 +9,11 @@ compared by rate: they would take minutes for all.
 """
 
 import argparse
-import csv
-import gzip
-import itertools
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
 
 import psutil
 from psycopg import conninfo, sql
@@ -34,13 +29,12 @@ from analytics_pipeline.flows.daily_copy.source import DaySource, day_start
 from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
 from analytics_pipeline.resources.clickhouse_connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
+from benchmarks.ai_batches import BATCH, PAGE, send
 from benchmarks.memory import peak_memory
 from benchmarks.stores import stores
 
 ROUNDS = 3
 PART_BATCHED = 100_000
-# What the product itself did: rows of a page, and of an insert.
-PAGE, BATCH = 500, 5_000
 # Targets: how much longer than ClickHouse's own, how much faster than batches, and how much memory.
 LONGER, FASTER, MEMORY_MB = 1.2, 10.0, 100
 console = Console()
@@ -174,51 +168,9 @@ def _batches(store: Postgres, warehouse: ClickHouse, load: Load) -> Measured:
 
     def work() -> None:
         for source in SOURCES:
-            _send(store, warehouse, source, share[source.name])
+            send(store, warehouse, source, _other(source), share[source.name])
 
     return _measured("copy", f"{PAGE:,} rows a query, CSV of {BATCH:,} an insert", part, work)
-
-
-def _send(store: Postgres, warehouse: ClickHouse, source: DaySource, wanted: int) -> None:
-    """As the product did: a compressed CSV file of each batch, and an asynchronous insert that is waited for."""
-    rows, sent = itertools.chain.from_iterable(_pages(store, source)), 0
-    attributes = [column for column in source.columns if column not in DUO_CHAT_EVENTS.columns]
-    while sent < wanted:
-        with tempfile.TemporaryFile() as file:
-            with gzip.open(file, "wt", newline="") as text:
-                batch = list(itertools.islice(rows, min(BATCH, wanted - sent)))
-                csv.writer(text).writerows(_event(row, attributes) for row in batch)
-            file.seek(0)
-            warehouse.client.raw_insert(
-                _other(source),
-                column_names=list(source.columns),
-                insert_block=file,
-                fmt="CSV",
-                compression="gzip",
-                settings={"async_insert": 1, "wait_for_async_insert": 1, "date_time_input_format": "best_effort"},
-            )
-        sent += len(batch)
-
-
-def _pages(store: Postgres, source: DaySource) -> Iterator[list[tuple[Any, ...]]]:
-    """Pages by id, over one connection."""
-    statement = sql.SQL(
-        "SELECT id, user_id, event, namespace_path, timestamp, created_at, payload FROM {} WHERE id > %s"
-        " ORDER BY id LIMIT {}"
-    ).format(store.relation(source.relation), sql.Literal(PAGE))
-    passed = 0
-    with store.connect() as connection:
-        while page := connection.execute(statement, [passed]).fetchall():
-            yield page
-            passed = page[-1][0]
-
-
-def _event(row: tuple[Any, ...], attributes: Sequence[str]) -> tuple[object, ...]:
-    """A record as it is sent."""
-    number, user, event, path, timestamp, created, payload = row
-    namespace = ((path or "").rstrip("/") or "0") + "/"
-    moment = timestamp.replace(microsecond=timestamp.microsecond // 1_000 * 1_000)
-    return number, user, event, namespace, moment, created, *((payload or {}).get(name, "") for name in attributes)
 
 
 def _other(source: DaySource) -> str:

@@ -1,5 +1,6 @@
 """`analytics-pipeline demo` as a newcomer runs it: a real process on engines of its own."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,14 @@ pytestmark = pytest.mark.timeout(2 * TIMEOUT_SECONDS + 60)
 
 def demo(home: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from analytics_pipeline.cli import main; main()", "demo", "--home", str(home)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            shown, told = process.communicate(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Killed, it would leave its Dagster behind.
+            process.send_signal(signal.SIGINT)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, shown, told)
 
 
 def test_demo__first_run__shows_what_ran_and_what_came_out(home: Path) -> None:
