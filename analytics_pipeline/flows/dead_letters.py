@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,12 @@ def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequ
             " VALUES (%s, %s, %s, %s, %s, %s)",
             [[flow, unit, *map(_storable, (x.record_key, x.reason, x.payload)), run_id] for x in letters],
         )
+
+
+def units_with_dead_letters(connection: Connection, flow: str, units: Sequence[str]) -> set[str]:
+    """Those of the flow's units that have any."""
+    statement = "SELECT DISTINCT unit FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = ANY(%s)"
+    return {unit for (unit,) in connection.execute(statement, [flow, list(units)])}
 
 
 def _storable(text: str) -> str:

@@ -7,8 +7,7 @@ from analytics_pipeline.flows.ai_usage.pending import changed_closed_days
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.schedule(
@@ -27,7 +26,10 @@ def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "daily_ai_usage"}):
         return dg.SkipReason("what it asked for before is still under way")
-    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
+    days = looked_at_stores(
+        "ai_usage",
+        lambda settings, store, clickhouse: changed_closed_days(store, clickhouse, now, settings.analytics_start_date),
+    )
     if isinstance(days, dg.SkipReason):
         return days
     if days is None:

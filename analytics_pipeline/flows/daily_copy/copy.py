@@ -31,7 +31,8 @@ from analytics_pipeline.flows.daily_copy.ledger import (
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import day_start, next_day
-from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters, units_with_dead_letters
+from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
@@ -195,20 +196,24 @@ class DayCopy:
 
     def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
-        with (
-            self.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
-            self.postgres.connect() as ledger,
-        ):
+        held = self.source.held
+        with self.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= reading.at.taken_at]
-            partitions = [day_partition(state.day) for state in older]
-            self.clickhouse.replace_partitions(self.source.table, staging, partitions)
-            for state in older:
-                if state.refused or (state.day in copied and copied[state.day][0].refused):
-                    # One day's at a time: they are whole rows.
-                    refused = self._refused(reading.connection, state.day) if state.refused else []
-                    replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
+            days = [state.day for state in older]
+            left_out = [state.day for state in states if state not in older]
+            swap_days(self.clickhouse, ledger, held, staging, days, left_out)
+            self._replace_dead_letters(reading, ledger, older)
             record(ledger, self.source, older, reading.at, self.run_id)
+
+    def _replace_dead_letters(self, reading: "_Reading", ledger: Connection, states: Sequence[DayState]) -> None:
+        """One day's at a time: they are whole rows."""
+        units = [state.day.isoformat() for state in states]
+        earlier = units_with_dead_letters(ledger, self.source.name, units)
+        for state, unit in zip(states, units, strict=True):
+            if state.refused or unit in earlier:
+                refused = self._refused(reading.connection, state.day) if state.refused else []
+                replace_dead_letters(self.postgres, self.source.name, unit, refused, self.run_id)
 
     def _refused(self, connection: Connection, day: date) -> list[DeadLetter]:
         what = sql.SQL("source.id::text, ({})::text, to_jsonb(source)::text").format(self.source.refusal)
