@@ -16,9 +16,7 @@ import analytics_pipeline
 ROOT = Path(analytics_pipeline.__file__).parent.parent
 # Pictures and listings: nothing to run.
 SHOWN = ("mermaid", "text")
-_FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
-)
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: (.+?) -->")
 _FILE = re.compile(r"`([^`\s]+/[^`\s]+)`:")
 

@@ -137,7 +137,9 @@ def test_paths__that_pages_name__exist() -> None:
         for page, code in inline_code()
         if re.fullmatch(r"[\w./-]+\.(py|sql|md|yaml|toml|lock)|[\w-]+(/[\w.-]+)+/?", code)
     }
-    missing = [f"{page}: {path}" for page, path in named if not any((place / path).exists() for place in (*places, example))]
+    missing = [
+        f"{page}: {path}" for page, path in named if not any((place / path).exists() for place in (*places, example))
+    ]
 
     assert sorted(missing) == []
     assert len(named) > 20
@@ -145,7 +147,9 @@ def test_paths__that_pages_name__exist() -> None:
 
 def test_variables__that_pages_name__are_in_the_example_of_settings() -> None:
     example = (ROOT / ".env.example").read_text()
-    known = {name.upper() for name in Settings.model_fields} | set(re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE))
+    known = {name.upper() for name in Settings.model_fields} | set(
+        re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE)
+    )
     named = {(page, code) for page, code in inline_code() if re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)+(=\S+)?", code)}
 
     assert sorted(f"{page}: {name}" for page, name in named if name.partition("=")[0] not in known) == []

@@ -6,20 +6,16 @@ from typing import Any
 
 import dagster as dg
 
-from analytics_pipeline.assets.flow_asset import flow_asset
 from analytics_pipeline.assets.identities import identity_snapshots
-from analytics_pipeline.assets.runs import (
-    Materialisation,
-    ProjectsConfig,
-    cost_metadata,
-    materialize_days,
-    tenants_metadata,
-)
 from analytics_pipeline.flows.environment_sizes.refresh import SizeRefresh
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.tenants import Project, enabled_tenants
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.flow_asset import flow_asset
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
+from analytics_pipeline.orchestration.metadata import cost_metadata, tenants_metadata
+from analytics_pipeline.orchestration.run_config import ProjectsConfig
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
 
 

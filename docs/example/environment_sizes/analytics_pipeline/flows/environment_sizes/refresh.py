@@ -5,8 +5,8 @@ from datetime import date
 
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.tenants import Project
-from analytics_pipeline.resources.clickhouse import ClickHouse
-from analytics_pipeline.resources.slices import Slice, replace_slice
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 
 _COLUMNS = ("date", "project_id", "environment_id", "identities", "computed_at")
 
