@@ -76,4 +76,4 @@ def statements(block: Block) -> list[str]:
 def inline_code() -> Iterator[tuple[str, str]]:
     """What stands in single backticks, with its page."""
     for page, text in pages().items():
-        yield from ((page, found) for found in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)))
+        yield from ((page, " ".join(found.split())) for found in re.findall(r"`([^`]+)`", _FENCE.sub("", text)))

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
 import click
 import pytest
+from flag_engine.segments.types import ConditionOperator
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.enablement.epochs import TAG
+from tests.docs.example import EXAMPLE
 from tests.docs.pages import ROOT, SHOWN, Block, blocks, blocks_of, inline_code, pages
 
 RUN = ("bash", "python", "sql clickhouse", "sql postgres", "yaml")
-EXAMPLE = ("diff", "python", "sql")
+QUOTED = ("diff", "python", "sql")
 
 PAGE = """
 Words.
@@ -46,7 +50,7 @@ def test_blocks__of_every_page__are_run_shown_or_say_why_not() -> None:
     unaccounted = [
         f"{block} {block.language or 'without a language'}"
         for block in blocks()
-        if block.language not in (EXAMPLE if block.file else (*RUN, *SHOWN))
+        if block.language not in (QUOTED if block.file else (*RUN, *SHOWN))
         or (block.not_run and block.language not in RUN)
     ]
 
@@ -129,25 +133,36 @@ def test_links__within_the_repository__lead_somewhere() -> None:
     assert broken == []
 
 
-def test_paths__that_pages_name__exist() -> None:
-    places = (ROOT, ROOT / "analytics_pipeline", ROOT / "docs", ROOT / "tests")
-    example = ROOT / "docs/example/environment_sizes"
-    named = {
-        (page, code)
-        for page, code in inline_code()
-        if re.fullmatch(r"[\w./-]+\.(py|sql|md|yaml|toml|lock)|[\w-]+(/[\w.-]+)+/?", code)
-    }
-    missing = [
-        f"{page}: {path}" for page, path in named if not any((place / path).exists() for place in (*places, example))
-    ]
+_PLACES = (ROOT, ROOT / "analytics_pipeline", ROOT / "docs", EXAMPLE)
+_FOLDERS = {path.name for place in _PLACES for path in place.iterdir() if path.is_dir()}
 
-    assert sorted(missing) == []
-    assert len(named) > 20
+
+def _is_path(code: str) -> bool:
+    """Whether the code is meant as a path of the repository: by its first folder or by how it ends."""
+    return bool(re.fullmatch(r"[\w./-]+\.(?:py|sql|md|toml|lock)|[\w./-]+/[\w./-]*", code)) and (
+        "/" not in code or code.partition("/")[0] in _FOLDERS
+    )
+
+
+def _exists(path: str) -> bool:
+    folders = [ROOT / "analytics_pipeline", ROOT / "tests", ROOT / "docs"]
+    is_name = "/" not in path and any(next(folder.rglob(path), None) for folder in folders)
+    return is_name or any((place / path).exists() for place in _PLACES)
+
+
+def test_paths__that_pages_name__exist() -> None:
+    # The tag of runs looks like a path.
+    named = {(page, code) for page, code in inline_code() if _is_path(code) and code != TAG}
+
+    assert sorted(f"{page}: {path}" for page, path in named if not _exists(path)) == []
+    assert len(named) > 40
 
 
 def test_variables__that_pages_name__are_in_the_example_of_settings() -> None:
     example = (ROOT / ".env.example").read_text()
-    known = {name.upper() for name in Settings.model_fields} | set(
+    # The first is a variable of a test, the others are operators of segments.
+    known = {"ANALYTICS_TEST_DATA", *get_args(ConditionOperator)}
+    known |= {name.upper() for name in Settings.model_fields} | set(
         re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE)
     )
     named = {(page, code) for page, code in inline_code() if re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)+(=\S+)?", code)}
