@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from analytics_pipeline import partitions
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
@@ -30,6 +29,7 @@ from analytics_pipeline.checks.reporting import (
 )
 from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_within_identities
 from analytics_pipeline.config import Settings
+from analytics_pipeline.orchestration import partitions
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     DynamoDBResource,
@@ -37,10 +37,13 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
-from analytics_pipeline.schedules import daily_ai_usage, daily_reporting, daily_segment_counts, reporting_lag
+from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.schedules.reporting import daily_reporting, reporting_lag
+from analytics_pipeline.schedules.segments import daily_segment_counts
+from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.failures import run_failures
-from analytics_pipeline.sensors.late_rows import ai_usage_late_rows, reporting_late_rows
+from analytics_pipeline.sensors.reporting import reporting_late_rows
 from analytics_pipeline.sensors.segments import segment_changes
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from psycopg import sql
 
-from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 # Rows of a query, and of an insert.

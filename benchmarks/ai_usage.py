@@ -23,11 +23,12 @@ from typing_extensions import LiteralString
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
-from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
+from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
-from analytics_pipeline.flows.daily_copy.source import DaySource, day_start
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.days import day_start
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.ai_batches import BATCH, PAGE, send
 from benchmarks.memory import peak_memory

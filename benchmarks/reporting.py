@@ -28,14 +28,14 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days
-from analytics_pipeline.flows.reporting.reading import READ_FLAG, Answer
-from analytics_pipeline.flows.reporting.report_query import ReportQuery
-from analytics_pipeline.flows.reporting.reports import Reports
+from analytics_pipeline.flows.reporting.reads.query import ReportQuery
+from analytics_pipeline.flows.reporting.reads.reading import READ_FLAG, Answer
+from analytics_pipeline.flows.reporting.reads.reports import Reports
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import midnight, zone
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.memory import peak_memory

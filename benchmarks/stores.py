@@ -25,7 +25,7 @@ def stores() -> Iterator[Settings]:
             os.environ.update(stack.up())
             settings = Settings.load()
             with postgres(settings).connect() as connection:
-                connection.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_bytes())
+                connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
             migrate(settings)
             yield settings
         finally:

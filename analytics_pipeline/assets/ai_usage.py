@@ -7,18 +7,14 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.flow_asset import flow_asset
-from analytics_pipeline.assets.runs import (
-    Materialisation,
-    cost_metadata,
-    materialize_range,
-    table_metadata,
-)
 from analytics_pipeline.flows.ai_usage.daily import TABLE, DailyUsage
-from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.flow_asset import flow_asset
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
+from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp", "created_at")

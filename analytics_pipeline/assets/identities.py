@@ -8,26 +8,19 @@ import dagster as dg
 from pydantic import Field
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.flow_asset import flow_asset
-from analytics_pipeline.assets.runs import (
-    Materialisation,
-    ProjectsConfig,
-    cost_metadata,
-    deadline_of_run,
-    is_open,
-    materialize_days,
-    table_metadata,
-    tenants_metadata,
-)
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
 from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture, refuse_closed_days
-from analytics_pipeline.flows.identities.export import ExportCapture
+from analytics_pipeline.flows.identities.export.capture import ExportCapture
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
-from analytics_pipeline.partitions import days_of
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.flow_asset import flow_asset
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
+from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
+from analytics_pipeline.orchestration.partitions import days_of
+from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run, is_open
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     DynamoDBResource,

@@ -7,20 +7,21 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.flow_asset import flow_asset
-from analytics_pipeline.assets.runs import Materialisation, cost_metadata, materialize_range, table_metadata
 from analytics_pipeline.flows.charts import sparkline
-from analytics_pipeline.flows.daily_copy.compared import intact_days
+from analytics_pipeline.flows.daily_copy.changed import intact_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState
-from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.epochs import TAG
 from analytics_pipeline.flows.reporting.accounts import Accounts, accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.trends import DAYS, MetricTrend, trends
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.flow_asset import flow_asset
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
+from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _SOURCE = sources.reporting_events.key

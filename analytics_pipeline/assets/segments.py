@@ -8,24 +8,18 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.assets.flow_asset import flow_asset
 from analytics_pipeline.assets.identities import identity_snapshots
-from analytics_pipeline.assets.runs import (
-    Materialisation,
-    ProjectsConfig,
-    cost_metadata,
-    is_open,
-    materialize_days,
-    table_metadata,
-    tenants_metadata,
-)
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_others
 from analytics_pipeline.flows.segments.trends import DAYS, Trend, trends
 from analytics_pipeline.flows.tenants import Project
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
+from analytics_pipeline.orchestration.flow_asset import flow_asset
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
+from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
+from analytics_pipeline.orchestration.run_config import ProjectsConfig, is_open
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 

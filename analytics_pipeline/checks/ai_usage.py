@@ -7,11 +7,11 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
-from analytics_pipeline.checks.findings import Finding, check_now, days_checked
 from analytics_pipeline.flows.ai_usage.audit import duplicate_events, missing_events, uncounted_events, unrecorded_days
-from analytics_pipeline.flows.ai_usage.sources import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.findings import Finding, check_now, days_checked
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("ai_usage", "check")

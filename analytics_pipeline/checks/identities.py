@@ -6,10 +6,10 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.identities import identity_snapshots
-from analytics_pipeline.checks.findings import Finding, check_days
 from analytics_pipeline.flows.identities.audit import emptied_environments, row_differences, unloaded_environments
 from analytics_pipeline.flows.tenants import enabled_tenants
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.findings import Finding, check_days
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
 
 _TAG = Tag("identities", "check")

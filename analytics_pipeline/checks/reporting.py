@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import dagster as dg
 
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
-from analytics_pipeline.checks.findings import Finding, check_days, check_now, days_checked, days_of_run
 from analytics_pipeline.flows.reporting import audit
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.findings import Finding, check_days, check_now, days_checked, days_of_run
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("reporting", "check")

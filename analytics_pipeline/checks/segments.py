@@ -6,10 +6,10 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.segments import segment_counts
-from analytics_pipeline.checks.findings import Finding, check_days
 from analytics_pipeline.flows.segments.audit import impossible_counts
 from analytics_pipeline.flows.segments.sampling import disagreements
-from analytics_pipeline.resources.clickhouse import Tag
+from analytics_pipeline.orchestration.findings import Finding, check_days
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("segments", "check")

@@ -10,14 +10,14 @@ from analytics_pipeline.cli.errors import reported
 
 # Where each command is and what `--help` says of it: importing all of them for that would take seconds.
 _COMMANDS = {
-    "demo": ("demo:demo", "Run the whole pipeline once on embedded engines and show what came out."),
-    "dev": ("dev:dev", "Open the Dagster UI on embedded engines with demo data."),
+    "demo": ("local.demo:demo", "Run the whole pipeline once on embedded engines and show what came out."),
+    "dev": ("local.dev:dev", "Open the Dagster UI on embedded engines with demo data."),
     "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
     "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
-    "settings": ("settings:settings", "Switch a setting of the demo product, as its admin page would."),
-    "stack": ("stack:stack", "Start and stop the embedded engines alone."),
+    "settings": ("local.settings:settings", "Switch a setting of the demo product, as its admin page would."),
+    "stack": ("local.stack:stack", "Start and stop the embedded engines alone."),
 }
 # The others work on the embedded engines, which must not meet production's settings.
 _ON_YOUR_STORES = ("doctor", "enablement", "migrate", "reporting", "settings")

@@ -19,8 +19,8 @@ from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.resources.clickhouse import Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import postgres

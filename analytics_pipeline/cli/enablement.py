@@ -11,8 +11,8 @@ from rich.table import Table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
-from analytics_pipeline.flows.enablement.features import FEATURES
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.features import FEATURES
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 _COLOURS = {"requested": "yellow", "running": "cyan", "completed": "green", "failed": "red"}

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.resources.clickhouse_errors import error_code, is_transient
+from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
 from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost
 
 _LONGEST_REASON = 300

@@ -8,8 +8,8 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 Store = Literal["postgres", "clickhouse"]

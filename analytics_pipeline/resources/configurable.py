@@ -11,8 +11,8 @@ from openfeature.client import OpenFeatureClient
 from pydantic import Field
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import IdentitiesTable, identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.landing import LandingZone, landing_zone

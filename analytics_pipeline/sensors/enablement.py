@@ -8,14 +8,15 @@ import psycopg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.alerts import alert
 from analytics_pipeline.flows.enablement.epochs import TAG, Attempt, Run
-from analytics_pipeline.flows.enablement.features import FEATURES, Feature
+from analytics_pipeline.flows.enablement.feature import Feature
 from analytics_pipeline.flows.enablement.report import given_up
 from analytics_pipeline.flows.enablement.tick import Outcome, Request, Tick
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.partitions import range_tags
+from analytics_pipeline.flows.features import FEATURES
+from analytics_pipeline.orchestration.partitions import range_tags
+from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
-from analytics_pipeline.run_states import ABOUT_THE_PAST
 
 
 def _history(feature: str) -> str:

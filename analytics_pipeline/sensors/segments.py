@@ -8,9 +8,9 @@ import dagster as dg
 from analytics_pipeline.config import NotConfigured
 from analytics_pipeline.flows.segments.changes import changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.orchestration.ticks import settings_with_clickhouse
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
-from analytics_pipeline.ticks import settings_with_clickhouse
 
 # Spreads a burst, such as an import of many projects' segments, over ticks.
 PROJECTS_PER_TICK = 20

@@ -13,7 +13,7 @@ import time_machine
 from boto3.dynamodb.types import TypeSerializer
 
 from analytics_pipeline.flows.identities.capture import unit_of
-from analytics_pipeline.partitions import range_tags
+from analytics_pipeline.orchestration.partitions import range_tags
 from tests.product import KEY, Product, document, failure_text, today
 
 

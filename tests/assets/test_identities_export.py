@@ -8,9 +8,9 @@ import boto3
 import pytest
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.identities import export
 from analytics_pipeline.flows.identities.capture import unit_of
-from analytics_pipeline.flows.identities.export import export_unit_of
+from analytics_pipeline.flows.identities.export import capture as export
+from analytics_pipeline.flows.identities.export.capture import export_unit_of
 from analytics_pipeline.resources.landing import MANIFEST, Manifest
 from tests.product import KEY, Product, document, failure_text, today
 
@@ -228,7 +228,7 @@ def test_export__document_without_environment__goes_to_the_exports_own_dead_lett
 def test_export__one_environment_has_too_many_dead_letters__it_keeps_its_slice_and_the_others_load(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics_pipeline.flows.identities.export_staging.MAX_DEAD_LETTERS", 1)
+    monkeypatch.setattr("analytics_pipeline.flows.identities.export.staging.MAX_DEAD_LETTERS", 1)
     product = exported.product
     product.add_environment(101, key="other")
     product.put(document("alice"), document("olga", "other"), _broken("a", KEY))

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.flows.reporting.registry import REGISTRY
-from analytics_pipeline.partitions import range_tags
+from analytics_pipeline.orchestration.partitions import range_tags
 from tests.flows.reporting.desk import add_account, add_event, at, covered, rollups
 from tests.product import Product, failure_text
 

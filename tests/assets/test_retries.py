@@ -10,7 +10,6 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from analytics_pipeline.assets.flow_asset import RETRIES
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.flows.identities.load import SnapshotLoad
@@ -18,6 +17,7 @@ from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.identities.staging import EnvironmentCapture
 from analytics_pipeline.flows.segments.refresh import CountRefresh
 from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.orchestration.flow_asset import RETRIES
 from tests.product import KEY, Product, document, failure_text, today
 
 EVERYTHING: dict[tuple[str, str], dict[str, Any]] = {(KEY, "alice"): {}, ("other", "olga"): {}}

@@ -9,7 +9,7 @@ import pytest
 
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.segments import refresh
-from analytics_pipeline.flows.segments.conditions import Sql, Translator
+from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.resources.landing import LandedFile, LandingZone
 from tests.product import KEY, Product, document, failure_text, today
 

@@ -14,9 +14,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from analytics_pipeline.cli import demo as demo_module
 from analytics_pipeline.cli import doctor as doctor_module
 from analytics_pipeline.cli import main
+from analytics_pipeline.cli.local import demo as demo_module
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.migrations import status as migration_status

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.embedded.demo.product import demo_product
+from analytics_pipeline.demo.product import demo_product
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, Changes
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from tests.product import Product

@@ -51,7 +51,7 @@ class Death:
 
 
 _LANDING = "analytics_pipeline.resources.landing:UnitWriter"
-_CLICKHOUSE = "analytics_pipeline.resources.clickhouse:ClickHouse"
+_CLICKHOUSE = "analytics_pipeline.resources.clickhouse.client:ClickHouse"
 _LEDGER = "analytics_pipeline.flows.identities.ledger:IdentityLedger"
 DEATHS = [
     Death("raw_identities", "after", f"{_LANDING}.write"),

@@ -9,8 +9,8 @@ from tests.product import KEY, document, today
 __all__ = ["exported"]
 
 _LEDGER = "analytics_pipeline.flows.identities.ledger:IdentityLedger"
-_CLICKHOUSE = "analytics_pipeline.resources.clickhouse:ClickHouse"
-_SOURCE = "analytics_pipeline.flows.identities.export_source:ExportSource"
+_CLICKHOUSE = "analytics_pipeline.resources.clickhouse.client:ClickHouse"
+_SOURCE = "analytics_pipeline.flows.identities.export.source:ExportSource"
 DEATHS = [
     Death("raw_identities", "before", "analytics_pipeline.resources.landing:LandingZone.adopt"),
     Death("identity_snapshots", "after", f"{_SOURCE}.insert_plain"),

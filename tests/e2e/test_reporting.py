@@ -44,7 +44,7 @@ def test_reporting__rows_arrive_while_the_daemon_runs__reach_the_rollups(
     wait_for(lambda: counts(empty_product), lambda seen: seen == expected, FRESH_WITHIN)
 
 
-_CLICKHOUSE = "analytics_pipeline.resources.clickhouse:ClickHouse"
+_CLICKHOUSE = "analytics_pipeline.resources.clickhouse.client:ClickHouse"
 _COVERAGE = "analytics_pipeline.flows.reporting.coverage:"
 DEATHS = [
     Death("reporting_events", "before", f"{_CLICKHOUSE}.replace_partitions"),

@@ -20,7 +20,7 @@ from analytics_pipeline.migrations import Migration, migrate, status
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, rendered
 from analytics_pipeline.migrations.postgres import revisions
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -82,7 +82,7 @@ def test_migrate__twice__the_second_does_nothing(store: Postgres) -> None:
 
 def test_migrate__product_beside_it__nothing_outside_our_schema_changes(store: Postgres) -> None:
     with store.connect() as connection:
-        connection.execute(files("analytics_pipeline.embedded.demo").joinpath("schema.sql").read_bytes())
+        connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
         connection.execute("CREATE TABLE alembic_version (version_num text)")
         connection.execute("INSERT INTO alembic_version VALUES ('the application''s own')")
     before = _everything_else(store)

@@ -9,8 +9,8 @@ import pytest
 from psycopg import sql
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag, quoted
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 

@@ -12,17 +12,16 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.ai_usage import daily
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
-from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
-from analytics_pipeline.flows.daily_copy.compared import days_in_turn
+from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.changed import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
-from analytics_pipeline.flows.enablement import features
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.reporting import history as reporting
+from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.schedules import daily_ai_usage
+from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
-from analytics_pipeline.sensors.late_rows import ai_usage_late_rows
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
@@ -483,8 +482,9 @@ def test_tick__scope_that_cannot_be_looked_at__stops_no_other(
             raise OverflowError
         return history(postgres, scope, zone)
 
-    monkeypatch.setattr(features, "FEATURES", (replace(features.REPORTING, history=failing),))
-    monkeypatch.setattr("analytics_pipeline.sensors.enablement.FEATURES", features.FEATURES)
+    monkeypatch.setattr(
+        "analytics_pipeline.sensors.enablement.FEATURES", (replace(reporting.REPORTING, history=failing),)
+    )
 
     assert [request.run_key for request in tick(instance)] == ["reporting:account:8:1:1"]
     assert set(EnablementLedger(empty_product.postgres).newest("reporting")) == {"account:8"}

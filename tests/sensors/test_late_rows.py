@@ -9,12 +9,12 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
-from analytics_pipeline.flows.daily_copy.compared import days_in_turn
+from analytics_pipeline.flows.daily_copy.changed import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.partitions import range_tags
-from analytics_pipeline.schedules import daily_reporting
-from analytics_pipeline.sensors.late_rows import reporting_late_rows
+from analytics_pipeline.orchestration.partitions import range_tags
+from analytics_pipeline.schedules.reporting import daily_reporting
+from analytics_pipeline.sensors.reporting import reporting_late_rows
 from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
 from tests.product import Product, all_assets_job, today
 from tests.sensors.test_enablement import launch

@@ -24,12 +24,13 @@ from analytics_pipeline.cli.reporting.asking import (
     in_zone,
 )
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
-from analytics_pipeline.flows.reporting.event_history import Days, History, histories
-from analytics_pipeline.resources.clickhouse import Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.flows.reporting.event_history import History, histories
+from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 _MANY_DAYS = 730

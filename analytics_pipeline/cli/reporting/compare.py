@@ -14,6 +14,7 @@ from rich.table import Table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.reporting.asking import ALL, DAY, chosen_accounts
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.compare import (
     TOLERANCE,
@@ -25,10 +26,9 @@ from analytics_pipeline.flows.reporting.compare import (
     Line,
     periods,
 )
-from analytics_pipeline.flows.reporting.event_history import Days
 from analytics_pipeline.flows.reporting.zones import local_date
-from analytics_pipeline.resources.clickhouse import Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import postgres
 
 _SHOWN = 30

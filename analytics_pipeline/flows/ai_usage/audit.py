@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from psycopg import sql
 
-from analytics_pipeline.flows.ai_usage.sources import SOURCES
+from analytics_pipeline.flows.ai_usage.source import SOURCES
 from analytics_pipeline.flows.daily_copy.ledger import (
     DayState,
     Snapshot,
@@ -15,8 +15,9 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     copied_days,
     source_days,
 )
-from analytics_pipeline.flows.daily_copy.source import DaySource, contiguous, day_start, next_day
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.days import contiguous, day_start, next_day
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 _FIGURES_OF = {"duo_chat_events": "chat", "code_suggestion_events": "code_suggestions"}

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
-from analytics_pipeline.flows.ai_usage.sources import SOURCES
-from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
-from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
+from analytics_pipeline.flows.ai_usage.source import SOURCES
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
 TABLE = "ai_usage_daily"

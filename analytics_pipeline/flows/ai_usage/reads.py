@@ -12,11 +12,11 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.ai_usage.history import SCOPE, setting_is_on
-from analytics_pipeline.flows.daily_copy.source import contiguous
+from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
+from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 SHOWN = "code_suggestion_shown_in_ide"

@@ -29,11 +29,12 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     snapshot,
     source_days,
 )
-from analytics_pipeline.flows.daily_copy.source import DaySource, day_start, next_day
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
-from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
-from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 logger = logging.getLogger(__name__)

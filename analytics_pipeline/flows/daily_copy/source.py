@@ -1,8 +1,7 @@
 """What can be copied day by day: the rows of a source relation that belong to a UTC day, and where they go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
 
 from psycopg import sql
 from typing_extensions import LiteralString
@@ -48,23 +47,3 @@ class DaySource:
             self.refusal,
             sql.SQL("NOT NULL" if refused else "NULL"),
         )
-
-
-def day_start(day: date) -> datetime:
-    """The first moment of a UTC day."""
-    return datetime.combine(day, time(), timezone.utc)
-
-
-def next_day(day: date) -> date:
-    return day + timedelta(days=1)
-
-
-def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:
-    """The days as ranges of neighbours, both ends inclusive, in order."""
-    ranges: list[tuple[date, date]] = []
-    for day in sorted(set(days)):
-        if ranges and next_day(ranges[-1][1]) == day:
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges

@@ -14,7 +14,7 @@ from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
-from analytics_pipeline.flows.enablement.features import Feature, RunConfig
+from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.resources.postgres import Postgres

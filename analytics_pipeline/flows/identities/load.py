@@ -8,9 +8,9 @@ from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
 from analytics_pipeline.flows.identities.capture import FORMAT, unit_of
-from analytics_pipeline.flows.identities.export import FORMAT as EXPORT_FORMAT
-from analytics_pipeline.flows.identities.export import export_unit_of
-from analytics_pipeline.flows.identities.export_staging import ExportStager
+from analytics_pipeline.flows.identities.export.capture import FORMAT as EXPORT_FORMAT
+from analytics_pipeline.flows.identities.export.capture import export_unit_of
+from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
 from analytics_pipeline.flows.identities.staging import (
     EnvironmentCapture,
@@ -21,9 +21,9 @@ from analytics_pipeline.flows.identities.staging import (
     staged_rows,
 )
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.landing import LandingZone, Manifest
-from analytics_pipeline.resources.slices import Slice, replace_slice
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from analytics_pipeline.flows.identities.capture import unit_of
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.landing import LandingZone, Manifest
 
 logger = logging.getLogger(__name__)

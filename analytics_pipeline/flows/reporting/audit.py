@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from psycopg import sql
 
 from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
-from analytics_pipeline.flows.daily_copy.source import day_start, next_day
+from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import metric_parameters, rollup_select
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 T = TypeVar("T")

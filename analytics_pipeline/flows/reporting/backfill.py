@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
-from analytics_pipeline.flows.daily_copy.source import contiguous, day_start, next_day
+from analytics_pipeline.flows.days import Days, contiguous, day_start, next_day
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
-from analytics_pipeline.flows.reporting.event_history import Days
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
 from analytics_pipeline.flows.reporting.rollups import Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import utc_days
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 # Account days that are compared with the ledgers at a time: memory stays bounded for any history of any accounts.

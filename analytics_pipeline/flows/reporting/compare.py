@@ -12,14 +12,14 @@ from datetime import date, datetime, timedelta
 from string import Template
 from typing import Any, Literal
 
-from analytics_pipeline.flows.daily_copy.source import next_day
+from analytics_pipeline.flows.days import Days, next_day
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
-from analytics_pipeline.flows.reporting.event_history import Days, histories
+from analytics_pipeline.flows.reporting.event_history import histories
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import day_bounds_table
-from analytics_pipeline.resources.clickhouse import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 By = Literal["day", "week", "month"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from analytics_pipeline.flows.daily_copy.source import day_start, next_day
+from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS

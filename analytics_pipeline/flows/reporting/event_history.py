@@ -2,30 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
+from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.zones import local_date
 from analytics_pipeline.resources.postgres import Postgres
-
-
-@dataclass(frozen=True)
-class Days:
-    """Dates from `first` to `last`, both inclusive."""
-
-    first: date
-    last: date
-
-    def __len__(self) -> int:
-        return (self.last - self.first).days + 1
-
-    def __contains__(self, day: date) -> bool:
-        return self.first <= day <= self.last
-
-    def within(self, first: date | None, last: date | None) -> "Days | None":
-        """What of them lies from `first` to `last`, None for an open end; None when nothing does."""
-        start, end = max(self.first, first or self.first), min(self.last, last or self.last)
-        return Days(start, end) if start <= end else None
 
 
 @dataclass(frozen=True)

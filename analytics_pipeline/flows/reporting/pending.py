@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from analytics_pipeline.flows.daily_copy.compared import changed_days, days_in_turn
-from analytics_pipeline.flows.daily_copy.touched import touched_days
+from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_turn
+from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
 from analytics_pipeline.flows.reporting.registry import REGISTRY

@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
-from analytics_pipeline.flows.daily_copy.source import next_day
+from analytics_pipeline.flows.days import next_day
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
-from analytics_pipeline.resources.clickhouse import ClickHouse, day_partition, quoted
-from analytics_pipeline.resources.clickhouse_errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from typing import Literal, TypeAlias
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.flows.segments.fallback import tally
-from analytics_pipeline.flows.segments.predicates import Predicate, Untranslatable, translate
+from analytics_pipeline.flows.segments.engine.fallback import tally
 from analytics_pipeline.flows.segments.source import Segment
-from analytics_pipeline.flows.segments.subjects import Guard
+from analytics_pipeline.flows.segments.translation.predicates import Predicate, Untranslatable, translate
+from analytics_pipeline.flows.segments.translation.subjects import Guard
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse
-from analytics_pipeline.resources.clickhouse_errors import error_code, is_transient
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
 
 logger = logging.getLogger(__name__)
 

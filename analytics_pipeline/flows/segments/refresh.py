@@ -10,10 +10,10 @@ from analytics_pipeline.flows.segments.counting import SegmentCount, count_segme
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Environment, Project
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Connection, Postgres
-from analytics_pipeline.resources.slices import Slice, replace_slice
 
 logger = logging.getLogger(__name__)
 

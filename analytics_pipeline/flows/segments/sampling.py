@@ -13,7 +13,7 @@ from typing import Any
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.segments.counting import SEGMENTS_PER_STATEMENT, STATEMENT_SETTINGS
-from analytics_pipeline.flows.segments.fallback import (
+from analytics_pipeline.flows.segments.engine.fallback import (
     Case,
     Reads,
     Unreadable,
@@ -24,12 +24,12 @@ from analytics_pipeline.flows.segments.fallback import (
     request_row,
     union_of,
 )
-from analytics_pipeline.flows.segments.judging import JudgeDied, JudgeProcess
-from analytics_pipeline.flows.segments.predicates import Predicate, Untranslatable, translate
+from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
 from analytics_pipeline.flows.segments.source import Segment, live_segments
+from analytics_pipeline.flows.segments.translation.predicates import Predicate, Untranslatable, translate
 from analytics_pipeline.flows.tenants import Environment, Project, all_projects
-from analytics_pipeline.resources.clickhouse import ClickHouse
-from analytics_pipeline.resources.clickhouse_errors import is_transient
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.errors import is_transient
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from analytics_pipeline.resources.postgres import Postgres
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from analytics_pipeline.flows.ai_usage.audit import CountDifference, duplicate_events, missing_events, uncounted_events
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
-from analytics_pipeline.flows.ai_usage.sources import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from tests.product import Product, today
 from tests.sensors.test_enablement import at

@@ -12,9 +12,9 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
 from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, source_days
-from analytics_pipeline.flows.daily_copy.source import day_start
+from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.product import Product
 
 DAY = date(2026, 3, 8)

@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.reporting.reads.query import ReportQuery
+from analytics_pipeline.flows.reporting.reads.reports import Reports
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
-from analytics_pipeline.flows.reporting.report_query import ReportQuery
-from analytics_pipeline.flows.reporting.reports import Reports
 from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.feature_flags import feature_flags

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.reporting import coverage as coverage_module
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
-from analytics_pipeline.flows.reporting.event_history import Days, History, histories
+from analytics_pipeline.flows.reporting.event_history import History, histories
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.flows.reporting.desk import add_account, add_event, at, build, covered, rollups
 from tests.product import Product
 

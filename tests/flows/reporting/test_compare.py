@@ -4,9 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.compare import By, Compared, Comparison, Difference, Figure, Line, periods
-from analytics_pipeline.flows.reporting.event_history import Days
 from tests.flows.reporting.desk import add_account, add_event, at, build, copy
 from tests.product import Product
 

@@ -15,7 +15,7 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.zones import zone
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
 from tests.product import Product
 

@@ -13,7 +13,7 @@ from analytics_pipeline.flows.identities.documents import AttributeValue, Identi
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse import ClickHouse
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 
 DAY = datetime.now(timezone.utc).date()  # older rows expire
 _CAPTURED = datetime.now(timezone.utc)

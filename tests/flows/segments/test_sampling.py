@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.flows.segments import sampling
-from analytics_pipeline.flows.segments.conditions import Sql, Translator
-from analytics_pipeline.flows.segments.judging import JudgeDied, JudgeProcess
+from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
 from analytics_pipeline.flows.segments.sampling import Disagreement, disagreements
+from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import all_projects
 from tests.product import KEY, Product, condition, document, today
 

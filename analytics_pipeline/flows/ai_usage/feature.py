@@ -1,0 +1,71 @@
+"""How AI usage is switched on, how far its events reach back, and which days of it are complete."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timezone
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.flows.ai_usage.source import SOURCES
+from analytics_pipeline.flows.enablement.feature import Feature, Progress
+from analytics_pipeline.resources.feature_flags import is_enabled
+from analytics_pipeline.resources.postgres import Postgres
+
+FLAG = "ai_events_backfill_to_ch"
+SCOPE = "instance"
+
+
+def setting_is_on(postgres: Postgres) -> bool:
+    """Whether the newest application settings say so, as they are now."""
+    rows = postgres.query(
+        "SELECT use_clickhouse_for_analytics FROM {application_settings} ORDER BY id DESC LIMIT 1",
+    )
+    return bool(rows) and rows[0][0] is True
+
+
+def switched_on(postgres: Postgres, flags: OpenFeatureClient) -> dict[str, str]:
+    """The instance, when both the setting and the feature flag are on: scope to setting."""
+    return {SCOPE: "on"} if setting_is_on(postgres) and is_enabled(flags, FLAG) else {}
+
+
+def history(postgres: Postgres) -> tuple[date, date] | None:
+    """From the first event's UTC day to today; None when there is no event."""
+    ((first,),) = postgres.query(_FIRST_DAY)
+    today = datetime.now(timezone.utc).date()
+    return None if first is None or first > today else (first, today)
+
+
+def complete_days(postgres: Postgres, days: Sequence[date], since: datetime) -> dict[date, int]:
+    """The days whose events were copied after `since` and counted after that, with how many events they have."""
+    names = [source.name for source in SOURCES]
+    return dict(postgres.query(_COMPLETE_DAYS, days=list(days), sources=names, needed=len(names), since=since))
+
+
+# `least` ignores NULL: the first event of either. Whatever claims to be older or newer is no history: it may be no date
+# of any calendar that Python knows.
+_FIRST_DAY = """
+    SELECT least(
+        (SELECT min(timestamp) FROM {ai_duo_chat_events} WHERE timestamp >= '1990-01-01' AND timestamp < '2100-01-01'),
+        (
+            SELECT min(timestamp) FROM {ai_code_suggestion_events}
+            WHERE timestamp >= '1990-01-01' AND timestamp < '2100-01-01'
+        )
+    )::date
+"""
+
+_COMPLETE_DAYS = """
+    SELECT copy.day, sum(copy.rows)::bigint
+    FROM analytics_pipeline.source_copies AS copy
+    JOIN analytics_pipeline.ai_usage_days AS figures ON figures.day = copy.day AND figures.built_at >= copy.swapped_at
+    WHERE copy.day = ANY(%(days)s) AND copy.source = ANY(%(sources)s) AND copy.copied_at >= %(since)s
+    GROUP BY copy.day
+    HAVING count(*) = %(needed)s
+"""
+
+
+AI_USAGE = Feature(
+    name="ai_usage",
+    assets=("duo_chat_events", "code_suggestion_events", "ai_usage_daily"),
+    switched_on=switched_on,
+    history=lambda postgres, _scope, _setting: history(postgres),
+    progress=lambda postgres, epoch: Progress.of(complete_days(postgres, epoch.days, epoch.requested_at)),
+)

@@ -1,0 +1,79 @@
+"""Which days of a source have changed since they were copied.
+
+Rows are found by when they changed, not by id: ids do not commit in order. A day counts when its rows are not those of
+its last copy, so a lost tick, a failed run or a day that is looked at twice changes nothing. The watermark only bounds
+how much is looked at; it never passes a change that may still commit, nor one that is not in ClickHouse yet.
+"""
+
+from datetime import date, datetime
+
+from psycopg import sql
+
+from analytics_pipeline.flows.daily_copy.changed import days_as_they_are
+from analytics_pipeline.flows.daily_copy.ledger import SourceDay, copied_days, snapshot
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.days import day_start, next_day
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+
+def touched_days(postgres: Postgres, source: DaySource, since: date, until: date) -> list[SourceDay]:
+    """The days to copy again as the source holds them now, in order; moves the watermark past what is in ClickHouse.
+
+    Days before `since` and after `until` are nobody's: no partition is theirs, and a row that claims to be of the year
+    2100 must hold nothing up. Before anything was copied, changes count from the start of today (UTC).
+    """
+    with postgres.connect() as connection:
+        now = snapshot(connection)
+        passed = _watermark(connection, source) or day_start(now.taken_at.date())
+        changes = _first_changes(connection, postgres, source, passed, since, until)
+        copied = copied_days(connection, source, list(changes))
+        days = days_as_they_are(connection, postgres, source, changes)
+        touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
+        waiting = [changes[day.day] for day in touched]
+        connection.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
+    return touched
+
+
+def _watermark(connection: Connection, source: DaySource) -> datetime | None:
+    """Every change before it is in ClickHouse. At first: since the oldest copy."""
+    row = connection.execute(_WATERMARK, [source.name, source.name]).fetchone()
+    return row[0] if row else None
+
+
+def _first_changes(
+    connection: Connection, postgres: Postgres, source: DaySource, passed: datetime, since: date, until: date
+) -> dict[date, datetime]:
+    """The days that changed after `passed`, and each one's first change that its copy may lack."""
+    statement = sql.SQL(_FIRST_CHANGES).format(
+        day=sql.SQL(source.day),
+        changed=sql.SQL(source.changed),
+        change=source.change,
+        relation=postgres.relation(source.relation),
+    )
+    parameters = {"source": source.name, "passed": passed, "since": day_start(since)}
+    return dict(connection.execute(statement, {**parameters, "until": day_start(next_day(until))}).fetchall())
+
+
+_WATERMARK = """
+    SELECT coalesce(
+        (SELECT passed FROM analytics_pipeline.watermarks WHERE source = %s),
+        (SELECT min(horizon) FROM analytics_pipeline.source_copies WHERE source = %s)
+    )
+"""
+
+_FIRST_CHANGES = """
+    SELECT day, coalesce(min(changed) FILTER (WHERE changed >= copy.horizon), min(changed))
+    FROM (
+        SELECT {day}::date AS day, {changed}::timestamptz AS changed FROM {relation} AS source
+        WHERE {changed} >= %(passed)s AND {change} IS NOT NULL AND {day} >= %(since)s AND {day} < %(until)s
+    ) AS change
+    LEFT JOIN (
+        SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %(source)s
+    ) AS copy USING (day)
+    GROUP BY day
+"""
+
+_ADVANCE = """
+    INSERT INTO analytics_pipeline.watermarks AS watermark (source, passed) VALUES (%s, %s)
+    ON CONFLICT (source) DO UPDATE SET passed = greatest(watermark.passed, excluded.passed), updated_at = now()
+"""

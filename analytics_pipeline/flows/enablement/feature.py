@@ -1,0 +1,51 @@
+"""What a feature is that has a history to be brought in when somebody switches it on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, TypeAlias
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.flows.enablement.epochs import Epoch
+from analytics_pipeline.resources.postgres import Postgres
+
+Days: TypeAlias = tuple[date, date]
+RunConfig: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Which days of a history are complete in the ledgers of its assets since it was asked for, and their rows."""
+
+    days: frozenset[date]
+    rows: int
+
+    @classmethod
+    def of(cls, rows_by_day: Mapping[date, int]) -> "Progress":
+        """The progress of a history whose complete days have so many rows each."""
+        return cls(frozenset(rows_by_day), sum(rows_by_day.values()))
+
+
+@dataclass(frozen=True)
+class Feature:
+    """How a feature is switched on, and what its history is made of.
+
+    `switched_on` reads the switches as they are now: each scope that is on, with the setting that shapes its history.
+    `history` is the range of days that a scope's history has, both inclusive, or None. `progress` looks into the
+    ledgers of the `assets`. `config` narrows the run to the scope: per asset. `stores` names the settings without which
+    there is nothing to do. A feature that `follows_today` has no past: its history is the present day. Runs cover
+    `margin` more days at both ends. Where the work for one scope `is_shared` by the others, one run at a time is asked
+    for.
+    """
+
+    name: str
+    assets: tuple[str, ...]
+    switched_on: Callable[[Postgres, OpenFeatureClient], dict[str, str]]
+    history: Callable[[Postgres, str, str], Days | None]
+    progress: Callable[[Postgres, Epoch], Progress]
+    config: Callable[[Postgres, str], RunConfig] = lambda _postgres, _scope: {}
+    stores: tuple[tuple[str, str], ...] = (("clickhouse", "clickhouse_url"),)
+    follows_today: bool = False
+    margin: timedelta = timedelta(0)
+    is_shared: bool = False

@@ -1,0 +1,88 @@
+"""What switching segment membership on asks for: today's snapshot and counts of the organisation's projects."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timezone
+from typing import Any
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.flows.enablement.feature import Feature, Progress
+from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.resources.postgres import Postgres
+
+_ASSETS = ("raw_identities", "identity_snapshots", "segment_counts")
+_SCOPE = "organisation:"
+
+
+def switched_on(postgres: Postgres, flags: OpenFeatureClient) -> dict[str, str]:
+    """The organisations with the feature flag on and a project that has live segments: scope to setting."""
+    organisations = {project.organisation_id for project in enabled_tenants(postgres, flags).projects}
+    return {f"{_SCOPE}{organisation}": "on" for organisation in sorted(organisations)}
+
+
+def history() -> tuple[date, date]:
+    """DynamoDB holds only the present: the history is today (UTC)."""
+    today = datetime.now(timezone.utc).date()
+    return today, today
+
+
+def run_config(postgres: Postgres, scope: str) -> Mapping[str, Mapping[str, Any]]:
+    """Narrows each asset to the organisation's projects with live segments."""
+    return {asset: {"projects": [project for (project,) in _projects(postgres, scope)]} for asset in _ASSETS}
+
+
+def complete_days(postgres: Postgres, scope: str, days: Sequence[date], since: datetime) -> dict[date, int]:
+    """The days on which every environment was loaded and every project counted after `since`, with their identities."""
+    rows = postgres.query(_COMPLETE_DAYS, organisation=_organisation(scope), days=list(days), since=since)
+    return dict(rows)
+
+
+def _projects(postgres: Postgres, scope: str) -> list[tuple[int]]:
+    return postgres.query(
+        "SELECT id FROM {projects} AS project WHERE organisation_id = %(organisation)s AND EXISTS ("
+        " SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND deleted_at IS NULL) ORDER BY id",
+        organisation=_organisation(scope),
+    )
+
+
+def _organisation(scope: str) -> int:
+    return int(scope.removeprefix(_SCOPE))
+
+
+_COMPLETE_DAYS = """
+    WITH unit AS (
+        SELECT day, project.id AS project_id, environment.api_key
+        FROM unnest(%(days)s::date[]) AS day
+        CROSS JOIN {projects} AS project
+        LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+        WHERE project.organisation_id = %(organisation)s AND EXISTS (
+            SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
+        )
+    )
+    SELECT unit.day, coalesce(sum(load.rows), 0)::bigint
+    FROM unit
+    LEFT JOIN analytics_pipeline.identity_loads AS load
+        ON load.snapshot_date = unit.day AND load.environment_key = unit.api_key
+        AND load.status = 'completed' AND load.completed_at >= %(since)s
+    LEFT JOIN analytics_pipeline.segment_refreshes AS refresh
+        ON refresh.snapshot_date = unit.day AND refresh.project_id = unit.project_id
+        AND refresh.status = 'completed' AND refresh.completed_at >= %(since)s
+    GROUP BY unit.day
+    HAVING bool_and(refresh.project_id IS NOT NULL AND (load.environment_key IS NOT NULL OR unit.api_key IS NULL))
+"""
+
+
+SEGMENTS = Feature(
+    name="segments",
+    assets=("raw_identities", "identity_snapshots", "segment_counts"),
+    switched_on=switched_on,
+    history=lambda _postgres, _scope, _setting: history(),
+    progress=lambda postgres, epoch: Progress.of(complete_days(postgres, epoch.scope, epoch.days, epoch.requested_at)),
+    config=run_config,
+    stores=(
+        ("clickhouse", "clickhouse_url"),
+        ("dynamodb", "identities_table"),
+        ("landing_zone", "landing_url"),
+    ),
+    follows_today=True,
+)

@@ -1,0 +1,154 @@
+"""What a condition looks at, as SQL: one expression for each type that the engine may find in it.
+
+The engine decides by the Python type of a value, and reads text first (`flag_engine.context.mappers`): digits alone
+are an int, digits with a point between them a float. A row holds a trait as one JSON type of ClickHouse. So a value is
+exactly one of nothing, Bool, Int64, Float64, text that reads as a whole number, as a fraction, or as neither.
+
+The engine is asked about what the row holds. An int beyond 64 bits is stored as its decimal text, which it reads as the
+same int. A map is stored as its entries, one trait for each, with keys joined by dots, because the column cannot tell
+it from traits whose keys hold dots.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from analytics_pipeline.resources.clickhouse.client import quoted
+
+_NUMERIC = "^-?[0-9]+([.][0-9]+)?$"
+# Python refuses to read an int of more digits, and the engine then raises.
+_LONGEST_INT = 4300
+# Numbers that str() prints otherwise than they are written, and some that it does not.
+_REPRINTED = "^-?(0[0-9]+([.][0-9]+)?|[0-9]{10,}[.][0-9]+|[0-9]+[.][0-9]{7,}|[0-9]+[.][0-9]+0|0[.][0-9]{5,})$|^-0$"
+_SCALARS = "('String', 'Bool', 'Int64', 'Float64')"
+# ClickHouse reads `.:` and its like before a backtick as syntax, even inside the quotation of a key.
+_SYNTAX_BEFORE_BACKTICK = (":`", "^`", "@`", "]`")
+
+
+class Inexact(ValueError):
+    """SQL cannot say exactly what the engine says; the text says why."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """An aggregate that is 0 where SQL says what the engine says, and what it means when it is not."""
+
+    sql: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A value of each row: a column, which is text, or the trait of a `key`, which may be of any type or null.
+
+    `text` is never null; the expressions of the other types are null where the value is not of that type.
+    """
+
+    text: str
+    key: str | None = None
+
+    @property
+    def path(self) -> str | None:
+        return None if self.key is None else trait_path(self.key)
+
+    @property
+    def is_set(self) -> str:
+        return f"isNotNull({self.path})" if self.path else "true"
+
+    @property
+    def is_text(self) -> str:
+        return f"isNotNull({self.path}.:String)" if self.path else "true"
+
+    def typed(self, name: str) -> str | None:
+        """The value where it is an Int64, a Float64 or a Bool."""
+        return f"{self.path}.:{name}" if self.path else None
+
+    @property
+    def numeric(self) -> str:
+        return f"match({self.text}, '{_NUMERIC}')"
+
+    @property
+    def whole(self) -> str:
+        return f"({self.numeric} AND position({self.text}, '.') = 0)"
+
+    @property
+    def fraction(self) -> str:
+        return f"({self.numeric} AND position({self.text}, '.') > 0)"
+
+    @property
+    def words(self) -> str:
+        """Whether the value is text for the engine, too."""
+        return f"({self.is_text} AND NOT {self.numeric})"
+
+    @property
+    def printed(self) -> str:
+        """Python's str() of the value, as far as `printed_guards` reach."""
+        if self.path is None:
+            return self.text
+        number = f"{self.path}.:Float64"
+        parts = (
+            self.text,
+            f"ifNull(toString({self.path}.:Int64), '')",
+            f"initcap(ifNull(toString({self.path}.:Bool), ''))",
+            f"ifNull(concat(toString({number}), if({number} = trunc({number}), '.0', '')), '')",
+        )
+        return f"concat({', '.join(parts)})"  # one of them at most is not empty
+
+    @property
+    def list_guards(self) -> frozenset[Guard]:
+        """Against lists, which the engine reads as the text that Python prints of them."""
+        if self.key is None:
+            return frozenset()
+        lists = f"length(arrayFilter(kind -> kind NOT IN {_SCALARS}, {_kinds(self.key)}))"
+        return frozenset({Guard(lists, "a trait that it reads holds a list")})
+
+    @property
+    def digits_guards(self) -> frozenset[Guard]:
+        return frozenset({Guard(f"countIf(length({self.text}) > {_LONGEST_INT})", "a text is too long for a number")})
+
+    @property
+    def printed_guards(self) -> frozenset[Guard]:
+        reason = "Python prints a number that it reads in another way"
+        guards = self.list_guards | self.digits_guards
+        guards |= {Guard(f"countIf(match({self.text}, '{_REPRINTED}'))", reason)}
+        if self.path is None:
+            return guards
+        size = f"abs({self.path}.:Float64)"
+        return guards | {Guard(f"countIf({size} >= 1e16 OR ({size} < 1e-4 AND {size} > 0))", reason)}
+
+
+def column(name: str) -> Subject:
+    """A text column of `identities AS i`."""
+    return Subject(f"i.{name}")
+
+
+def trait(key: str) -> Subject:
+    """The trait of that key.
+
+    Raises:
+        Inexact: SQL has no name for the key.
+    """
+    return Subject(f"ifNull({trait_path(key)}.:String, '')", key)
+
+
+def trait_path(key: str) -> str:
+    """The trait's path in the JSON column."""
+    if not key or any(syntax in key for syntax in _SYNTAX_BEFORE_BACKTICK):
+        raise Inexact(f"SQL has no name for the trait key {key!r}")
+    return f"i.traits.{quoted(key)}"
+
+
+def shadow_guard(key: str) -> Guard:
+    """Against a trait of that key, which the engine prefers to what the key says as a JSONPath."""
+    return Guard(f"length({_kinds(key)})", f"an identity has a trait named {key!r}")
+
+
+def _kinds(key: str) -> str:
+    """The types that a group's rows hold the trait in: ClickHouse knows them without reading the values."""
+    escaped = key.replace("\\", "\\\\").replace("'", "\\'")
+    return f"distinctJSONPathsAndTypes(i.traits)['{escaped}']"
+
+
+def float_literal(value: float) -> str:
+    """The float bit by bit: no parser stands between the engine's number and ClickHouse's."""
+    (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+    return f"reinterpret(toUInt64({bits}), 'Float64')"

@@ -1,0 +1,115 @@
+"""What every daily asset does around its flow: days one by one, skips, per-day metadata, failures with their repair."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.enablement.work import NotClaimed, claimed
+from analytics_pipeline.flows.failures import passes, reason_of
+from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
+from analytics_pipeline.resources.postgres import LeaseHeld, postgres
+
+Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation
+
+
+def materialize_days(
+    context: dg.AssetExecutionContext, work: Callable[[date], Mapping[str, Any]]
+) -> Iterator[Materialisation]:
+    """Do `work` for each day of the run and report its metadata on that day's partition.
+
+    Every day is tried. A store that is not configured, or a lease that another run holds, skips the day: it is not
+    materialised and nothing fails. When days failed, the run fails with all reasons and the others count as done. The
+    step is tried again when a trouble was one that passes by itself; what is complete by then must be left alone.
+    """
+    days = _days(context)
+    try:
+        with _claim_of(context):
+            yield from _materialize_each(context, days, work)
+    except NotClaimed as error:
+        for day in days:
+            yield _skip(context, day, error)
+
+
+def _materialize_each(
+    context: dg.AssetExecutionContext, days: list[date], work: Callable[[date], Mapping[str, Any]]
+) -> Iterator[Materialisation]:
+    done: dict[date, Mapping[str, Any]] = {}
+    failures: list[str] = []
+    may_succeed_later = False
+    for day in days:
+        try:
+            done[day] = work(day)
+        except (NotConfigured, LeaseHeld) as error:
+            yield _skip(context, day, error)
+        except Exception as error:
+            failures.append(f"{day}: {reason_of(error)}")
+            may_succeed_later = may_succeed_later or passes(error)
+            context.log.error("%s failed", day, exc_info=True)
+    if len(done) < len(days):
+        # Day by day: a whole result would claim the other days as well.
+        for day, metadata in done.items():
+            yield dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=metadata)
+        if failures:
+            raise dg.Failure("\n".join(failures), allow_retries=may_succeed_later)
+        return
+    for day, metadata in done.items():
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
+    yield dg.MaterializeResult()
+
+
+def materialize_range(
+    context: dg.AssetExecutionContext, work: Callable[[date, date], Mapping[date, Mapping[str, Any]]]
+) -> Iterator[Materialisation]:
+    """Do `work` once for the whole range of the run, first and last day inclusive; it returns each day's metadata.
+
+    A store that is not configured, or a lease that another run holds, skips the days: nothing is materialised or fails.
+    """
+    days = _days(context)
+    try:
+        with _claim_of(context):
+            done = work(days[0], days[-1])
+    except (NotConfigured, LeaseHeld, NotClaimed) as error:
+        for day in days:
+            yield _skip(context, day, error)
+        return
+    except Exception as error:
+        context.log.error("%s to %s failed", days[0], days[-1], exc_info=True)
+        raise dg.Failure(reason_of(error), allow_retries=passes(error)) from error
+    for day, metadata in done.items():
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
+    yield dg.MaterializeResult()
+
+
+@contextmanager
+def _claim_of(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """The claim on the history that the run was asked for by the enablement sensor; any other run needs none."""
+    attempt = context.run.tags.get(TAG)
+    if attempt is None:
+        yield
+        return
+    ledger = EnablementLedger(postgres(Settings.load()))
+    with claimed(ledger, Attempt.parse(attempt), context.run.run_id):
+        yield
+
+
+def _days(context: dg.AssetExecutionContext) -> list[date]:
+    try:
+        return days_of(context)
+    except EmptyRange as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _skip(
+    context: dg.AssetExecutionContext, day: date, error: NotConfigured | LeaseHeld | NotClaimed
+) -> dg.AssetObservation:
+    reasons = {LeaseHeld: "lease_held", NotClaimed: "not_claimed"}
+    status = f"skipped: {error.reason if isinstance(error, NotConfigured) else reasons[type(error)]}"
+    context.log.warning("%s %s (%s)", day, status, error)
+    metadata = {"status": status, "detail": str(error)}
+    return dg.AssetObservation(context.asset_key, partition=day.isoformat(), metadata=metadata)

@@ -1,0 +1,44 @@
+"""Metadata that the assets of several flows show: columns, cost, and the projects that were worked on."""
+
+from typing import Any
+
+import dagster as dg
+
+from analytics_pipeline.flows.tenants import Tenants
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost
+
+
+def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
+    """The table's columns as they are: names, types, and the comments that explain them."""
+    rows = clickhouse.query(
+        "SELECT name, type, comment FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        " ORDER BY position",
+        table=table,
+    )
+    columns = [dg.TableColumn(name, type_, comment or None) for name, type_, comment in rows]
+    return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def cost_metadata(cost: Cost) -> dict[str, Any]:
+    """What the work cost ClickHouse."""
+    return {
+        "clickhouse_statements": cost.statements,
+        "clickhouse_read_rows": cost.read_rows,
+        "clickhouse_read_bytes": cost.read_bytes,
+        "clickhouse_written_rows": cost.written_rows,
+        "clickhouse_written_bytes": cost.written_bytes,
+        "clickhouse_seconds": round(cost.seconds, 3),
+    }
+
+
+def tenants_metadata(tenants: Tenants) -> dict[str, Any]:
+    """Which projects were worked on, and why the others were skipped."""
+    skipped = [
+        dg.TableRecord({"project": s.project_id, "organisation": s.organisation_id, "reason": s.reason})
+        for s in tenants.skipped
+    ]
+    return {
+        "projects": len(tenants.projects),
+        "projects_skipped": len(skipped),
+        **({"skipped": dg.MetadataValue.table(skipped)} if skipped else {}),
+    }

@@ -1,0 +1,48 @@
+"""What a run is given: the projects it is narrowed to, how long it may take, and whether its day is still open."""
+
+import time
+from datetime import date, datetime, timedelta, timezone
+
+import dagster as dg
+from openfeature.client import OpenFeatureClient
+from pydantic import Field
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
+from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
+from analytics_pipeline.resources.deadline import Deadline
+from analytics_pipeline.resources.postgres import Postgres
+
+
+class ProjectsConfig(dg.Config):
+    """Narrows a run."""
+
+    projects: list[int] | None = Field(
+        default=None, min_length=1, description="Ids of the projects to work on; all when absent."
+    )
+    before_exposure: bool = Field(
+        default=False,
+        description="Work on `projects` although the feature is still off for their organisations, so that there are"
+        " counts when it is switched on.",
+    )
+
+    def tenants(self, store: Postgres, flags: OpenFeatureClient) -> Tenants:
+        """The projects that the run is to work on."""
+        return enabled_tenants(store, flags, self.projects, before_exposure=self.before_exposure)
+
+
+def deadline_of_run(context: dg.AssetExecutionContext, hours: float, message: str) -> Deadline:
+    """So many hours for each day of the run, from when it began: its steps and their retries share them."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    begun = (record and record.start_time) or time.time()
+    return Deadline.after(hours * 3600 * len(context.partition_keys) - (time.time() - begun), message)
+
+
+def is_open(day: date) -> bool:
+    """Whether the source's present still stands for the day, so that what has gone from it has gone from the day."""
+    grace = timedelta(hours=Settings.load().identity_capture_grace_hours)
+    try:
+        refuse_closed_day(day, datetime.now(timezone.utc), grace)
+    except DayHasClosed:
+        return False
+    return True

@@ -1,0 +1,37 @@
+"""What a tick of a sensor or a schedule does first: read the settings, look, and say why it could not."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import dagster as dg
+import psycopg
+
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.failures import reason_of
+
+T = TypeVar("T")
+# Older gaps are an operator's decision: their snapshots may be about to expire.
+LOOK_BACK = timedelta(days=7)
+
+
+def settings_with_clickhouse() -> Settings:
+    """The settings, for what needs at least ClickHouse.
+
+    Raises:
+        NotConfigured: it has no address.
+    """
+    settings = Settings.load()
+    if settings.clickhouse_url is None:
+        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+    return settings
+
+
+def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
+    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet."""
+    try:
+        return look(settings_with_clickhouse())
+    except NotConfigured as error:
+        return dg.SkipReason(f"skipped: {error.reason}")
+    except psycopg.errors.UndefinedTable as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")

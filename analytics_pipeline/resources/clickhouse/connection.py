@@ -1,0 +1,65 @@
+"""Opening a connection to ClickHouse, and saying why there is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying
+
+
+@contextmanager
+def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHouse]:
+    """A connection for one piece of work, closed at its end.
+
+    Raises:
+        NotConfigured: `CLICKHOUSE_URL` is not set.
+        ConnectionError: the server does not answer, or refuses (`AccessRefused`); the text shows no credentials.
+    """
+    if settings.clickhouse_url is None:
+        raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
+    url = settings.clickhouse_url.get_secret_value()
+    scheme = url.partition("://")[0].lower()
+    try:
+        client = retrying(attempts, is_busy)(
+            clickhouse_connect.get_client,
+            dsn=url,
+            # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
+            interface=None if scheme == "chdb" else scheme,
+            # Without a session, one client serves many threads.
+            autogenerate_session_id=False,
+            # A project's predicates carry more parameters than a URL takes.
+            form_encode_query_params=True,
+            tz_mode="aware",
+            connect_timeout=10,
+            send_receive_timeout=settings.clickhouse_timeout_seconds + 30,
+            settings={"max_execution_time": settings.clickhouse_timeout_seconds},
+            # One policy of retries, ours, which is logged and ends after `attempts`.
+            query_retries=0,
+            client_name="analytics_pipeline",
+        )
+    except ClickHouseError as error:
+        raise _refusal(url, error) from None
+    except TypeError:
+        raise AccessRefused(_refused(url, "the URL has an option that the client does not know")) from None
+    try:
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, settings.clickhouse_timeout_seconds)
+    finally:
+        client.close()
+
+
+def _refusal(url: str, error: ClickHouseError) -> ConnectionError:
+    code = error_code(error)
+    reason = {516: "the user or password is wrong", 81: "the database does not exist"}.get(
+        code or 0, "the server does not answer" if code is None else f"ClickHouse error {code}"
+    )
+    kind = ConnectionError if is_transient(error) else AccessRefused
+    return kind(_refused(url, reason))
+
+
+def _refused(url: str, reason: str) -> str:
+    place = without_credentials(url)
+    return f"ClickHouse at {place}: {reason}. Check CLICKHOUSE_URL, then run: analytics-pipeline doctor"

@@ -1,0 +1,74 @@
+"""How a shared ClickHouse table takes a new version of one slice: staged, completed with tombstones, attached at once.
+
+The table is a `ReplacingMergeTree(version, is_deleted)` that other slices and other writers live in as well, so a
+partition cannot simply be swapped. The new rows are loaded into a staging table; rows that the slice holds and the load
+does not have get a tombstone of the load's version; then `ATTACH PARTITION` makes all of it visible in one step.
+A process that dies before that step has changed nothing, one that dies after it has finished.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+
+# Above this the group-by that finds vanished rows goes on disk: memory stays bounded for slices of any size.
+_SPILL_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of `table` that one load replaces.
+
+    `key` is the whole sorting key and `version` the version column (DateTime64(3, 'UTC')). `predicate` picks the slice
+    with `{name:Type}` placeholders for `parameters`.
+    """
+
+    table: str
+    key: tuple[str, ...]
+    version: str
+    predicate: str
+    parameters: Mapping[str, Any]
+
+    def next_version(self, clickhouse: ClickHouse) -> datetime:
+        """Now in milliseconds (UTC), but always later than what the slice holds: clocks may disagree."""
+        newest: datetime = clickhouse.scalar(
+            f"SELECT max({quoted(self.version)}) FROM {quoted(self.table)} WHERE {self.predicate}", **self.parameters
+        )
+        now = datetime.now(timezone.utc)
+        return max(now.replace(microsecond=now.microsecond // 1000 * 1000), newest + timedelta(milliseconds=1))
+
+
+@contextmanager
+def replace_slice(clickhouse: ClickHouse, target: Slice, version: datetime) -> Iterator[str]:
+    """Replace the slice by what the body inserts into the staging table that this yields.
+
+    `version` must be the version of every inserted row. When the body raises, the slice stays as it was.
+    """
+    with clickhouse.staging(target.table) as staging:
+        yield staging
+        _add_tombstones(clickhouse, target, staging, version)
+        for partition in clickhouse.partitions(staging):
+            clickhouse.attach_partition(target.table, staging, partition)
+
+
+def _add_tombstones(clickhouse: ClickHouse, target: Slice, staging: str, version: datetime) -> None:
+    key = ", ".join(quoted(column) for column in target.key)
+    clickhouse.execute(
+        f"""
+        INSERT INTO {quoted(staging)} ({key}, {quoted(target.version)}, is_deleted)
+        SELECT {key}, {{tombstone_version:DateTime64(3, 'UTC')}}, 1
+        FROM (
+            SELECT {key}, 0 AS is_loaded FROM {quoted(target.table)} FINAL WHERE {target.predicate}
+            UNION ALL
+            SELECT {key}, 1 FROM {quoted(staging)}
+        )
+        GROUP BY {key}
+        HAVING max(is_loaded) = 0
+        SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}
+        """,
+        tombstone_version=version,
+        **target.parameters,
+    )

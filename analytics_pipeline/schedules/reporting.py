@@ -1,0 +1,67 @@
+"""Asks for what reporting lacks: copies and rollups of closed days, and whether changes are followed."""
+
+import dagster as dg
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.days import contiguous
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.pending import Pending, closed
+from analytics_pipeline.orchestration.partitions import range_tags
+from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
+from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
+from analytics_pipeline.resources.postgres import postgres
+
+
+@dg.schedule(
+    cron_schedule="25 * * * *",
+    target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each hour, for the copies and rollups that the last seven closed days lack.",
+)
+def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Asks, each hour, for the copies and rollups that the last seven closed days lack.
+
+    A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed. Older
+    days have their turn once a week: those that are no longer what the source holds are copied again.
+    """
+    now = context.scheduled_execution_time
+    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_reporting"}):
+        return dg.SkipReason("what it asked for before is still under way")
+
+    def look(settings: Settings) -> Pending:
+        first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
+        return closed(postgres(settings), now, first, settings.analytics_start_date)
+
+    pending = looked(look)
+    if isinstance(pending, dg.SkipReason):
+        return pending
+    wanted = {"reporting_events": pending.copies, "reporting_rollups": pending.rollups}
+    requests = [
+        dg.RunRequest(
+            run_key=f"{asset}:{first}:{last}:{now:%Y%m%d%H%M}",
+            asset_selection=[dg.AssetKey(asset)],
+            tags={**range_tags(first, last), **ABOUT_THE_PAST},
+        )
+        for asset, days in wanted.items()
+        for first, last in contiguous(days)
+    ]
+    return requests or dg.SkipReason("every closed day is copied and rolled up")
+
+
+@dg.schedule(
+    cron_schedule="*/15 * * * *",
+    target=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("reporting_events"), "changes_are_followed")),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks, each quarter of an hour, whether changes are followed, also while nothing is copied.",
+)
+def reporting_lag() -> dg.RunRequest | dg.SkipReason:
+    """Asks, each quarter of an hour, whether changes are followed.
+
+    With a copy the check runs anyway; a sensor that is stuck asks for none.
+    """
+    zoned = looked(lambda settings: accounts(postgres(settings)).zoned)
+    if isinstance(zoned, dg.SkipReason):
+        return zoned
+    return dg.RunRequest() if zoned else dg.SkipReason("no account has a reporting time zone, so nothing is followed")

@@ -1,0 +1,34 @@
+"""Follows reporting's source: copies days whose events changed again, and computes the dates that depend on them."""
+
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from analytics_pipeline.flows.reporting.pending import live
+from analytics_pipeline.orchestration.requests import NOTHING, requests_of_days
+from analytics_pipeline.orchestration.ticks import looked
+from analytics_pipeline.resources.postgres import postgres
+
+
+@dg.sensor(
+    target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Asks for exactly the days whose events have changed, today's as well as old ones, and then for their rollups.
+
+    Rows are found by when they changed; the watermark never passes one that may still commit. What a copy holds is
+    compared with the source, so a lost tick or cursor loses nothing.
+    """
+    now = datetime.now(timezone.utc)
+    pending = looked(lambda settings: live(postgres(settings), now, settings.analytics_start_date))
+    if isinstance(pending, dg.SkipReason):
+        return pending
+    requests = [
+        *requests_of_days(context, ["reporting_events"], pending.copies),
+        *requests_of_days(context, ["reporting_rollups"], pending.rollups),
+    ]
+    if not requests:
+        return dg.SkipReason(NOTHING)
+    return dg.SensorResult(run_requests=requests)
