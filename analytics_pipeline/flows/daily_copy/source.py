@@ -61,7 +61,7 @@ class DaySource:
         return sql.SQL("{}, row_to_json({})::text").format(sql.SQL(self.day), self.row)
 
     def rows(self, postgres: Postgres, what: sql.Composable, condition: sql.Composable) -> sql.Composed:
-        """`SELECT what` from the accepted rows where `condition` holds; the first of equal ones when it `is_distinct`."""
+        """`SELECT what` from the accepted rows where `condition` holds; of equal ones one when it `is_distinct`."""
         accepted = sql.SQL("({}) AND ({}) IS NULL").format(condition, self.refusal)
         if not self.is_distinct:
             return self.select(postgres, what, accepted)

@@ -112,9 +112,9 @@ def test_copy__value_that_does_not_fit__refuses_its_row_alone(
     empty_product: Product, column: str, type_: str, good: tuple[str, Any], bad: list[str], reason: str
 ) -> None:
     retype_keeping(empty_product, column, type_)
-    add_event(empty_product, **{"id": 77, column: good[0]})
+    add_event(empty_product, NOON, **{"id": 77, column: good[0]})
     for number, value in enumerate(bad):
-        add_event(empty_product, **{"id": 100 + number, column: value})
+        add_event(empty_product, NOON, **{"id": 100 + number, column: value})
 
     for _ in range(2):
         (state,) = copy(empty_product)
