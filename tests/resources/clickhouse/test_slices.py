@@ -172,7 +172,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.clickhouse import slices
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
-from tests.resources.test_slices import FIRST, _load
+from tests.resources.clickhouse.test_slices import FIRST, _load
 
 def wait(*arguments):
     print("there", flush=True)
