@@ -1,18 +1,31 @@
-"""Records that could not be mapped, kept with the reason so that nothing is lost and nobody is stopped."""
+"""Records that could not be mapped, or not all of them, kept with the reason: nothing is lost and nobody is stopped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import Postgres
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One refused record: what identifies it, why it was refused, and the record itself as text."""
+    """One record: what identifies it, why it was refused, and the record itself as text.
+
+    Of a record that was kept, but for a part that could not be read, the reason begins with "kept without".
+    """
 
     record_key: str
     reason: str
     payload: str
+
+
+def units_with_dead_letters(postgres: Postgres, flow: str, units: Sequence[str]) -> set[str]:
+    """Those of the flow's units that have dead letters."""
+    rows = postgres.query(
+        "SELECT DISTINCT unit FROM analytics_pipeline.dead_letters WHERE flow = %(flow)s AND unit = ANY(%(units)s)",
+        flow=flow,
+        units=list(units),
+    )
+    return {unit for (unit,) in rows}
 
 
 def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
@@ -24,12 +37,6 @@ def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequ
             " VALUES (%s, %s, %s, %s, %s, %s)",
             [[flow, unit, *map(_storable, (x.record_key, x.reason, x.payload)), run_id] for x in letters],
         )
-
-
-def units_with_dead_letters(connection: Connection, flow: str, units: Sequence[str]) -> set[str]:
-    """Those of the flow's units that have any."""
-    statement = "SELECT DISTINCT unit FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = ANY(%s)"
-    return {unit for (unit,) in connection.execute(statement, [flow, list(units)])}
 
 
 def _storable(text: str) -> str:

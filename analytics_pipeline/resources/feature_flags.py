@@ -4,6 +4,8 @@ import importlib
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from threading import Lock
 from typing import NoReturn
 
 from openfeature import api
@@ -11,14 +13,18 @@ from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, FlagNotFoundError, TypeMismatchError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
-from openfeature.provider import AbstractProvider, Metadata
+from openfeature.provider import AbstractProvider, Metadata, ProviderStatus
 
 from analytics_pipeline.config import ConfigurationError, Settings
+from analytics_pipeline.resources.booleans import boolean
 from analytics_pipeline.resources.postgres import Postgres
 
 DOMAIN = "analytics_pipeline"
 GLOBAL_SCOPE = "global"
 _FRESH_SECONDS = 1.0
+# Sensors and schedules look from several threads of one process.
+_BUILDING = Lock()
+_USABLE = (ProviderStatus.READY, ProviderStatus.STALE)
 
 
 class FlagsUnavailable(Exception):
@@ -35,7 +41,7 @@ class RelationProvider(AbstractProvider):
     def __init__(self, postgres: Postgres) -> None:
         super().__init__()
         self._postgres = postgres
-        self._read: dict[str, tuple[float, dict[str, bool]]] = {}
+        self._read: dict[str, tuple[float, dict[str, object]]] = {}
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="feature_flags relation")
@@ -48,19 +54,24 @@ class RelationProvider(AbstractProvider):
         by_scope = self._by_scope(flag_key)
         for scope in scopes:
             if scope in by_scope:
-                return FlagResolutionDetails(value=by_scope[scope], reason=Reason.TARGETING_MATCH)
+                value = boolean(by_scope[scope], f"`enabled` of {scope}")
+                return FlagResolutionDetails(value=value, reason=Reason.TARGETING_MATCH)
         raise FlagNotFoundError(f"feature_flags holds no row named {flag_key} for {', '.join(scopes)}")
 
-    def _by_scope(self, flag_key: str) -> dict[str, bool]:
+    def _by_scope(self, flag_key: str) -> dict[str, object]:
         """The flag's rows. Evaluating it for a thousand tenants in a row is one query, not a thousand."""
         read_at, by_scope = self._read.get(flag_key, (-math.inf, {}))
         if time.monotonic() - read_at > _FRESH_SECONDS:
             rows = self._postgres.query(
                 "SELECT scope, enabled FROM {feature_flags} WHERE name = %(name)s ORDER BY updated_at", name=flag_key
             )
-            by_scope = {scope: bool(enabled) for scope, enabled in rows}
+            by_scope = dict(rows)
             self._read[flag_key] = (time.monotonic(), by_scope)
         return by_scope
+
+    def forget(self) -> None:
+        """Read the relation anew at the next question."""
+        self._read = {}
 
     def _only_booleans(self) -> NoReturn:
         raise TypeMismatchError("the feature_flags relation holds only booleans")
@@ -90,10 +101,27 @@ class RelationProvider(AbstractProvider):
 
 
 def feature_flags(settings: Settings, postgres: Postgres) -> OpenFeatureClient:
-    """The flag client: `FEATURE_FLAG_PROVIDER`'s class without arguments when set, else our relation."""
-    provider = _customer_provider(settings.feature_flag_provider) or RelationProvider(postgres)
-    api.set_provider_and_wait(provider, domain=DOMAIN)
-    return api.get_client(domain=DOMAIN)
+    """The flag client: `FEATURE_FLAG_PROVIDER`'s class without arguments when set, else our relation.
+
+    The provider is built once per process, because a customer's one keeps connections and a cache. One that could not
+    begin, or gave up, is replaced by a new one. What our relation said before this call is forgotten.
+    """
+    client = api.get_client(domain=DOMAIN)
+    wanted = (settings.feature_flag_provider, postgres.url, tuple(sorted(postgres.relations.items())))
+    with _BUILDING:
+        if client.get_provider_status() not in _USABLE:
+            _provider.cache_clear()
+        provider = _provider(*wanted)
+        if client.provider is not provider:
+            api.set_provider_and_wait(provider, domain=DOMAIN)
+    if isinstance(provider, RelationProvider):
+        provider.forget()
+    return client
+
+
+@lru_cache(maxsize=1)
+def _provider(path: str | None, url: str, relations: tuple[tuple[str, str], ...]) -> AbstractProvider:
+    return _customer_provider(path) if path else RelationProvider(Postgres(url, dict(relations)))
 
 
 def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
@@ -110,9 +138,7 @@ def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
     return details.value
 
 
-def _customer_provider(path: str | None) -> AbstractProvider | None:
-    if path is None:
-        return None
+def _customer_provider(path: str) -> AbstractProvider:
     module, _, name = path.partition(":")
     try:
         provider = getattr(importlib.import_module(module), name)()

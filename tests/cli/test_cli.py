@@ -236,6 +236,7 @@ def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path
         "migrations of clickhouse": ["all applied", "", ""],
         "landing zone": ["can be written", "", ""],
         "DynamoDB": [f"table {product.table} answers, about 0 items", "", ""],
+        "DynamoDB index": [f"index {product.settings.identities_index} holds all that is read", "", ""],
         "DAGSTER_HOME": [f"{os.environ['DAGSTER_HOME']} has a dagster.yaml", "", ""],
         "Dagster storage": ["answers", "", ""],
     }
@@ -275,6 +276,39 @@ def test_doctor__column_is_missing__names_it(product: Product) -> None:
         "create it, or point SOURCE_SEGMENTS at a view that has rules",
     ]
     assert result.exit_code == GAPS
+
+
+def test_doctor__columns_of_other_types__are_named_with_the_repair(product: Product) -> None:
+    product.execute("ALTER TABLE conversations ALTER COLUMN team_id TYPE numeric")
+    product.execute("ALTER TABLE feature_flags ALTER COLUMN enabled DROP DEFAULT, ALTER COLUMN enabled TYPE text")
+
+    result = _run("doctor")
+
+    findings = _table(result.stdout, "Findings")
+    assert findings["source conversations"] == [
+        "team_id is numeric, an integer is needed",
+        "reporting",
+        "point SOURCE_CONVERSATIONS at a view: analytics-pipeline doctor --views",
+    ]
+    assert findings["types of feature_flags"][0].startswith("enabled is text: read strictly")
+    assert result.exit_code == GAPS
+
+
+def test_doctor__views__prints_statements_and_nothing_else(product: Product) -> None:
+    assert (_run("doctor", "--views").stdout, _run("doctor", "--views").exit_code) == (
+        "-- Nothing is named or typed otherwise: no view is needed.\n",
+        DONE,
+    )
+    product.execute("ALTER TABLE conversations ALTER COLUMN team_id TYPE numeric")
+
+    result = _run("doctor", "--views")
+
+    assert result.exit_code == GAPS
+    assert result.stdout.splitlines()[:3] == [
+        "CREATE SCHEMA IF NOT EXISTS analytics_views;",
+        "",
+        'CREATE VIEW "analytics_views"."conversations" AS SELECT',
+    ]
 
 
 def test_doctor__postgres_is_too_old__says_what_that_stops(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +434,16 @@ def test_doctor__export_reader__looks_at_point_in_time_recovery(
 
     assert found[0].endswith(state)
     assert bool(found[2]) is not enabled
+
+
+def test_doctor__index_holds_only_keys__is_a_finding(product: Product) -> None:
+    product.recreate_identities_table({"ProjectionType": "KEYS_ONLY"})
+
+    state, turns_off, repair = _table(_run("doctor").stdout, "Findings")["DynamoDB index"]
+
+    assert "does not hold django_id, identity_traits, system_traits (its projection is KEYS_ONLY)" in state
+    assert turns_off == "identities, segments"
+    assert repair == "set IDENTITIES_INDEX to an index with the projection ALL, or set IDENTITY_READER=export"
 
 
 def test_doctor__narrow_terminal__cuts_nothing_off(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:

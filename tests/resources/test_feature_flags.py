@@ -1,8 +1,9 @@
 """Flags: the narrower scope wins, an unknown flag is off, and a provider that fails is not an answer."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from openfeature import api
@@ -119,6 +120,41 @@ def test_is_enabled__null__is_off(flags: Postgres) -> None:
     assert _enabled(organisation=1) is False
 
 
+@pytest.mark.parametrize("type_", ["text", "char(5)", "smallint"])
+def test_is_enabled__booleans_of_another_type__are_read_strictly(flags: Postgres, type_: str) -> None:
+    """Any text is true to Python, 'false' as well."""
+    words = {"1": True, "0": False}
+    if type_ != "smallint":
+        words |= {
+            "true": True,
+            "t": True,
+            "ON": True,
+            "yes": True,
+            "false": False,
+            "f": False,
+            "Off": False,
+            "n": False,
+        }
+    with flags.connect() as connection:
+        connection.execute(f"ALTER TABLE feature_flags ALTER COLUMN enabled TYPE {type_} USING NULL".encode())
+        for number, word in enumerate(words):
+            row = [FLAG, f"organisation:{number}", word]
+            connection.execute("INSERT INTO feature_flags VALUES (%s, %s, %s, now())", row)
+
+    assert [_enabled(organisation=number) for number in range(len(words))] == [*words.values()]
+
+
+def test_is_enabled__text_that_is_no_boolean__is_unknown_for_its_scope_alone(flags: Postgres) -> None:
+    with flags.connect() as connection:
+        connection.execute("ALTER TABLE feature_flags ALTER COLUMN enabled TYPE text")
+        for scope, word in (("organisation:1", "enabled"), ("organisation:2", "true")):
+            connection.execute("INSERT INTO feature_flags VALUES (%s, %s, %s, now())", [FLAG, scope, word])
+
+    assert _enabled(organisation=2) is True
+    with pytest.raises(FlagsUnavailable, match="`enabled` of organisation:1 is neither true nor false"):
+        _enabled(organisation=1)
+
+
 def test_is_enabled__relation_is_absent__is_unknown_and_not_off(store: Postgres) -> None:
     with pytest.raises(FlagsUnavailable, match=f"the feature flag {FLAG} cannot be read: .*does not exist"):
         _enabled(organisation=1)
@@ -179,6 +215,63 @@ class NeedsArguments(InMemoryProvider):
 
     def __init__(self, key: str) -> None:
         super().__init__({})
+
+
+class CountsItsLives(CustomersProvider):
+    """Remembers what was done to it, as one that holds a connection would feel it; its first life cannot begin."""
+
+    lives: ClassVar[list[str]] = []
+    broken: ClassVar[bool] = False
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        self.lives.append("begun")
+        if CountsItsLives.broken:
+            raise RuntimeError("the flag service cannot be reached")
+
+    def shutdown(self) -> None:
+        self.lives.append("ended")
+
+
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened to the customer's providers of the process."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
+    monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CountsItsLives")
+    monkeypatch.setattr(CountsItsLives, "lives", [])
+    return CountsItsLives.lives
+
+
+def test_feature_flags__asked_for_many_times__builds_the_provider_once(lives: list[str]) -> None:
+    answers = [_enabled(organisation=1) for _ in range(5)]
+
+    assert (answers, lives) == ([True] * 5, ["begun"])
+
+
+def test_feature_flags__asked_for_from_threads__builds_the_provider_once(lives: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: _enabled(organisation=number % 2), range(32)))
+
+    assert (answers, lives) == ([False, True] * 16, ["begun"])
+
+
+def test_feature_flags__provider_could_not_begin__the_next_one_is_built_anew(
+    lives: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CountsItsLives, "broken", True)
+    with pytest.raises(RuntimeError, match="cannot be reached"):
+        _enabled(organisation=1)
+    monkeypatch.setattr(CountsItsLives, "broken", False)
+
+    assert [_enabled(organisation=1), _enabled(organisation=1)] == [True, True]
+    assert lives.count("begun") == 2
+
+
+def test_feature_flags__relation_changed_since_the_last_tick__next_tick_sees_it_at_once(flags: Postgres) -> None:
+    _set(flags, "organisation:1", enabled=True)
+    before = _enabled(organisation=1)
+    _set(flags, "organisation:1", enabled=False, at="2026-01-02")
+
+    assert (before, _enabled(organisation=1)) == (True, False)
 
 
 def test_feature_flags__customers_provider__answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -377,7 +377,7 @@ def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
     with dg.instance_for_test() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
-        answer = daily_ai_usage.evaluate_tick(context)
+        answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -778,7 +778,7 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
 def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
-    """A date is computed for the accounts that have a zone then: whoever gets theirs back lacks it, however long ago."""
+    """A date is computed for the accounts that have a zone then: who gets it back later lacks that date."""
     add_account(empty_product, 7, "Asia/Kolkata")
     add_account(empty_product, 8, "Asia/Kolkata")
     settle(instance)
@@ -839,3 +839,33 @@ def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, insta
     add_account(empty_product, 7, "Mars/Olympus")
 
     assert settle(instance) == []
+
+
+def told(instance: dg.DagsterInstance) -> str | None:
+    """Why the sensor asks for nothing, as its tick shows it."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    return enablement.evaluate_tick(context).skip_message
+
+
+def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    said = [told(instance)]
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+    product.switch_ai_usage(on=False)
+    said.append(told(instance))
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+
+    of_ai_usage = [(text or "").partition(";")[0] for text in said]
+    # The second history is the last two of four days, each with two events.
+    assert of_ai_usage == [
+        "ai_usage: off",
+        "ai_usage: on for 1 scope, 8 rows in 1 history",
+        "ai_usage: off, 8 rows in 1 history",
+        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+    ]

@@ -11,6 +11,7 @@ from analytics_pipeline.flows.daily_copy.ledger import SourceDay
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.enablement.feature import Feature, Progress
+from analytics_pipeline.resources.booleans import boolean
 from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -19,11 +20,15 @@ SCOPE = "instance"
 
 
 def setting_is_on(postgres: Postgres) -> bool:
-    """Whether the newest application settings say so, as they are now."""
+    """Whether the newest application settings say so, as they are now.
+
+    Raises:
+        UnreadableBoolean: they say neither.
+    """
     rows = postgres.query(
         "SELECT use_clickhouse_for_analytics FROM {application_settings} ORDER BY id DESC LIMIT 1",
     )
-    return bool(rows) and rows[0][0] is True
+    return bool(rows) and boolean(rows[0][0], "application_settings.use_clickhouse_for_analytics")
 
 
 def switched_on(postgres: Postgres, flags: OpenFeatureClient) -> dict[str, str]:

@@ -50,8 +50,8 @@ class Covered:
 class Copies:
     """When each UTC day of the source was last read into ClickHouse, and when that became visible there.
 
-    The first tells what a day may lack; it is not known of days that have been lost since. The second rises with every swap, whichever copy was read first: it is what
-    tells whether a rollup is of the events that are there.
+    The first tells what a day may lack; it is not known of days that have been lost since. The second rises with every
+    swap, whichever copy was read first: it is what tells whether a rollup is of the events that are there.
     """
 
     copied_at: Mapping[date, datetime]
