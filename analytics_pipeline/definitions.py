@@ -118,7 +118,11 @@ def defs() -> dg.Definitions:
         },
         asset_checks=[check for flow in flows for check in flow.checks],
         schedules=[schedule for flow in flows for schedule in flow.schedules],
-        sensors=[*enablement.sensors_of(settings.flows), run_failures, *(sensor for flow in flows for sensor in flow.sensors)],
+        sensors=[
+            *enablement.sensors_of(settings.flows),
+            run_failures,
+            *(sensor for flow in flows for sensor in flow.sensors),
+        ],
         executor=dg.in_process_executor,
     )
 

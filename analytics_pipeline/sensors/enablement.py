@@ -40,7 +40,9 @@ def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
         tick = Tick(settings, store, feature_flags(settings, store), _runs_of(context.instance))
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
-    outcomes = {feature.name: _look_at(context, tick, feature) for feature in FEATURES if feature.name in settings.flows}
+    outcomes = {
+        feature.name: _look_at(context, tick, feature) for feature in FEATURES if feature.name in settings.flows
+    }
     found = [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
     for epoch in [epoch for outcome in found for epoch in outcome.given_up]:
         alert(settings, given_up(epoch))

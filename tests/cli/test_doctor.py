@@ -53,6 +53,7 @@ def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path
         "migrations of clickhouse": ["all applied", "", ""],
         "landing zone": ["can be written", "", ""],
         "DynamoDB": [f"table {product.table} answers, about 0 items", "", ""],
+        "DynamoDB index": [f"index {product.settings.identities_index} holds all that is read", "", ""],
         "DAGSTER_HOME": [f"{os.environ['DAGSTER_HOME']} has a dagster.yaml", "", ""],
         "Dagster storage": ["answers", "", ""],
     }
@@ -60,7 +61,7 @@ def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path
     assert _password(product) not in result.output
     assert json.loads(result.stdout)["configuration"] == product.settings.masked()
     # Nothing but the one line that matters.
-    assert run("doctor").stdout == "All is well (9 looked at; --all shows each, and the configuration).\n"
+    assert run("doctor").stdout == "All is well (10 looked at; --all shows each, and the configuration).\n"
 
 
 def test_doctor__empty_source__lists_the_gaps_the_flows_they_turn_off_and_the_repairs(empty_product: Product) -> None:
@@ -216,6 +217,16 @@ def test_doctor__export_reader__looks_at_point_in_time_recovery(
     assert bool(found[2]) is not enabled
 
 
+def test_doctor__index_holds_only_keys__is_a_finding(product: Product) -> None:
+    product.recreate_identities_table({"ProjectionType": "KEYS_ONLY"})
+
+    state, turns_off, repair = _findings(run("doctor", "--json"))["DynamoDB index"]
+
+    assert "does not hold django_id, identity_traits, system_traits (its projection is KEYS_ONLY)" in state
+    assert turns_off == "identities, segments"
+    assert repair == "set IDENTITIES_INDEX to an index with the projection ALL, or set IDENTITY_READER=export"
+
+
 def test_doctor__narrow_terminal__cuts_nothing_off(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -254,7 +265,6 @@ def test_doctor__texts_that_look_like_markup__are_shown_as_they_are(
     monkeypatch.setenv("IDENTITIES_TABLE", markup)
 
     result = run("doctor", "--all")
-
 
     assert f"IDENTITIES_TABLE │ {markup}" in " ".join(result.stdout.split())
 
