@@ -116,9 +116,8 @@ def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
     ((user, sees_them),) = store.query("SELECT current_user, pg_has_role('pg_read_all_stats', 'USAGE')")
     if not sees_them:
         state = "hides other sessions' transactions: a row that commits more than five minutes late may be missed"
-        yield Finding(
-            "Postgres pg_stat_activity", state, f"GRANT pg_read_all_stats TO {user}, for reporting and ai_usage"
-        )
+        repair = f"GRANT pg_read_all_stats TO {user} (used by reporting and ai_usage)"
+        yield Finding("Postgres pg_stat_activity", state, repair)
 
 
 def _gap_findings(gap: contract.Gap) -> Iterator[Finding]:

@@ -87,7 +87,8 @@ def backfill(
     \b
     Examples:
       analytics-pipeline reporting backfill                        asks
-      analytics-pipeline reporting backfill --account 7 --dry-run  plan only, with --json as JSON
+      analytics-pipeline reporting backfill --account 7 --dry-run  plan only
+      analytics-pipeline reporting backfill --account 7 --dry-run --json
       analytics-pipeline reporting backfill --account 7 --yes      in a script
       analytics-pipeline reporting backfill --account all --from 2026-01-01
       analytics-pipeline reporting backfill --account 7 --recopy --to 2026-03-31

@@ -7,7 +7,7 @@ from datetime import timezone as fixed
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.cli.reporting.asking import (
@@ -140,7 +140,7 @@ def _show_zones(console: Console, listed: list[ListedZone]) -> None:
     if not listed:
         console.print("No zone is at that offset now.")
         return
-    table = Table("", "zone", "IANA name", "offsets over the year")
+    table = Table("", "zone", Column("IANA name", no_wrap=True), "offsets over the year")
     for number, one in enumerate(listed, 1):
         table.add_row(str(number), escape(one.display), one.name, ", ".join(map(offset_text, one.offsets)))
     console.print(table)
