@@ -43,5 +43,5 @@ def reported() -> Iterator[None]:
 
 
 def _stop(message: str, code: Exit) -> None:
-    new_console(stderr=True).print(message, style="red", markup=False, highlight=False)
+    new_console(stderr=True).print(message, style="red", markup=False)
     sys.exit(code)

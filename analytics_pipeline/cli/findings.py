@@ -112,16 +112,16 @@ def show(console: Console, findings: Sequence[Finding], flows: Collection[str], 
     else:
         but = f", with {_counted(counts['warning'], 'warning')}" if counts["warning"] else ""
         told = f"[green]All is well{but}[/] ({len(findings)} looked at{rest})."
-    console.print(told, highlight=False)
+    console.print(told)
 
 
 def _show_one(console: Console, finding: Finding, flows: Collection[str]) -> None:
-    console.print(f"{_MARKS[finding.level]} {escape(finding.subject)}: {escape(finding.state)}", highlight=False)
+    console.print(f"{_MARKS[finding.level]} {escape(finding.subject)}: {escape(finding.state)}")
     if finding.turns_off:
         every = len(finding.turns_off) == len(flows)
-        console.print(f"    turns off: {'every flow' if every else ', '.join(finding.turns_off)}", highlight=False)
+        console.print(f"    turns off: {'every flow' if every else ', '.join(finding.turns_off)}")
     if finding.repair:
-        console.print(f"    repair: {escape(finding.repair)}", highlight=False)
+        console.print(f"    repair: {escape(finding.repair)}")
 
 
 def _counted(number: int, noun: str) -> str:

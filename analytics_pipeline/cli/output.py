@@ -18,7 +18,7 @@ def new_console(*, stderr: bool = False) -> Console:
 
     Where there is no terminal, tables are as wide as they need, unless COLUMNS is set.
     """
-    console = Console(stderr=stderr, soft_wrap=True)
+    console = Console(stderr=stderr, soft_wrap=True, highlight=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = _PIPE_COLUMNS
     return console

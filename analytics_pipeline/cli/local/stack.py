@@ -172,7 +172,7 @@ def _show(engines: Sequence["EngineStatus"]) -> None:
     console.print(table)
     for engine in engines:
         if engine.address:
-            console.print(f"{engine.name}: {engine.address}", highlight=False, markup=False)
+            console.print(f"{engine.name}: {engine.address}", markup=False)
 
 
 def _duration(seconds: float) -> str:

@@ -163,7 +163,7 @@ def _show(console: Console, findings: _Findings) -> None:
         return
     _show_lines(console, findings.lines)
     different = total.keys - total.equal
-    console.print(f"Match rate: {_rate(total)} ({total.equal:,} of {total.keys:,} keys)", highlight=False)
+    console.print(f"Match rate: {_rate(total)} ({total.equal:,} of {total.keys:,} keys)")
     if not different:
         console.print("[green]Rollups equal the raw events.")
         return
@@ -215,7 +215,7 @@ def _show_causes(console: Console, findings: _Findings) -> None:
     if findings.causes:
         console.print("Likely causes, of the accounts that differ:")
     for cause, count in findings.causes.most_common():
-        console.print(f"  {count:,} account days {_CAUSES[cause]}", highlight=False)
+        console.print(f"  {count:,} account days {_CAUSES[cause]}")
     if findings.unexplained:
         first, last = findings.unexplained[0].first, findings.unexplained[-1].last
         console.print(
