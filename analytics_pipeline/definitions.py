@@ -39,9 +39,9 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
-from analytics_pipeline.schedules.reporting import daily_reporting, reporting_lag
-from analytics_pipeline.schedules.segments import daily_segment_counts
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
+from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
+from analytics_pipeline.schedules.segments import segments_closed_days
 from analytics_pipeline.sensors import enablement
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.failures import run_failures
@@ -70,7 +70,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
         days=partitions.daily,
         assets=(segment_counts,),
         checks=(counts_within_identities, counts_agree_with_engine),
-        schedules=(daily_segment_counts,),
+        schedules=(segments_closed_days,),
         sensors=(segment_changes,),
     ),
     "reporting": _Flow(
@@ -83,7 +83,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             no_impossible_rollups,
             no_uncovered_days,
         ),
-        schedules=(daily_reporting, reporting_lag),
+        schedules=(reporting_closed_days, reporting_lag),
         sensors=(reporting_late_rows,),
     ),
     "ai_usage": _Flow(
@@ -95,7 +95,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             figures_count_every_event_once,
             ledgers_know_every_day,
         ),
-        schedules=(daily_ai_usage,),
+        schedules=(ai_usage_closed_days,),
         sensors=(ai_usage_late_rows,),
     ),
 }

@@ -18,6 +18,7 @@ from analytics_pipeline.cli import findings
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.findings import ALL, Check, Finding
 from analytics_pipeline.cli.output import json_option, new_console, print_json
+from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
@@ -42,8 +43,13 @@ _TIMEOUT_SECONDS = 3.0
     show_default=True,
     help="Seconds that a store may take to answer; all are asked at once.",
 )
+@click.option(
+    "--views",
+    is_flag=True,
+    help="Print CREATE VIEW statements for what the source names or types otherwise; only that.",
+)
 @json_option
-def doctor(*, everything: bool, timeout: float, as_json: bool) -> None:
+def doctor(*, everything: bool, timeout: float, views: bool, as_json: bool) -> None:
     """Check the configuration, every connection, the source's tables and the migrations.
 
     Each gap is listed with the flows that it turns off and with its repair; FLOWS says which flows are wanted, and what
@@ -51,6 +57,8 @@ def doctor(*, everything: bool, timeout: float, as_json: bool) -> None:
     Exit code 3 when there is a gap, 4 when the configuration itself is not valid. Warnings leave it at 0.
     """
     settings = Settings.load()
+    if views:
+        print_views(settings)
     with new_console(stderr=True).status("Looking at the stores …"):
         found = findings.looked_at(_checks(settings), timeout)
     found += findings.misspelt(os.environ, [*settings.masked(), *_OTHER_VARIABLES])
@@ -61,8 +69,8 @@ def doctor(*, everything: bool, timeout: float, as_json: bool) -> None:
         print_json({"is_well": not has_gaps, "findings": shown, "configuration": settings.masked()})
     else:
         findings.show(new_console(), found, settings.flows, everything=everything)
-        if everything:
-            _show_settings(settings)
+    if everything and not as_json:
+        _show_settings(settings)
     sys.exit(Exit.GAPS if has_gaps else Exit.DONE)
 
 
@@ -102,6 +110,8 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     yield from _migration_findings(settings, "postgres")
     for gap in gaps:
         yield from _gap_findings(gap)
+    for relation, texts in contract.notes(store).items():
+        yield Finding(f"types of {store.relations[relation]}", "; ".join(texts))
     if not gaps:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
 
@@ -129,6 +139,9 @@ def _gap_findings(gap: contract.Gap) -> Iterator[Finding]:
     if gap.unreadable:
         repair = f"GRANT SELECT ON {gap.configured_name} TO the user of DATABASE_URL, and USAGE on its schema"
         yield Finding(subject, f"may not be read: {', '.join(gap.unreadable)}", repair, flows)
+    if gap.mistyped:
+        repair = f"point SOURCE_{gap.relation.upper()} at a view: analytics-pipeline doctor --views"
+        yield Finding(subject, "; ".join(map(str, gap.mistyped)), repair, flows)
 
 
 def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
