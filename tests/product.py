@@ -122,6 +122,21 @@ class Product:
         key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}
         boto3.client("dynamodb").delete_item(TableName=self.table, Key=key)
 
+    def recreate_identities_table(self, projection: Mapping[str, Any]) -> None:
+        """Empty the table and give its index another projection, which DynamoDB cannot change."""
+        client = boto3.client("dynamodb")
+        table = client.describe_table(TableName=self.table)["Table"]
+        keys = table["GlobalSecondaryIndexes"][0]["KeySchema"]
+        index = {"IndexName": self.settings.identities_index, "KeySchema": keys, "Projection": projection}
+        client.delete_table(TableName=self.table)
+        client.create_table(
+            TableName=self.table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=table["AttributeDefinitions"],
+            KeySchema=table["KeySchema"],
+            GlobalSecondaryIndexes=[index],
+        )
+
     def switch_ai_usage(self, *, on: bool, flag: bool = True) -> None:
         """Save the setting as the product's admin page does, and set the feature flag."""
         self.execute(

@@ -10,7 +10,7 @@ from pydantic import Field
 from analytics_pipeline.assets import sources
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
-from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture, refuse_closed_day
+from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture, refuse_closed_days
 from analytics_pipeline.flows.identities.export.capture import ExportCapture
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
@@ -18,6 +18,7 @@ from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
+from analytics_pipeline.orchestration.partitions import days_of
 from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run, is_open
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import (
@@ -27,6 +28,10 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
+from analytics_pipeline.resources.deadline import Deadline
+from analytics_pipeline.resources.dynamodb import IdentitiesTable
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.postgres import Postgres
 
 _SOURCE = sources.identity_documents.key
 _LINEAGE = {
@@ -72,30 +77,27 @@ def raw_identities(
     """All identities of every enabled project's environments, as files of the landing zone.
 
     DynamoDB holds only the present, so a day can be captured while it is open and for `IDENTITY_CAPTURE_GRACE_HOURS`
-    after it closed; later the run fails and says so. Each environment is committed on its own, by its manifest.
-    Documents that cannot be mapped go to `analytics_pipeline.dead_letters` with the reason. It is stopped after
-    `time_limit_hours`; what was captured by then stays.
+    after it closed; later the run fails and says so, before it captures any day of its range. Each environment is
+    committed on its own, by its manifest. Documents that cannot be mapped go to `analytics_pipeline.dead_letters` with
+    the reason. It is stopped after `time_limit_hours`; what was captured by then stays.
     """
+    begun_at = datetime.now(timezone.utc)
 
     def capture(day: date) -> Mapping[str, Any]:
         settings = Settings.load()
         store, zone, table = postgres.store(), landing.zone(), dynamodb.identities()
         grace = timedelta(hours=settings.identity_capture_grace_hours)
-        refuse_closed_day(day, datetime.now(timezone.utc), grace)
+        # A range is captured as a whole or not at all: what is behind this asset runs only when every day was captured.
+        refuse_closed_days(days_of(context), begun_at, grace)
+        refuse_closed_days([day], datetime.now(timezone.utc), grace)
         tenants = config.tenants(store, flags.client())
         repair = f"materialise raw_identities of {day} again while the day is open"
         deadline = deadline_of_run(context, config.time_limit_hours, _time_is_over("capture", day, config, repair))
         run_id, resumes = context.run.run_id, context.retry_number > 0
-        method: CaptureMethod = (
-            ExportCapture(table, zone, run_id, resumes, deadline)
-            if settings.identity_reader == "export"
-            else IdentityCapture(
-                QueryReader(table), zone, store, run_id, settings.identity_capture_concurrency, resumes, deadline
-            )
-        )
         with store.lease(f"identities:{day}"):
             # With nobody to capture, a whole table must not be exported.
-            captures, failures = method.capture(day, tenants.environments) if tenants.environments else ([], [])
+            method = tenants.environments and _method(settings, table, zone, store, run_id, resumes, deadline)
+            captures, failures = method.capture(day, tenants.environments) if method else ([], [])
         if failures:
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
         return _capture_metadata(captures) | tenants_metadata(tenants)
@@ -147,6 +149,27 @@ def identity_snapshots(
             return metadata | table_metadata(warehouse, "identities")
 
     yield from materialize_days(context, load)
+
+
+def _method(
+    settings: Settings,
+    table: IdentitiesTable,
+    zone: LandingZone,
+    store: Postgres,
+    run_id: str,
+    resumes: bool,
+    deadline: Deadline,
+) -> CaptureMethod:
+    """The configured way to capture.
+
+    Raises:
+        UnusableIndex: the index that an environment's identities are read from does not hold all that is read.
+    """
+    if settings.identity_reader == "export":
+        return ExportCapture(table, zone, run_id, resumes, deadline)
+    table.check_index()
+    concurrency = settings.identity_capture_concurrency
+    return IdentityCapture(QueryReader(table), zone, store, run_id, concurrency, resumes, deadline)
 
 
 def _time_is_over(what: str, day: date, config: IdentitiesConfig, repair: str) -> str:

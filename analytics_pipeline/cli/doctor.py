@@ -135,10 +135,15 @@ def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
     if settings.identities_table is None:
         yield Finding("DynamoDB", "not configured", "set IDENTITIES_TABLE", "identities, segments")
         return
-    yield _tried(
-        "DynamoDB", lambda: identities_table(settings).check(), "check IDENTITIES_TABLE and the AWS environment"
-    )
-    if settings.identity_reader == "export":
+    repair = "check IDENTITIES_TABLE and the AWS environment"
+    table = _tried("DynamoDB", lambda: identities_table(settings).check(), repair)
+    yield table
+    if table.repair:
+        return
+    if settings.identity_reader == "query":
+        repair = "set IDENTITIES_INDEX to an index with the projection ALL, or set IDENTITY_READER=export"
+        yield _tried("DynamoDB index", lambda: identities_table(settings).check_index(), repair)
+    else:
         repair = "switch it on: aws dynamodb update-continuous-backups …, or set IDENTITY_READER=query"
         yield _tried("DynamoDB export", lambda: identities_table(settings).check_export(), repair)
 

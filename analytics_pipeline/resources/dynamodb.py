@@ -10,6 +10,16 @@ from analytics_pipeline.config import NotConfigured, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexDescriptionTypeDef, TableDescriptionTypeDef
+
+# What a capture reads of each document; an index that lacks one answers without it and without an error.
+ATTRIBUTES = frozenset(
+    {"composite_key", "environment_api_key", "identifier", "identity_traits", "system_traits", "django_id"}
+)
+
+
+class UnusableIndex(ValueError):
+    """The index is absent, or does not hold all that is read of a document."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +35,32 @@ class IdentitiesTable:
 
         Raises:
             BotoCoreError, ClientError: it does not answer or does not exist.
-            ValueError: it lacks the index.
         """
-        table = self.client.describe_table(TableName=self.name)["Table"]
-        if self.index not in [index.get("IndexName") for index in table.get("GlobalSecondaryIndexes", [])]:
-            raise ValueError(f"the table {self.name} has no index {self.index}")
-        return f"table {self.name} answers, about {table.get('ItemCount', 0):,} items"
+        return f"table {self.name} answers, about {self._description().get('ItemCount', 0):,} items"
+
+    def check_index(self) -> str:
+        """Whether the index holds all that is read of a document, in a few words.
+
+        Raises:
+            BotoCoreError, ClientError: the table does not answer or does not exist.
+            UnusableIndex: the index is absent or lacks attributes; with what to do.
+        """
+        table = self._description()
+        found = (one for one in table.get("GlobalSecondaryIndexes", []) if one.get("IndexName") == self.index)
+        index = next(found, None)
+        if index is None:
+            raise UnusableIndex(f"The table {self.name} has no index {self.index}. Check IDENTITIES_INDEX.")
+        if lacking := sorted(ATTRIBUTES - _projected(table, index)):
+            kind = index.get("Projection", {}).get("ProjectionType")
+            raise UnusableIndex(
+                f"The index {self.index} of the table {self.name} does not hold {', '.join(lacking)} (its projection is"
+                f" {kind}), so every identity would lose them. Make an index with the projection ALL and set"
+                " IDENTITIES_INDEX to it, or set IDENTITY_READER=export."
+            )
+        return f"index {self.index} holds all that is read"
+
+    def _description(self) -> "TableDescriptionTypeDef":
+        return self.client.describe_table(TableName=self.name)["Table"]
 
     def check_export(self) -> str:
         """Whether the table may be exported, in a few words.
@@ -44,6 +74,15 @@ class IdentitiesTable:
         if recovery != "ENABLED":
             raise ValueError(f"the table {self.name} has point-in-time recovery off, and an export needs it")
         return "point-in-time recovery is on"
+
+
+def _projected(table: "TableDescriptionTypeDef", index: "GlobalSecondaryIndexDescriptionTypeDef") -> frozenset[str]:
+    """The attributes that the index answers with; the keys of both always are among them."""
+    projection = index.get("Projection", {})
+    if projection.get("ProjectionType") == "ALL":
+        return ATTRIBUTES
+    keys = [key["AttributeName"] for key in [*table.get("KeySchema", []), *index.get("KeySchema", [])]]
+    return frozenset([*keys, *projection.get("NonKeyAttributes", [])])
 
 
 def identities_table(settings: Settings) -> IdentitiesTable:

@@ -4,6 +4,8 @@ import importlib
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from threading import Lock
 from typing import NoReturn
 
 from openfeature import api
@@ -11,7 +13,7 @@ from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, FlagNotFoundError, TypeMismatchError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
-from openfeature.provider import AbstractProvider, Metadata
+from openfeature.provider import AbstractProvider, Metadata, ProviderStatus
 
 from analytics_pipeline.config import ConfigurationError, Settings
 from analytics_pipeline.resources.postgres import Postgres
@@ -19,6 +21,9 @@ from analytics_pipeline.resources.postgres import Postgres
 DOMAIN = "analytics_pipeline"
 GLOBAL_SCOPE = "global"
 _FRESH_SECONDS = 1.0
+# Sensors and schedules look from several threads of one process.
+_BUILDING = Lock()
+_USABLE = (ProviderStatus.READY, ProviderStatus.STALE)
 
 
 class FlagsUnavailable(Exception):
@@ -62,6 +67,10 @@ class RelationProvider(AbstractProvider):
             self._read[flag_key] = (time.monotonic(), by_scope)
         return by_scope
 
+    def forget(self) -> None:
+        """Read the relation anew at the next question."""
+        self._read = {}
+
     def _only_booleans(self) -> NoReturn:
         raise TypeMismatchError("the feature_flags relation holds only booleans")
 
@@ -90,10 +99,27 @@ class RelationProvider(AbstractProvider):
 
 
 def feature_flags(settings: Settings, postgres: Postgres) -> OpenFeatureClient:
-    """The flag client: `FEATURE_FLAG_PROVIDER`'s class without arguments when set, else our relation."""
-    provider = _customer_provider(settings.feature_flag_provider) or RelationProvider(postgres)
-    api.set_provider_and_wait(provider, domain=DOMAIN)
-    return api.get_client(domain=DOMAIN)
+    """The flag client: `FEATURE_FLAG_PROVIDER`'s class without arguments when set, else our relation.
+
+    The provider is built once per process, because a customer's one keeps connections and a cache. One that could not
+    begin, or gave up, is replaced by a new one. What our relation said before this call is forgotten.
+    """
+    client = api.get_client(domain=DOMAIN)
+    wanted = (settings.feature_flag_provider, postgres.url, tuple(sorted(postgres.relations.items())))
+    with _BUILDING:
+        if client.get_provider_status() not in _USABLE:
+            _provider.cache_clear()
+        provider = _provider(*wanted)
+        if client.provider is not provider:
+            api.set_provider_and_wait(provider, domain=DOMAIN)
+    if isinstance(provider, RelationProvider):
+        provider.forget()
+    return client
+
+
+@lru_cache(maxsize=1)
+def _provider(path: str | None, url: str, relations: tuple[tuple[str, str], ...]) -> AbstractProvider:
+    return _customer_provider(path) if path else RelationProvider(Postgres(url, dict(relations)))
 
 
 def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
@@ -110,9 +136,7 @@ def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
     return details.value
 
 
-def _customer_provider(path: str | None) -> AbstractProvider | None:
-    if path is None:
-        return None
+def _customer_provider(path: str) -> AbstractProvider:
     module, _, name = path.partition(":")
     try:
         provider = getattr(importlib.import_module(module), name)()

@@ -1,8 +1,10 @@
 """The identity assets through Dagster, on real engines: slices replaced, failures isolated, reruns change nothing."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -11,6 +13,7 @@ import time_machine
 from boto3.dynamodb.types import TypeSerializer
 
 from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.orchestration.partitions import range_tags
 from tests.product import KEY, Product, document, failure_text, today
 
 
@@ -70,20 +73,70 @@ def test_graph__landing_zone_in_s3__works_as_on_a_disk(product: Product, monkeyp
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
 
 
-def test_graph__range_with_a_closed_day__open_day_is_captured_and_counts_as_materialised(product: Product) -> None:
+def test_graph__range_with_a_closed_day__is_refused_before_anything_is_captured(product: Product) -> None:
     product.put(document("alice", plan="pro"))
-    tags = {
-        "dagster/asset_partition_range_start": (today() - timedelta(days=3)).isoformat(),
-        "dagster/asset_partition_range_end": today().isoformat(),
-    }
+    closed, tags = today() - timedelta(days=3), range_tags(today() - timedelta(days=3), today())
 
-    result = product.materialise("raw_identities", tags=tags)
+    result = product.materialise(tags=tags)
 
     assert not result.success
-    assert failure_text(result).count("closed for capture") >= 2
-    done = {event.partition for event in result.get_asset_materialization_events()}
-    assert today().isoformat() in done
-    assert product.landing.manifest(unit_of(today(), KEY)) is not None
+    assert f"{closed} closed for capture" in failure_text(result)
+    assert "No day of the range was captured: ask for the days that are still open alone." in failure_text(result)
+    assert result.get_asset_materialization_events() == []
+    assert product.landing.stored("identities") == []
+
+
+def test_graph__range_of_open_days__is_captured_loaded_and_counted(product: Product) -> None:
+    product.put(document("alice", plan="pro"))
+    yesterday, today_ = today() - timedelta(days=1), today()
+
+    with time_machine.travel(datetime(today_.year, today_.month, today_.day, 1, tzinfo=timezone.utc), tick=True):
+        assert product.materialise(tags=range_tags(yesterday, today_)).success
+
+    expected = {(1, 100): (1, "counted")}
+    assert (product.history(yesterday), product.history(today_)) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("projection", "lacking"),
+    [
+        ({"ProjectionType": "KEYS_ONLY"}, "django_id, identity_traits, system_traits"),
+        ({"ProjectionType": "INCLUDE", "NonKeyAttributes": ["identity_traits", "django_id"]}, "system_traits"),
+    ],
+)
+def test_raw_identities__index_without_all_that_is_read__is_refused_and_keeps_the_capture(
+    product: Product, projection: Mapping[str, Any], lacking: str
+) -> None:
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    before = product.landing.manifest(unit_of(today(), KEY))
+    product.recreate_identities_table(projection)
+    product.put(document("alice", plan="pro"))
+
+    result = product.materialise("raw_identities")
+
+    assert not result.success
+    assert f"does not hold {lacking} (its projection is {projection['ProjectionType']})" in failure_text(result)
+    assert "set IDENTITIES_INDEX to it, or set IDENTITY_READER=export" in failure_text(result)
+    assert product.landing.manifest(unit_of(today(), KEY)) == before
+
+
+def test_raw_identities__index_includes_all_that_is_read__is_captured(product: Product) -> None:
+    included = ["identity_traits", "system_traits", "django_id"]
+    product.recreate_identities_table({"ProjectionType": "INCLUDE", "NonKeyAttributes": included})
+    product.put(document("alice", plan="pro"))
+
+    assert product.materialise().success
+
+    assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
+
+
+def test_raw_identities__index_is_absent__is_refused(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITIES_INDEX", "no-such-index")
+
+    result = product.materialise("raw_identities")
+
+    assert f"The table {product.table} has no index no-such-index. Check IDENTITIES_INDEX." in failure_text(result)
 
 
 def test_graph__staging_tables__none_is_left(product: Product) -> None:

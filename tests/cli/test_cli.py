@@ -236,6 +236,7 @@ def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path
         "migrations of clickhouse": ["all applied", "", ""],
         "landing zone": ["can be written", "", ""],
         "DynamoDB": [f"table {product.table} answers, about 0 items", "", ""],
+        "DynamoDB index": [f"index {product.settings.identities_index} holds all that is read", "", ""],
         "DAGSTER_HOME": [f"{os.environ['DAGSTER_HOME']} has a dagster.yaml", "", ""],
         "Dagster storage": ["answers", "", ""],
     }
@@ -400,6 +401,16 @@ def test_doctor__export_reader__looks_at_point_in_time_recovery(
 
     assert found[0].endswith(state)
     assert bool(found[2]) is not enabled
+
+
+def test_doctor__index_holds_only_keys__is_a_finding(product: Product) -> None:
+    product.recreate_identities_table({"ProjectionType": "KEYS_ONLY"})
+
+    state, turns_off, repair = _table(_run("doctor").stdout, "Findings")["DynamoDB index"]
+
+    assert "does not hold django_id, identity_traits, system_traits (its projection is KEYS_ONLY)" in state
+    assert turns_off == "identities, segments"
+    assert repair == "set IDENTITIES_INDEX to an index with the projection ALL, or set IDENTITY_READER=export"
 
 
 def test_doctor__narrow_terminal__cuts_nothing_off(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:

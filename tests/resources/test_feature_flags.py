@@ -1,8 +1,9 @@
 """Flags: the narrower scope wins, an unknown flag is off, and a provider that fails is not an answer."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from openfeature import api
@@ -179,6 +180,63 @@ class NeedsArguments(InMemoryProvider):
 
     def __init__(self, key: str) -> None:
         super().__init__({})
+
+
+class CountsItsLives(CustomersProvider):
+    """Remembers what was done to it, as one that holds a connection would feel it; its first life cannot begin."""
+
+    lives: ClassVar[list[str]] = []
+    broken: ClassVar[bool] = False
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        self.lives.append("begun")
+        if CountsItsLives.broken:
+            raise RuntimeError("the flag service cannot be reached")
+
+    def shutdown(self) -> None:
+        self.lives.append("ended")
+
+
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened to the customer's providers of the process."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
+    monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CountsItsLives")
+    monkeypatch.setattr(CountsItsLives, "lives", [])
+    return CountsItsLives.lives
+
+
+def test_feature_flags__asked_for_many_times__builds_the_provider_once(lives: list[str]) -> None:
+    answers = [_enabled(organisation=1) for _ in range(5)]
+
+    assert (answers, lives) == ([True] * 5, ["begun"])
+
+
+def test_feature_flags__asked_for_from_threads__builds_the_provider_once(lives: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: _enabled(organisation=number % 2), range(32)))
+
+    assert (answers, lives) == ([False, True] * 16, ["begun"])
+
+
+def test_feature_flags__provider_could_not_begin__the_next_one_is_built_anew(
+    lives: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CountsItsLives, "broken", True)
+    with pytest.raises(RuntimeError, match="cannot be reached"):
+        _enabled(organisation=1)
+    monkeypatch.setattr(CountsItsLives, "broken", False)
+
+    assert [_enabled(organisation=1), _enabled(organisation=1)] == [True, True]
+    assert lives.count("begun") == 2
+
+
+def test_feature_flags__relation_changed_since_the_last_tick__next_tick_sees_it_at_once(flags: Postgres) -> None:
+    _set(flags, "organisation:1", enabled=True)
+    before = _enabled(organisation=1)
+    _set(flags, "organisation:1", enabled=False, at="2026-01-02")
+
+    assert (before, _enabled(organisation=1)) == (True, False)
 
 
 def test_feature_flags__customers_provider__answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,23 @@ def refuse_closed_day(day: date, now: datetime, grace: timedelta) -> None:
         )
 
 
+def refuse_closed_days(days: Sequence[date], now: datetime, grace: timedelta) -> None:
+    """Check a range before any of it is captured: what follows a capture runs only when all its days were captured.
+
+    Raises:
+        DayHasClosed: one of the days cannot be captured.
+    """
+    for day in days:
+        try:
+            refuse_closed_day(day, now, grace)
+        except DayHasClosed as error:
+            if len(days) == 1:
+                raise
+            raise DayHasClosed(
+                f"{error} No day of the range was captured: ask for the days that are still open alone."
+            ) from error
+
+
 @dataclass(frozen=True)
 class IdentityCapture:
     """Captures environments in parallel, each as one atomic unit of the landing zone.
