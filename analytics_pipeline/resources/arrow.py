@@ -18,14 +18,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from analytics_pipeline.config import without_credentials
 from analytics_pipeline.resources import arrow_reader
-from analytics_pipeline.resources.arrow_reader import BEGUN, ENDED, FAILED, FRAME, PART
-from analytics_pipeline.resources.postgres import Postgres, lost_moment
+from analytics_pipeline.resources.arrow_reader import ENDED, FAILED, FRAME
+from analytics_pipeline.resources.postgres import Connection, Postgres, lost_moment
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECT_TIMEOUT_SECONDS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
-    Connection,
     Stopped,
     refusal,
     session_settings,
@@ -35,16 +34,17 @@ _BATCH_BYTES = 256 << 10
 # So much is read ahead of whoever uses it.
 _PIPE_BYTES = 1 << 20
 _POLL_MILLISECONDS = 200
+_CUT = b""
 
 
 class LockHeldTooLong(Exception):
-    """A stream was ended because its locks on a relation of the product were not to last longer. `rows`: sent so far."""
+    """A stream was ended because no lock on a relation of the product may last longer. `rows`: sent so far."""
 
     def __init__(self, seconds: int, rows: int) -> None:
         self.rows = rows
         super().__init__(
-            f"Postgres sent {rows} rows within the {seconds} s (COPY_LOCK_SECONDS) that one statement may hold a lock on"
-            " a relation of the product"
+            f"Postgres sent {rows} rows within the {seconds} s (COPY_LOCK_SECONDS) that one statement may hold a lock"
+            " on a relation of the product"
         )
 
 
@@ -79,6 +79,7 @@ def arrow_stream(postgres: Postgres, statement: str, snapshot: str) -> Iterator[
     """
     stream = _Stream(postgres, _started(_request(postgres, statement, snapshot)))
     try:
+        stream.open()
         yield stream.parts()
     except BaseException:
         if stream.failure is not None:
@@ -143,22 +144,25 @@ class _Stream:
         self._rows = 0
         self.failure: Exception | None = None
 
+    def open(self) -> None:
+        """Wait until the session is open, and its statement has begun."""
+        self._frame()
+        self._begun = True
+
     def parts(self) -> Iterator[ArrowPart]:
-        while True:
-            header = self._read(FRAME.size)
-            kind, rows, length = FRAME.unpack(header) if len(header) == FRAME.size else (b"", 0, 0)
-            content = self._read(length)
-            if not kind or len(content) < length:
-                self._fail(self._cut())
-            elif kind == ENDED:
-                return
-            elif kind == FAILED:
-                self._fail(self._refused(**json.loads(content)))
-            elif kind == BEGUN:
-                self._begun = True
-            elif kind == PART:
-                self._rows += rows
-                yield ArrowPart(rows, content)
+        while (frame := self._frame()) is not None:
+            self._rows += frame.rows
+            yield frame
+
+    def _frame(self) -> ArrowPart | None:
+        header = self._read(FRAME.size)
+        kind, rows, length = FRAME.unpack(header) if len(header) == FRAME.size else (_CUT, 0, 0)
+        content = self._read(length)
+        if kind == _CUT or len(content) < length:
+            self._fail(self._cut())
+        if kind == FAILED:
+            self._fail(self._refused(**json.loads(content)))
+        return None if kind == ENDED else ArrowPart(rows, content)
 
     def close(self) -> None:
         """End the reader, wherever it is; Postgres notices within a second."""
@@ -171,9 +175,11 @@ class _Stream:
         """So many bytes, or fewer at the end."""
         chunks, missing = [], length
         while missing:
-            while not self._ready.poll(_POLL_MILLISECONDS):
-                if self._postgres.stop is not None and self._postgres.stop.is_set():
-                    self._fail(Stopped("the work was stopped"))
+            ready = self._ready.poll(_POLL_MILLISECONDS)
+            if self._postgres.stop is not None and self._postgres.stop.is_set():
+                self._fail(Stopped("the work was stopped"))
+            if not ready:
+                continue
             if not (chunk := self._frames.read(missing)):
                 break
             chunks.append(chunk)
@@ -198,10 +204,11 @@ class _Stream:
 
     def _refused(self, text: str, sqlstate: str | None) -> Exception:
         if not self._begun:
-            lost = lost_moment(sqlstate)
-            return lost or refusal(self._postgres.url, self._postgres.variable, psycopg.OperationalError(text), sqlstate)
+            refused = refusal(self._postgres.url, self._postgres.variable, text, sqlstate)
+            return lost_moment(sqlstate) or refused
         try:
-            return psycopg.errors.lookup(sqlstate or "")(text)
+            # The first line, without the driver's and the server's words before it: the next ones show the statement.
+            return psycopg.errors.lookup(sqlstate or "")(text.partition("\n")[0].rpartition(":  ")[2])
         except KeyError:
             return ConnectionError(f"Postgres stopped in the middle of a result: {text}")
 

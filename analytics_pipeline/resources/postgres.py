@@ -5,10 +5,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from typing_extensions import LiteralString
 
@@ -17,13 +18,14 @@ from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
-    Connection,
     Session,
     refusal,
     session_settings,
 )
 
 SCHEMA = "analytics_pipeline"
+
+Connection: TypeAlias = Session
 
 
 class LeaseHeld(Exception):
@@ -46,7 +48,9 @@ def lost_moment(sqlstate: str | None) -> MomentLost | None:
     """The error that a refused snapshot means."""
     if sqlstate not in _NO_SUCH_SNAPSHOT:
         return None
-    return MomentLost("Postgres ended the session that held the moment to be read; nothing more was changed. Run it again")
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,9 @@ class Postgres:
         """
         seconds = self.lock_seconds if statement_seconds is None else statement_seconds
         try:
-            connection = Session.connect(self.url, autocommit=True, **CONNECTION_OPTIONS)
+            connection = Session.connect(make_conninfo(self.url, **CONNECTION_OPTIONS), autocommit=True)
         except psycopg.Error as error:
-            raise refusal(self.url, self.variable, error, error.sqlstate) from None
+            raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
         connection.place, connection.stop = without_credentials(self.url), self.stop
         try:
             settings = session_settings(seconds)
@@ -145,7 +149,7 @@ class Postgres:
             connection.autocommit = autocommit
         except psycopg.Error as error:
             connection.close()
-            raise refusal(self.url, self.variable, error, error.sqlstate) from None
+            raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
         return connection
 
 

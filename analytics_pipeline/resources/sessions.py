@@ -1,4 +1,4 @@
-"""What every session of ours on a Postgres sets for itself, how long it waits, and what is told when it could not be had.
+"""What every session of ours on a Postgres sets for itself, how long it waits, and what is told when there is none.
 
 A role, a database or a server may set limits and formats for whoever connects. A session of ours depends on none of
 them: it sets what it needs, and nothing that it waits for lasts longer than it was given.
@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -121,8 +121,6 @@ class Session(psycopg.Connection[TupleRow]):
             return result
 
 
-Connection: TypeAlias = Session
-
 # The server's state or words (the client library's are English), what they mean, and whether they pass by themselves.
 _REASONS = (
     ("53300", r"too many (clients|connections)|remaining connection slots", "it has no connection left for us", True),
@@ -131,18 +129,18 @@ _REASONS = (
     ("28000", r"pg_hba\.conf|authentication failed", "it does not let this user in from here", False),
     ("3D000", r"does not exist", "the database or user does not exist", False),
     ("42501", r"permission denied for database", "the user may not connect to the database", False),
-    ("", r"SSL|certificate", "TLS failed: compare sslmode and the certificates of both ends", False),
     ("", r"invalid response|expected authentication request", "what answers there is not Postgres", False),
-    ("", r"timeout expired|timed out", f"the server does not answer within {CONNECT_TIMEOUT_SECONDS} s", True),
+    ("", r"SSL|certificate", "TLS failed: compare sslmode and the certificates of both ends", False),
+    ("", r"timeout expired|timed out", "the server does not answer in time", True),
     ("", r"closed the connection", "the server closed the connection at once", True),
 )
 
 
-def refusal(url: str, variable: str, error: Exception, sqlstate: str | None = None) -> ConnectionError:
-    """What to tell of a connection that could not be opened; it shows no credentials."""
-    reason, passes = _why(url, str(error), sqlstate)
-    text = f"Postgres at {without_credentials(url)}: {reason}. Check {variable}, then run: analytics-pipeline doctor"
-    return (ConnectionError if passes else AccessRefused)(text)
+def refusal(url: str, variable: str, text: str, sqlstate: str | None) -> ConnectionError:
+    """What to tell of a connection that was not opened, for what `text` says; it shows no credentials."""
+    reason, passes = _why(url, text, sqlstate)
+    told = f"Postgres at {without_credentials(url)}: {reason}. Check {variable}, then run: analytics-pipeline doctor"
+    return (ConnectionError if passes else AccessRefused)(told)
 
 
 def _why(url: str, text: str, sqlstate: str | None) -> tuple[str, bool]:
