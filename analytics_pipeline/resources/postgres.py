@@ -18,6 +18,7 @@ from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
+    ServerSilent,
     Session,
     refusal,
     session_settings,
@@ -121,7 +122,7 @@ class Postgres:
             yield
             try:
                 connection.execute("SELECT 1")
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, ServerSilent) as error:
                 raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure") from error
 
     def is_leased(self, name: str) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -113,7 +114,7 @@ def test_lease__patience_is_longer_than_a_statement_may_take__is_waited_for(stor
     holder.__enter__()
     threading.Timer(2, holder.__exit__, (None, None, None)).start()
 
-    with replace(store, lock_seconds=1).lease("work", patience=postgres_module.timedelta(seconds=20)):
+    with replace(store, lock_seconds=1).lease("work", patience=timedelta(seconds=20)):
         pass
 
 
