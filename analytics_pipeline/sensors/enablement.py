@@ -38,6 +38,8 @@ JOBS = [
     jobs=JOBS,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks every 30 seconds at what is switched on, and has the history of each feature brought in once."
+    " Each tick says of each feature whether it is on and how many rows its histories have brought in.",
 )
 def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for the history of every feature that was switched on, and follows it to its end.
@@ -79,8 +81,12 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
 def _told(outcome: Outcome | str) -> str:
     if isinstance(outcome, str):
         return outcome
-    completed = ", ".join(f"{epoch.scope} is complete" for epoch in outcome.completed)
-    return completed or "nothing to ask for"
+    states = [f"on for {outcome.on} {'scope' if outcome.on == 1 else 'scopes'}" if outcome.on else "off"]
+    states += [f"{epoch.scope} is complete" for epoch in outcome.completed]
+    states += [f"{outcome.under_way} under way"] if outcome.under_way else []
+    histories = "history" if outcome.epochs == 1 else "histories"
+    states += [f"{outcome.rows:,} rows in {outcome.epochs} {histories}"] if outcome.epochs else []
+    return ", ".join(states)
 
 
 def _runs_of(instance: dg.DagsterInstance) -> Callable[[Attempt], list[Run]]:

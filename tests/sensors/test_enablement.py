@@ -19,7 +19,7 @@ from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -375,7 +375,7 @@ def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
     with dg.instance_for_test() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
-        answer = daily_ai_usage.evaluate_tick(context)
+        answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -817,3 +817,33 @@ def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, insta
     add_account(empty_product, 7, "Mars/Olympus")
 
     assert settle(instance) == []
+
+
+def told(instance: dg.DagsterInstance) -> str | None:
+    """Why the sensor asks for nothing, as its tick shows it."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    return enablement.evaluate_tick(context).skip_message
+
+
+def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    said = [told(instance)]
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+    product.switch_ai_usage(on=False)
+    said.append(told(instance))
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+
+    of_ai_usage = [(text or "").partition(";")[0] for text in said]
+    # The second history is the last two of four days, each with two events.
+    assert of_ai_usage == [
+        "ai_usage: off",
+        "ai_usage: on for 1 scope, 8 rows in 1 history",
+        "ai_usage: off, 8 rows in 1 history",
+        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+    ]

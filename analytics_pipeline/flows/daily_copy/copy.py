@@ -25,30 +25,26 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     remainder,
     source_days,
 )
-from analytics_pipeline.flows.daily_copy.reading import Reading, Span, gave_way, reading, span_of
+from analytics_pipeline.flows.daily_copy.reading import Reading, Span, gave_way, pieces_of, reading, span_of
+from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead_letters
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.flows.daily_copy.typed import as_found
+from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 10.0
 # Swaps of a year take seconds; a run that waits longer than this for another one's has found a broken one.
 _SWAP_PATIENCE = timedelta(minutes=10)
-# One stream is one statement, which has to end within CLICKHOUSE_TIMEOUT_SECONDS, and within COPY_LOCK_SECONDS even
-# where it is several times as slow as usual; one that is slower still is cut.
-ROWS_PER_PIECE, ROWS_PER_SECOND = 10_000_000, 50_000
 # Two at a time keep Postgres and ClickHouse busy, of which each works for a stream with one processor; and while one is
-# swapped, another streams. Many would read a table often that has no index on its days.
-PIECES_AT_ONCE, PIECES = 2, 4
-_WORTH_A_PIECE = 250_000
+# swapped, another streams.
+PIECES_AT_ONCE = 2
 # Of a million, as is usual, ClickHouse would write nothing until they are there: it and the stream would take turns.
 _BLOCK_ROWS = 1 << 18
-# Of a day's refused rows this many are kept; all are counted.
-DEAD_LETTERS_KEPT = 1_000
 
 Progress = Callable[[int], None]
 Counted: TypeAlias = "Future[int]"
@@ -76,7 +72,11 @@ class DayCopy:
 
         Raises:
             IncompleteCopy: the days of the piece stay as they were.
+            WrongTypes: columns of the source cannot be read; nothing was copied.
         """
+        return replace(self, source=as_found(self.postgres, self.source))._copy(first, last)
+
+    def _copy(self, first: date, last: date) -> list[DayState]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
             reading(self.postgres, self.source, self.clickhouse.attempts) as moment,
@@ -84,7 +84,7 @@ class DayCopy:
             ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
             moment.interruptible(),
         ):
-            pieces = _pieces(days, sum(moment.ask(estimated_rows, span_of(days))), self.postgres.lock_seconds)
+            pieces = pieces_of(days, sum(moment.ask(estimated_rows, span_of(days))), self.postgres.lock_seconds)
             # Counted beside the first streams; a piece waits for its own before it is swapped.
             counted = [counter.submit(_counted, moment, piece) for piece in pieces]
             try:
@@ -94,8 +94,16 @@ class DayCopy:
                 counter.shutdown(wait=False, cancel_futures=True)
 
     def _copy_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
-        attempts = retrying(self.clickhouse.attempts, _passes_soon, moment.stop)
-        return attempts(self._try_piece, moment, days, counted)
+        attempt = retrying(self.clickhouse.attempts, _passes_soon, moment.stop)
+        try:
+            return attempt(self._try_piece, moment, days, counted)
+        except IncompleteCopy:
+            if not self.source.key or self.source.is_distinct:
+                raise
+            # The table took two rows for one. They are told apart by sorting, which is not for every copy.
+            source = replace(self.source, is_distinct=True)
+            distinct = replace(self, source=source)
+            return attempt(distinct._try_piece, replace(moment, source=source), days, counted)
 
     def _try_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
@@ -167,7 +175,11 @@ class DayCopy:
         """Each day that the staging table has rows of. All of what was sent has to be there."""
         day_of = {day_partition(day): day for day in days}
         rows = self.clickhouse.query(
-            _STAGED_DAYS.format(change=quoted(self.source.change_column), staging=quoted(staging))
+            _STAGED_DAYS.format(
+                change=quoted(self.source.change_column),
+                staging=quoted(staging),
+                final="FINAL" if self.source.key else "",
+            )
         )
         stored = [SourceDay(day_of[id_], count, newest, remainder(total)) for id_, count, newest, total in rows]
         if (count := sum(day.rows for day in stored)) != sent:
@@ -187,29 +199,30 @@ class DayCopy:
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]
             partitions = [day_partition(state.day) for state in older]
             self.clickhouse.replace_partitions(self.source.table, staging, partitions)
-            for state in older:
-                if state.refused or (state.day in copied and copied[state.day][0].refused):
-                    # One day's at a time: they are whole rows.
-                    refused = self._refused(moment, state.day) if state.refused else []
-                    replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
+            for day in self._days_with_dead_letters(staging, older):
+                # One day's at a time: they are whole rows.
+                letters = [letter for part in moment.ask(dead_letters, span_of([day])) for letter in part]
+                kept = letters[:DEAD_LETTERS_KEPT]
+                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), kept, self.run_id)
             record(ledger, self.source, older, moment.at, self.run_id)
 
-    def _refused(self, moment: Reading, day: date) -> list[DeadLetter]:
-        found = [letter for part in moment.ask(_dead_letters, span_of([day])) for letter in part]
-        return sorted(found, key=lambda letter: int(letter.record_key))[:DEAD_LETTERS_KEPT]
+    def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
+        """The days that had any before, or that have rows now that were refused, or kept without a part of them."""
+        units = {state.day.isoformat(): state.day for state in states}
+        earlier = {units[unit] for unit in units_with_dead_letters(self.postgres, self.source.name, list(units))}
+        refused = {state.day for state in states if state.refused}
+        return sorted(earlier | refused | (self._lossy(staging) & {*units.values()}))
+
+    def _lossy(self, staging: str) -> set[date]:
+        if self.source.loss_column is None:
+            return set()
+        loss, day = quoted(self.source.loss_column), quoted(self.source.day.removeprefix("source."))
+        rows = self.clickhouse.query(f"SELECT DISTINCT toDate({day}) FROM {quoted(staging)} WHERE {loss} != ''")
+        return {found for (found,) in rows}
 
 
 def _counted(moment: Reading, days: Sequence[date]) -> int:
     return sum(moment.ask(counted_rows, span_of(days)))
-
-
-def _dead_letters(
-    connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable
-) -> list[DeadLetter]:
-    what = sql.SQL("source.id::text, ({})::text, to_jsonb(source)::text").format(source.refusal)
-    refused = source.rows(postgres, what, condition, refused=True)
-    limited = sql.SQL("{} ORDER BY source.id LIMIT {}").format(refused, sql.Literal(DEAD_LETTERS_KEPT))
-    return [DeadLetter(*row) for row in connection.execute(limited)]
 
 
 def _passes_soon(error: BaseException) -> bool:
@@ -222,14 +235,6 @@ def _states(days: Sequence[date], stored: Mapping[date, int], found: Sequence[So
     return [of_source.get(day, SourceDay(day)).copied(stored.get(day, 0)) for day in days]
 
 
-def _pieces(days: Sequence[date], rows: int, lock_seconds: int) -> list[Sequence[date]]:
-    """The days in order, in groups of neighbours that have about as many rows each."""
-    longest = min(ROWS_PER_PIECE, ROWS_PER_SECOND * lock_seconds)
-    wanted = max(min(PIECES, rows // _WORTH_A_PIECE), rows // longest, 1)
-    length = -(-len(days) // wanted)
-    return [days[start : start + length] for start in range(0, len(days), length)]
-
-
 # The same as `source_days` counts at the source, rounded alike.
 _STAGED_DAYS = """
     SELECT
@@ -237,6 +242,7 @@ _STAGED_DAYS = """
         count(),
         max({change}),
         ifNull(sum(toInt128(round(toUnixTimestamp64Micro({change}) / 1e6 * 1000))), 0)
-    FROM {staging}
+    FROM {staging} {final}
     GROUP BY _partition_id
+    SETTINGS do_not_merge_across_partitions_select_final = 1
 """

@@ -116,9 +116,7 @@ def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource
         psycopg.Error: a column is missing, or is not what the source takes it for.
     """
     what = sql.SQL(", ").join([*map(sql.SQL, source.columns.values()), source.refusal])
-    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT {} FROM {} AS source WHERE {}").format(
-        what, postgres.relation(source.relation), condition
-    )
+    statement = sql.SQL("EXPLAIN (FORMAT JSON) ") + source.select(postgres, what, condition)
     (([plan],),) = connection.execute(statement).fetchall()
     return int(plan["Plan"]["Plan Rows"])
 

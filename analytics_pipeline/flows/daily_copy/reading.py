@@ -29,6 +29,11 @@ Answer = TypeVar("Answer")
 Span: TypeAlias = tuple[datetime, datetime]
 Question: TypeAlias = Callable[[Connection, Postgres, DaySource, sql.Composable], Answer]
 
+# One stream is one statement, which has to end within CLICKHOUSE_TIMEOUT_SECONDS, and within COPY_LOCK_SECONDS even
+# where it is several times as slow as usual; one that is slower still is cut.
+ROWS_PER_PIECE, ROWS_PER_SECOND = 10_000_000, 50_000
+# Many would read a table often that has no index on its days.
+_PIECES, _WORTH_A_PIECE = 4, 250_000
 # What is still too long for one statement at this length is not long because of its rows.
 _SHORTEST = timedelta(minutes=1)
 _RESHAPED = files(__package__).joinpath("reshaped.sql").read_bytes()
@@ -72,14 +77,17 @@ class Reading:
             ReadingTooSlow: they would not be faster.
         """
         start, end = span
-        if end - start < _SHORTEST or (isinstance(error, LockHeldTooLong) and not error.rows):
+        if end - start < _SHORTEST or (
+            isinstance(error, LockHeldTooLong) and not (error.rows or self.source.is_distinct)
+        ):
             day = self.source.day.rpartition(".")[2]
             raise ReadingTooSlow(
                 f"Postgres cannot read {self.source.name} from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
                 f" within the {self.postgres.lock_seconds} s that a lock may last; the days stay as they were."
                 f" Make an index on {day}, or set COPY_LOCK_SECONDS higher, and materialise them again"
             ) from error
-        middle = start + (end - start) / 2
+        # Rows that are told apart by their moment stay together.
+        middle = (start + (end - start) / 2).replace(microsecond=0)
         return (start, middle), (middle, end)
 
     def check_shape(self, span: Span) -> None:
@@ -128,6 +136,14 @@ def reading(postgres: Postgres, source: DaySource, attempts: int) -> Iterator[Re
 def span_of(days: Sequence[date]) -> Span:
     """The span of neighbouring days."""
     return day_start(days[0]), day_start(next_day(days[-1]))
+
+
+def pieces_of(days: Sequence[date], rows: int, lock_seconds: int) -> list[Sequence[date]]:
+    """The days in order, in groups of neighbours that have about as many rows each."""
+    longest = min(ROWS_PER_PIECE, ROWS_PER_SECOND * lock_seconds)
+    wanted = max(min(_PIECES, rows // _WORTH_A_PIECE), rows // longest, 1)
+    length = -(-len(days) // wanted)
+    return [days[start : start + length] for start in range(0, len(days), length)]
 
 
 def gave_way(error: BaseException) -> bool:

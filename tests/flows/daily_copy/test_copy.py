@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
 from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, source_days
-from analytics_pipeline.flows.daily_copy.reading import Span, span_of
+from analytics_pipeline.flows.daily_copy.reading import Span, pieces_of, span_of
 from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -300,7 +300,7 @@ def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
     for day, rows in zip(days, (1, 1, 3, 0, 1), strict=True):
         for _ in range(rows):
             add_event(empty_product, NOON + (day - DAY))
-    monkeypatch.setattr(daily_copy, "_pieces", lambda *_: [days[0:2], days[2:4], days[4:5]])
+    monkeypatch.setattr(daily_copy, "pieces_of", lambda *_: [days[0:2], days[2:4], days[4:5]])
     stream, streams = DayCopy._stream, []
 
     def last_fails(self: DayCopy, moment: Any, span: Span, staging: str) -> int:
@@ -337,7 +337,7 @@ def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
 def test_pieces__estimated_rows__hold_every_day_once_in_order(rows: int, lengths: list[int]) -> None:
     days = [DAY + timedelta(days=number) for number in range(365)]
 
-    pieces = daily_copy._pieces(days, rows, 60)
+    pieces = pieces_of(days, rows, 60)
 
     assert [len(piece) for piece in pieces] == lengths
     assert [day for piece in pieces for day in piece] == days
