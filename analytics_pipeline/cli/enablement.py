@@ -1,14 +1,16 @@
 """`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
 
 import sys
+from dataclasses import asdict
 from datetime import timezone
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
@@ -30,14 +32,18 @@ def enablement() -> None:
 
 
 @enablement.command()
-def status() -> None:
+@json_option
+def status(*, as_json: bool) -> None:
     """Show the newest epoch of every feature and scope.
 
     Exits with 3 while a history is open that is not complete, with 1 when one was given up.
     """
     store = postgres(Settings.load())
     epochs = EnablementLedger(store).all()
-    console = Console()
+    console = new_console()
+    if as_json:
+        print_json([asdict(epoch) | {"days_done": len(days_done(store, epoch))} for epoch in epochs])
+        sys.exit(_exit_of(epochs))
     if not epochs:
         console.print("No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds.")
         return

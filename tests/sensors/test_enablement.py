@@ -18,7 +18,11 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
+from analytics_pipeline.flows.reporting.zones import canonical
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
@@ -793,6 +797,43 @@ def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_da
     around = days(FIRST - timedelta(days=1), FIRST + timedelta(days=1))
     assert settle(instance) == [("reporting:account:7:2:1", around)]
     assert covered(empty_product, 7) == before
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
+
+
+@pytest.mark.parametrize("name", ["Europe/Amsterdam", "Europe/Kiev", "Europe/Stockholm"])
+def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_what_holds(
+    empty_product: Product, instance: dg.DagsterInstance, name: str
+) -> None:
+    """An earlier time zone database called a zone what is a link to another one today."""
+    add_account(empty_product, 7, name)
+    settle(instance)
+    for table, column in (("reporting_coverage", "timezone"), ("enablements", "setting")):
+        empty_product.execute(f"UPDATE analytics_pipeline.{table} SET {column} = %s", name)
+    assert canonical(name) != name
+
+    asked_for = settle(instance)
+
+    zoned, days_ = accounts(empty_product.postgres).zoned, covered(empty_product, 7)
+    first, last = min(day for day, _ in days_), max(day for day, _ in days_)
+    sources = copies(empty_product.postgres, first - timedelta(days=2), last + timedelta(days=2))
+    found = coverage(empty_product.postgres, first, last)
+    assert asked_for == []
+    assert {zone for _, zone in days_} == {name}
+    assert stale(account_days(zoned, first, last), found, sources, REGISTRY) == {}
+    assert [(epoch.epoch, epoch.state) for epoch in [newest(empty_product, "account:7", "reporting")]] == [
+        (1, "completed")
+    ]
+
+
+def test_reporting__zone_has_become_a_link_during_its_history__completes_it(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Europe/Kiev")
+    settle(instance)
+    empty_product.execute("UPDATE analytics_pipeline.reporting_coverage SET timezone = 'Europe/Kiev'")
+    empty_product.execute("UPDATE analytics_pipeline.enablements SET state = 'requested', completed_at = NULL")
+
+    assert settle(instance) == []
     assert newest(empty_product, "account:7", "reporting").state == "completed"
 
 
