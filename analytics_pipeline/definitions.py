@@ -16,6 +16,7 @@ from analytics_pipeline.checks.ai_usage import (
     suggestion_events_equal_source,
 )
 from analytics_pipeline.checks.identities import (
+    captures_are_kept,
     every_environment_loaded,
     no_environment_emptied,
     snapshot_rows_equal_capture,
@@ -27,7 +28,7 @@ from analytics_pipeline.checks.reporting import (
     no_uncovered_days,
     rollups_equal_events,
 )
-from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_within_identities
+from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_are_stored, counts_within_identities
 from analytics_pipeline.config import Settings
 from analytics_pipeline.orchestration import partitions
 from analytics_pipeline.resources.configurable import (
@@ -86,7 +87,9 @@ def defs() -> dg.Definitions:
             every_environment_loaded,
             snapshot_rows_equal_capture,
             no_environment_emptied,
+            captures_are_kept,
             counts_within_identities,
+            counts_are_stored,
             events_equal_source,
             changes_are_followed,
             rollups_equal_events,
