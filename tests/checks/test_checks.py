@@ -88,7 +88,6 @@ def test_checks__count_exceeds_identities__is_named(product: Product) -> None:
     ]
 
 
-@pytest.mark.parametrize("variable", ["CLICKHOUSE_URL", "DATABASE_URL"])
 def test_checks__counts_are_not_in_clickhouse__project_is_named(product: Product) -> None:
     product.materialise()
     product.clickhouse.execute("TRUNCATE TABLE segment_counts")
@@ -111,6 +110,7 @@ def test_checks__capture_is_not_kept__environment_is_named(product: Product, pat
     ]
 
 
+@pytest.mark.parametrize("variable", ["CLICKHOUSE_URL", "DATABASE_URL"])
 def test_checks__store_not_configured__have_nothing_to_check(
     product: Product, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
