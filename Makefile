@@ -28,17 +28,21 @@ test-all: lint ## The same with the slow proofs
 lint: $(INSTALLED) ## Ruff, strict types, SQL lint
 	ruff check .
 	ruff format --check .
-	sqlfluff lint --disable-progress-bar -q analytics_pipeline
+	sqlfluff lint --disable-progress-bar -q analytics_pipeline docs/example
 	mypy
 
 format: $(INSTALLED) ## Format the code
 	ruff check --fix .
 	ruff format .
 
-lock: $(INSTALLED) ## Renew requirements.lock after a change of pyproject.toml
+# What is pinned for deployments is what the tests ran with.
+COMPILE = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
+
+lock: $(INSTALLED) ## Renew both lock files after a change of pyproject.toml
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
-	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \
-		--no-strip-extras --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
+	$(COMPILE) --all-extras --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-deploy.lock
 
 clean: ## Remove everything that was made here: engines, their data, the environment, caches
 	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down --home .analytics; fi

@@ -119,6 +119,26 @@ def test_assets__of_the_definitions__all_have_a_description_a_group_and_kinds(de
     assert incomplete == []
 
 
+def test_everything__that_dagster_lists__says_what_it_is_for(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    graph = definitions.resolve_asset_graph()
+    described = {
+        **{one.name: one.description for one in repository.schedule_defs},
+        **{one.name: one.description for one in repository.sensor_defs},
+        **{one.name: one.description for one in repository.get_all_jobs() if one.name.endswith("_history")},
+        **{key.name: graph.get_check_spec(key).description for key in graph.asset_check_keys},
+    }
+
+    assert [name for name, description in described.items() if not description] == []
+    assert len(described) > 20
+
+
+def test_schedules__that_tick_each_hour_or_more__are_not_called_daily(definitions: dg.Definitions) -> None:
+    schedules = definitions.get_repository_def().schedule_defs
+
+    assert [one.name for one in schedules if "daily" in one.name and "* * *" in str(one.cron_schedule)] == []
+
+
 def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANALYTICS_START_DATE", "2025-03-04")
 
@@ -128,3 +148,40 @@ def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pyte
         if spec.partitions_def is not None
     }
     assert starts == {"2025-03-04"}
+
+
+@pytest.mark.parametrize(
+    ("flows", "groups", "schedules", "sensors"),
+    [
+        (
+            "reporting",
+            {"reporting", "sources"},
+            {"reporting_closed_days", "reporting_lag"},
+            {"enablement", "run_failures", "reporting_late_rows"},
+        ),
+        (
+            "segments",
+            {"identities", "segments", "sources"},
+            {"segments_closed_days"},
+            {"enablement", "run_failures", "segment_changes"},
+        ),
+        ("identities", {"identities", "sources"}, set(), {"run_failures"}),
+    ],
+)
+def test_definitions__some_flows_wanted__hold_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, flows: str, groups: set[str], schedules: set[str], sensors: set[str]
+) -> None:
+    monkeypatch.setenv("FLOWS", flows)
+
+    repository = defs().get_repository_def()
+
+    specs = defs().resolve_all_asset_specs()
+    assert {spec.group_name for spec in specs} == groups
+    assert {schedule.name for schedule in repository.schedule_defs} == schedules
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
+    keys = {spec.key for spec in specs}
+    assert {check.asset_key for check in _check_keys(defs())} <= keys
+    # No source that nothing reads, and none missing that something reads.
+    assert {dep.asset_key for spec in specs for dep in spec.deps} | keys == keys
+    jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert jobs == {f"{name}_history" for name in groups & {"segments", "reporting"}}

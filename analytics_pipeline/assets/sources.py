@@ -44,3 +44,13 @@ ai_code_suggestion_events = dg.AssetSpec(
     kinds={"postgres"},
     description="Code suggestions that were shown to users, and what they did with them.",
 )
+
+ALL = (
+    identity_documents,
+    environments,
+    segments,
+    accounts,
+    reporting_events,
+    ai_duo_chat_events,
+    ai_code_suggestion_events,
+)

@@ -1,17 +1,19 @@
 """`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
 
 import sys
+from dataclasses import asdict
 from datetime import timezone
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
-from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
 from analytics_pipeline.flows.features import FEATURES
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -30,14 +32,18 @@ def enablement() -> None:
 
 
 @enablement.command()
-def status() -> None:
+@json_option
+def status(*, as_json: bool) -> None:
     """Show the newest epoch of every feature and scope.
 
     Exits with 3 while a history is open that is not complete, with 1 when one was given up.
     """
     store = postgres(Settings.load())
     epochs = EnablementLedger(store).all()
-    console = Console()
+    console = new_console()
+    if as_json:
+        print_json([asdict(epoch) | {"days_done": len(days_done(store, epoch))} for epoch in epochs])
+        sys.exit(_exit_of(epochs))
     if not epochs:
         console.print("No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds.")
         return
@@ -46,9 +52,12 @@ def status() -> None:
 
 
 def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
-    """One row for each epoch: how far it is; then, for each in words, what it asks for and what went wrong last."""
+    """One row for each epoch: whether its feature is on, how far it is; then, in words, what it asks for.
+
+    The words end with what went wrong last, and with what earlier epochs of the scope brought in.
+    """
     table = Table(title="Histories", title_justify="left")
-    for column in ("feature", "scope", "epoch", "state"):
+    for column in ("feature", "scope", "switch", "history"):
         table.add_column(column, overflow="fold")
     for column in ("days done", "rows"):
         table.add_column(column, justify="right", overflow="fold")
@@ -57,12 +66,14 @@ def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
         table.add_row(
             epoch.feature,
             escape(epoch.scope),
-            str(epoch.epoch),
+            "on" if epoch.closed_at is None else "off",
             f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
             f"{done} of {len(epoch.days)}",
             "" if epoch.rows is None else f"{epoch.rows:,}",
         )
-    return Group(table, *(escape("\n  ".join([_headline(epoch), *_notes(epoch)])) for epoch in epochs))
+    totals = EnablementLedger(store).totals()
+    words = ([_headline(epoch), *_notes(epoch, totals[epoch.feature, epoch.scope])] for epoch in epochs)
+    return Group(table, *(escape("\n  ".join(lines)) for lines in words))
 
 
 def _headline(epoch: Epoch) -> str:
@@ -80,7 +91,7 @@ def days_done(store: Postgres, epoch: Epoch) -> list[object]:
     return list(feature.progress(store, epoch).days) if feature else []
 
 
-def _notes(epoch: Epoch) -> list[str]:
+def _notes(epoch: Epoch, totals: Totals) -> list[str]:
     notes = epoch.error.splitlines()
     if epoch.closed_at is not None:
         what = "reset: the next epoch asks for the whole history; closed" if epoch.is_reset else "switched off"
@@ -89,6 +100,8 @@ def _notes(epoch: Epoch) -> list[str]:
         notes.append(f"the source begins on {epoch.source_first_day}, ANALYTICS_START_DATE later")
     if epoch.state == "failed" and epoch.closed_at is None:
         notes.append(f"try again: analytics-pipeline enablement retry {epoch.feature} {epoch.scope}")
+    if totals.epochs > 1:
+        notes.append(f"epoch {epoch.epoch}; all of them together: {totals.rows:,} rows")
     return notes
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from rich.console import Console
-
+from analytics_pipeline.cli.output import new_console
 from analytics_pipeline.config import ConfigurationError, NotConfigured
 
 # What these raise is the store's answer to what was asked, such as a right that is lacking, and no defect of ours.
@@ -44,5 +43,5 @@ def reported() -> Iterator[None]:
 
 
 def _stop(message: str, code: Exit) -> None:
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    new_console(stderr=True).print(message, style="red", markup=False)
     sys.exit(code)

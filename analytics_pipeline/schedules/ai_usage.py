@@ -18,14 +18,14 @@ from analytics_pipeline.resources.postgres import postgres
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.",
 )
-def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.
+def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One request for each range of closed days that are no longer what the source holds.
 
     The last seven are compared with the source each hour, older ones have their turn once a week. All that carries a
     time stamp is found by the sensor `ai_usage_late_rows`.
     """
     now = context.scheduled_execution_time
-    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_ai_usage"}):
+    if runs_under_way(context.instance, {"dagster/schedule_name": "ai_usage_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
     days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
     if isinstance(days, dg.SkipReason):

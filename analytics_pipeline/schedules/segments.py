@@ -27,10 +27,11 @@ NOTHING = "nothing is missing that can still be had, or a run for it is under wa
     target=dg.AssetSelection.assets(*GRAPH),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks, each hour, for what today and the last seven closed days lack and can still be had.",
+    description="Asks, each hour, for the captures, loads and counts that today and the last seven closed days lack and"
+    " that can still be had.",
 )
-def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks, each hour, for what today and the last seven closed days lack and can still be had, the newest first.
+def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One request for each day that lacks something, the newest first.
 
     The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last. What was
     loaded and is not in ClickHouse any more is loaded again from the landing zone, or captured again while that is
@@ -102,5 +103,5 @@ def _request(gap: Missing, now: datetime, tenants: Tenants) -> dg.RunRequest:
 
 
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
+    tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "segments_closed_days"}
     return runs_under_way(instance, tags)

@@ -15,6 +15,8 @@ from analytics_pipeline.resources.postgres import postgres
     target=dg.AssetSelection.assets(*AI_USAGE.assets),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks every 30 seconds for days whose AI events have changed or were not counted, while AI usage is"
+    " switched on, and has them copied and counted again.",
 )
 def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for exactly the days whose AI events have changed or were not counted, while the feature is switched on.

@@ -1,6 +1,6 @@
 """Brings in a feature's history when somebody switches the feature on: exactly once, whatever dies on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import dagster as dg
 import psycopg
@@ -23,21 +23,12 @@ def _history(feature: str) -> str:
     return f"{feature}_history"
 
 
-# One for each feature: assets with different partitions cannot share a job.
-JOBS = [
-    dg.define_asset_job(
-        _history(feature.name),
-        selection=dg.AssetSelection.assets(*feature.assets),
-        description=f"Brings in the history of {feature.name} after it was switched on.",
-    )
-    for feature in FEATURES
-]
-
-
+# Its jobs are those of the flows that are wanted: `sensors_of` adds them.
 @dg.sensor(
-    jobs=JOBS,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks every 30 seconds at what is switched on, and has the history of each feature brought in once."
+    " Each tick says of each feature whether it is on and how many rows its histories have brought in.",
 )
 def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for the history of every feature that was switched on, and follows it to its end.
@@ -51,7 +42,9 @@ def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
         tick = Tick(settings, store, feature_flags(settings, store), _runs_of(context.instance))
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
-    outcomes = {feature.name: _look_at(context, tick, feature) for feature in FEATURES}
+    outcomes = {
+        feature.name: _look_at(context, tick, feature) for feature in FEATURES if feature.name in settings.flows
+    }
     found = [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
     for epoch in [epoch for outcome in found for epoch in outcome.given_up]:
         alert(settings, given_up(epoch))
@@ -59,6 +52,21 @@ def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     if requests:
         return dg.SensorResult(run_requests=requests)
     return dg.SkipReason("; ".join(f"{name}: {_told(outcome)}" for name, outcome in outcomes.items()))
+
+
+def sensors_of(flows: Collection[str]) -> list[dg.SensorDefinition]:
+    """The sensor, with a job for each of these flows that has a history; nothing when none has."""
+    # One for each feature: assets with different partitions cannot share a job.
+    jobs = [
+        dg.define_asset_job(
+            _history(feature.name),
+            selection=dg.AssetSelection.assets(*feature.assets),
+            description=f"Brings in the history of {feature.name} after it was switched on.",
+        )
+        for feature in FEATURES
+        if feature.name in flows
+    ]
+    return [enablement.with_attributes(jobs=jobs)] if jobs else []
 
 
 def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) -> Outcome | str:
@@ -79,8 +87,12 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
 def _told(outcome: Outcome | str) -> str:
     if isinstance(outcome, str):
         return outcome
-    completed = ", ".join(f"{epoch.scope} is complete" for epoch in outcome.completed)
-    return completed or "nothing to ask for"
+    states = [f"on for {outcome.on} {'scope' if outcome.on == 1 else 'scopes'}" if outcome.on else "off"]
+    states += [f"{epoch.scope} is complete" for epoch in outcome.completed]
+    states += [f"{outcome.under_way} under way"] if outcome.under_way else []
+    histories = "history" if outcome.epochs == 1 else "histories"
+    states += [f"{outcome.rows:,} rows in {outcome.epochs} {histories}"] if outcome.epochs else []
+    return ", ".join(states)
 
 
 def _runs_of(instance: dg.DagsterInstance) -> Callable[[Attempt], list[Run]]:

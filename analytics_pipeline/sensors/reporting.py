@@ -14,6 +14,8 @@ from analytics_pipeline.resources.postgres import postgres
     target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks every ten seconds for days whose reporting events have changed, has them copied again, and then"
+    " has the dates that depend on them rolled up again.",
 )
 def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for exactly the days whose events have changed, today's as well as old ones, and then for their rollups.

@@ -29,6 +29,8 @@ _KIND = {FOLLOWS: "segments"}
     target=dg.AssetSelection.assets("segment_counts"),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks once a minute for projects whose segments are not those that were last counted, and has them"
+    " counted again once they have been quiet for two minutes.",
 )
 def segment_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for new counts of projects whose segments are not those that were last counted, or whose counts are gone.

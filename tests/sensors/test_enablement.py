@@ -18,8 +18,12 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.zones import canonical
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -375,7 +379,7 @@ def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
     with dg.instance_for_test() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
-        answer = daily_ai_usage.evaluate_tick(context)
+        answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -773,6 +777,43 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
 
 
+@pytest.mark.parametrize("name", ["Europe/Amsterdam", "Europe/Kiev", "Europe/Stockholm"])
+def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_what_holds(
+    empty_product: Product, instance: dg.DagsterInstance, name: str
+) -> None:
+    """An earlier time zone database called a zone what is a link to another one today."""
+    add_account(empty_product, 7, name)
+    settle(instance)
+    for table, column in (("reporting_coverage", "timezone"), ("enablements", "setting")):
+        empty_product.execute(f"UPDATE analytics_pipeline.{table} SET {column} = %s", name)
+    assert canonical(name) != name
+
+    asked_for = settle(instance)
+
+    zoned, days_ = accounts(empty_product.postgres).zoned, covered(empty_product, 7)
+    first, last = min(day for day, _ in days_), max(day for day, _ in days_)
+    sources = copies(empty_product.postgres, first - timedelta(days=2), last + timedelta(days=2))
+    found = coverage(empty_product.postgres, first, last)
+    assert asked_for == []
+    assert {zone for _, zone in days_} == {name}
+    assert stale(account_days(zoned, first, last), found, sources, REGISTRY) == {}
+    assert [(epoch.epoch, epoch.state) for epoch in [newest(empty_product, "account:7", "reporting")]] == [
+        (1, "completed")
+    ]
+
+
+def test_reporting__zone_has_become_a_link_during_its_history__completes_it(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Europe/Kiev")
+    settle(instance)
+    empty_product.execute("UPDATE analytics_pipeline.reporting_coverage SET timezone = 'Europe/Kiev'")
+    empty_product.execute("UPDATE analytics_pipeline.enablements SET state = 'requested', completed_at = NULL")
+
+    assert settle(instance) == []
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
+
+
 def test_reporting__another_accounts_history_is_there__copies_only_what_is_not_and_lets_today_go_first(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -817,3 +858,33 @@ def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, insta
     add_account(empty_product, 7, "Mars/Olympus")
 
     assert settle(instance) == []
+
+
+def told(instance: dg.DagsterInstance) -> str | None:
+    """Why the sensor asks for nothing, as its tick shows it."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    return enablement.evaluate_tick(context).skip_message
+
+
+def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    said = [told(instance)]
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+    product.switch_ai_usage(on=False)
+    said.append(told(instance))
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+
+    of_ai_usage = [(text or "").partition(";")[0] for text in said]
+    # The second history is the last two of four days, each with two events.
+    assert of_ai_usage == [
+        "ai_usage: off",
+        "ai_usage: on for 1 scope, 8 rows in 1 history",
+        "ai_usage: off, 8 rows in 1 history",
+        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+    ]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
@@ -20,6 +19,7 @@ from analytics_pipeline.cli.local.dagster_process import dagster_beside
 from analytics_pipeline.cli.local.materialise import Materialised, materialise, observe_switches
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.local.summary import show_next_steps, show_runs, show_segment_counts
+from analytics_pipeline.cli.output import new_console, new_progress
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.enablement.epochs import Epoch
@@ -50,7 +50,7 @@ def demo(home: Path, keep: bool) -> None:
     today through Dagster. Then Dagster's daemon runs, AI usage is switched on as an admin would, and the histories of
     what is switched on come in. Nothing outside the home directory is touched; running it again works again.
     """
-    console = Console()
+    console = new_console()
     began = time.monotonic()
     opened = open_stack(home)
     with _embedded_stack(opened, console, keep=keep) as environment:
@@ -95,8 +95,7 @@ def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
     with console.status("Migrating Postgres and ClickHouse …"):
         applied = migrate(settings)
     console.print(f"[green]✓[/] Schemas are up to date ({len(applied)} migrations applied)")
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with new_progress(console) as progress:
         tasks = {}
 
         def report(label: str, done: int, total: int) -> None:
@@ -116,8 +115,7 @@ def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
 
 def _materialise(today: date, console: Console) -> list[Materialised]:
     console.print(f"[green]✓[/] Materialising every asset for {today} through Dagster")
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with new_progress(console) as progress:
         task = progress.add_task("assets", total=None)
         return materialise(
             today, lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
@@ -136,8 +134,7 @@ def _watch_histories(store: Postgres, console: Console) -> list[Epoch]:
     """The open epochs, once each has ended, its run has too, and AI usage is among them; or after five minutes."""
     ledger = EnablementLedger(store)
     deadline = time.monotonic() + _HISTORY_SECONDS
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with dg.DagsterInstance.get() as instance, Progress(*columns, console=console, transient=True) as progress:
+    with dg.DagsterInstance.get() as instance, new_progress(console) as progress:
         task = progress.add_task("days of history", total=None)
         while True:
             epochs = [epoch for epoch in ledger.all() if epoch.closed_at is None]

@@ -23,6 +23,7 @@ from analytics_pipeline.cli.local.dagster_process import (
     wait_for_locations,
 )
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
+from analytics_pipeline.cli.output import new_console
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.dagster_ui import Location, Session
@@ -42,7 +43,7 @@ def dev(home: Path, port: int) -> None:
     Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon on them, as
     production would. Ctrl-C stops everything that this command started; the data is kept for the next time.
     """
-    console = Console()
+    console = new_console()
     opened = open_stack(home)
     with _interrupted_by_signals(), alone(opened) as engines_of_killed_dev:
         _serve(opened, port, engines_of_killed_dev, console)

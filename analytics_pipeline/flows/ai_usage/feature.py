@@ -7,6 +7,7 @@ from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.ai_usage.source import SOURCES
 from analytics_pipeline.flows.enablement.feature import Feature, Progress
+from analytics_pipeline.resources.booleans import boolean
 from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -15,11 +16,15 @@ SCOPE = "instance"
 
 
 def setting_is_on(postgres: Postgres) -> bool:
-    """Whether the newest application settings say so, as they are now."""
+    """Whether the newest application settings say so, as they are now.
+
+    Raises:
+        UnreadableBoolean: they say neither.
+    """
     rows = postgres.query(
         "SELECT use_clickhouse_for_analytics FROM {application_settings} ORDER BY id DESC LIMIT 1",
     )
-    return bool(rows) and rows[0][0] is True
+    return bool(rows) and boolean(rows[0][0], "application_settings.use_clickhouse_for_analytics")
 
 
 def switched_on(postgres: Postgres, flags: OpenFeatureClient) -> dict[str, str]:

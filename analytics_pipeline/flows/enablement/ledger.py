@@ -29,6 +29,17 @@ class PlannedEpoch:
 
 
 @dataclass(frozen=True)
+class Totals:
+    """How often a scope was switched on, and the rows of all its complete histories.
+
+    A day that several epochs have brought in counts several times.
+    """
+
+    epochs: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class EnablementLedger:
     """The ledger of all features, in our schema of the application's database."""
 
@@ -57,6 +68,11 @@ class EnablementLedger:
     def all(self) -> list[Epoch]:
         """The newest epoch of every scope of every feature."""
         return self._select(_NEWEST, feature=None)
+
+    def totals(self, feature: str | None = None) -> dict[tuple[str, str], Totals]:
+        """What all epochs of each (feature, scope) have brought in; of one feature when it is named."""
+        rows = self.postgres.query(_TOTALS, feature=feature)
+        return {(name, scope): Totals(*counts) for name, scope, *counts in rows}
 
     def unfinished(self, feature: str, limit: int) -> list[Epoch]:
         """Open epochs whose history is not complete: the longest waiting first, those that failed last."""
@@ -121,6 +137,12 @@ _NEWEST = """
     SELECT DISTINCT ON (feature, scope) * FROM analytics_pipeline.enablements
     WHERE feature = coalesce(%(feature)s, feature)
     ORDER BY feature, scope, epoch DESC
+"""
+
+_TOTALS = """
+    SELECT feature, scope, count(*), coalesce(sum(rows), 0)::bigint FROM analytics_pipeline.enablements
+    WHERE feature = coalesce(%(feature)s, feature)
+    GROUP BY feature, scope
 """
 
 _UNFINISHED = """

@@ -7,7 +7,7 @@ one derives the same, and a history that is asked for twice is claimed once.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
 from openfeature.client import OpenFeatureClient
@@ -44,8 +44,14 @@ class Request:
 
 @dataclass
 class Outcome:
-    """What a look has found: runs to ask for and under way, histories that are complete now, and those given up now."""
+    """What a look has found: runs to ask for and under way, histories that are complete now, and those given up now.
 
+    `on` is how many scopes are switched on, `epochs` and `rows` are those of all histories that there ever were.
+    """
+
+    on: int = 0
+    epochs: int = 0
+    rows: int = 0
     requests: list[Request] = field(default_factory=list)
     under_way: int = 0
     completed: list[Epoch] = field(default_factory=list)
@@ -85,22 +91,31 @@ class Tick:
             if getattr(self.settings, setting) is None:
                 raise NotConfigured(store, setting.upper())
         with self.ledger.observing():
-            self._observe(feature)
-            outcome = Outcome()
+            outcome = Outcome(on=self._observe(feature))
             for epoch in self.ledger.unfinished(feature.name, EPOCHS_PER_TICK):
                 with _alone(feature, epoch.scope):
                     self._follow(feature, epoch, outcome)
+        totals = self.ledger.totals(feature.name).values()
+        outcome.epochs, outcome.rows = sum(one.epochs for one in totals), sum(one.rows for one in totals)
         if feature.is_shared:
             outcome.requests = [] if outcome.under_way else outcome.requests[:1]
         return outcome
 
-    def _observe(self, feature: Feature) -> None:
-        seen = changes(feature.switched_on(self.postgres, self.flags), self.ledger.newest(feature.name))
+    def _observe(self, feature: Feature) -> int:
+        """Record which scopes are on; returns how many."""
+        switched_on = feature.switched_on(self.postgres, self.flags)
+        # What was recorded long ago may have another name today.
+        newest = {
+            scope: replace(epoch, setting=feature.canonical_setting(epoch.setting))
+            for scope, epoch in self.ledger.newest(feature.name).items()
+        }
+        seen = changes(switched_on, newest)
         planned: list[PlannedEpoch] = []
         for opening in seen.open[:EPOCHS_PER_TICK]:
             with _alone(feature, opening.scope):
                 planned.append(self._planned(feature, opening))
         self.ledger.record(feature.name, seen, planned)
+        return len(switched_on)
 
     def _planned(self, feature: Feature, opening: Opening) -> PlannedEpoch:
         """The days that the epoch asks for; those before ANALYTICS_START_DATE have no partition."""

@@ -8,7 +8,7 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.flows.reporting.zones import local_date
+from analytics_pipeline.flows.reporting.zones import canonical_of_stored, local_date, names_of
 from analytics_pipeline.resources.postgres import Postgres
 
 _SCOPE = "account:"
@@ -30,7 +30,12 @@ def history(postgres: Postgres, scope: str, zone: str) -> tuple[date, date] | No
 
 def complete_days(postgres: Postgres, scope: str, zone: str, days: Sequence[date], since: datetime) -> dict[date, int]:
     """The days that were rolled up in the zone, from all their events, after `since`; with all accounts' events."""
-    parameters = {"source": REPORTING_EVENTS.name, "account": _account(scope), "zone": zone, "days": list(days)}
+    parameters = {
+        "source": REPORTING_EVENTS.name,
+        "account": _account(scope),
+        "zones": names_of(zone),
+        "days": list(days),
+    }
     return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, since=since, **parameters))
 
 
@@ -43,7 +48,7 @@ _COMPLETE_DAYS = """
     SELECT covered.date, coalesce(copy.rows, 0)
     FROM analytics_pipeline.reporting_coverage AS covered
     LEFT JOIN analytics_pipeline.source_copies AS copy ON copy.source = %(source)s AND copy.day = covered.date
-    WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = %(zone)s
+    WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = ANY(%(zones)s)
         AND covered.registry_version = %(registry)s AND covered.computed_at >= %(since)s
         AND (
             covered.complete
@@ -62,6 +67,7 @@ REPORTING = Feature(
     progress=lambda postgres, epoch: Progress.of(
         complete_days(postgres, epoch.scope, epoch.setting, epoch.days, epoch.requested_at)
     ),
+    canonical_setting=canonical_of_stored,
     # A day in a zone overlaps the UTC days beside it.
     margin=timedelta(days=1),
     # A run rolls up all accounts, so the next one's history may be complete already when it has ended.

@@ -25,7 +25,7 @@ import sys, types
 demo = types.ModuleType("analytics_pipeline.cli.local.demo")
 demo.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
 sys.modules["analytics_pipeline.cli.local.demo"] = demo
-from analytics_pipeline.cli.dev import dev
+from analytics_pipeline.cli.local.dev import dev
 dev()
 """
 

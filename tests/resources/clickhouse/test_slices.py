@@ -169,10 +169,10 @@ KILLED = """
 import sys, time
 from datetime import timedelta
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources import slices
-from analytics_pipeline.resources.clickhouse import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse_connection import connect
-from tests.resources.test_slices import FIRST, _load
+from analytics_pipeline.resources.clickhouse import slices
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
+from tests.resources.clickhouse.test_slices import FIRST, _load
 
 def wait(*arguments):
     print("there", flush=True)
