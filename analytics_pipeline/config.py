@@ -187,6 +187,7 @@ class Settings(_Environment):
     clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
 
     database_url: PostgresUrl | None = None
+    copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
 
