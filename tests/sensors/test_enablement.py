@@ -26,7 +26,6 @@ from analytics_pipeline.flows.reporting.zones import canonical
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
-from analytics_pipeline.sensors.enablement import enablement
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
@@ -56,7 +55,8 @@ def product(empty_product: Product) -> Product:
 def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one evaluation of the sensor asks for."""
     repository = defs().get_repository_def()
-    answer = enablement.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+    sensor = repository.get_sensor_def("enablement")
+    answer = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     return list(answer.run_requests or [])
 
 
