@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
+from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient, trouble
 from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost, MomentLost
 
 _LONGEST_REASON = 300
@@ -134,7 +134,7 @@ def _reason_of_postgres(error: psycopg.Error) -> str:
 def _reason_of_clickhouse(error: ClickHouseError) -> str:
     code = error_code(error)
     if code is None:
-        return f"ClickHouse: {_line(error)}. Run: analytics-pipeline doctor"
+        return f"ClickHouse: {trouble(error)} ({type(error).__name__}). Run: analytics-pipeline doctor"
     if code in _MISSING_IN_SCHEMA:
         return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
     # What could not be read or converted, and the statement around it.
