@@ -97,6 +97,8 @@ def reason_of(error: Exception) -> str:
         return _reason_of_postgres(error)
     if isinstance(error, ClickHouseError):
         return _reason_of_clickhouse(error)
+    if isinstance(error, obstore.exceptions.BaseError):
+        return f"Landing zone: {_line(error)}. Check LANDING_URL, then run: analytics-pipeline doctor"
     if isinstance(error, BotoCoreError | ClientError):
         return f"AWS: {_line(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
     return _line(error)
@@ -143,7 +145,8 @@ def _reason_of_clickhouse(error: ClickHouseError) -> str:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {_shortened(str(error))}"
+    # What follows in a text of the landing zone's client is the request as its program sees it.
+    return f"{type(error).__name__}: {_shortened(str(error).partition('Debug source:')[0])}"
 
 
 def _shortened(text: str) -> str:

@@ -6,6 +6,7 @@ put. Readers see only files that a manifest names, so a capture that died half-w
 
 import hashlib
 import logging
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import zstandard
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, S3Store
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -250,16 +251,27 @@ def landing_zone(settings: Settings) -> LandingZone:
 
     Raises:
         NotConfigured: `LANDING_URL` is not set.
+        AccessRefused: it is no directory, and none can be made there.
     """
     if settings.landing_url is None:
         raise NotConfigured("landing_zone", "LANDING_URL")
     parts = urlsplit(settings.landing_url)
     if parts.scheme == "file":
-        return LandingZone(LocalStore(unquote(parts.path), mkdir=True))
+        return LandingZone(_local_store(unquote(parts.path)))
     session = boto3.Session()
     endpoint = session.client("s3").meta.endpoint_url
     bucket = Bucket(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), session)
     return LandingZone(_s3_store(bucket), bucket)
+
+
+def _local_store(path: str) -> LocalStore:
+    try:
+        return LocalStore(path, mkdir=True)
+    except (obstore.exceptions.BaseError, OSError) as error:
+        told = "a file is in its place" if os.path.isfile(path) else str(error).partition(" (os error")[0]
+        raise AccessRefused(
+            f"The landing zone at {path} cannot be used: {told}. Check LANDING_URL, then run: analytics-pipeline doctor"
+        ) from None
 
 
 def _s3_store(bucket: Bucket) -> "ObjectStore":
