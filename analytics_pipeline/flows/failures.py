@@ -10,14 +10,13 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient, trouble
+from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code, is_transient, trouble
 from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost, MomentLost
 
 _LONGEST_REASON = 300
 # In what stores say, values are in quotes; the user and password of an address end with its last @.
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 _CREDENTIALS = re.compile(r"([A-Za-z][\w+.-]*://)\S*@")
-_MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
 
 
 # AWS asks for patience with these; its own errors (5xx) pass as well.
@@ -137,7 +136,7 @@ def _reason_of_clickhouse(error: ClickHouseError) -> str:
     code = error_code(error)
     if code is None:
         return f"ClickHouse: {trouble(error)} ({type(error).__name__}). Run: analytics-pipeline doctor"
-    if code in _MISSING_IN_SCHEMA:
+    if code in MISSING_IN_SCHEMA:
         return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
     # What could not be read or converted, and the statement around it.
     message = _QUOTED.sub(r"\1…\1", str(error).rpartition("DB::Exception: ")[2])

@@ -35,6 +35,7 @@ TRANSIENT_CODES = frozenset(
     }
 )
 TIMEOUT_EXCEEDED = 159
+MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
 _MEMORY_LIMIT = 241
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
