@@ -887,7 +887,7 @@ def told(instance: dg.DagsterInstance) -> str | None:
     """Why the sensor asks for nothing, as its tick shows it."""
     repository = defs().get_repository_def()
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
-    return enablement.evaluate_tick(context).skip_message
+    return repository.get_sensor_def("enablement").evaluate_tick(context).skip_message
 
 
 def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
