@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import adbc_driver_manager
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
+from pydantic import SecretStr
 from typing_extensions import LiteralString
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
@@ -17,6 +18,7 @@ from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, wi
 SCHEMA = "analytics_pipeline"
 CONNECT_TIMEOUT_SECONDS = 10
 APPLICATION_NAME = "analytics_pipeline"
+_OWN_TABLES = f"{SCHEMA}."
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -29,16 +31,29 @@ class LeaseLost(Exception):
     """The connection that held the lease broke, so another run may have worked beside this one."""
 
 
+class MixedStatement(Exception):
+    """A statement names relations of the source and tables of our own, which need not be in one database."""
+
+
 @dataclass(frozen=True)
 class Postgres:
-    """The application's database: its relations are read, only the schema `analytics_pipeline` is written.
+    """The application's database, whose relations are read, and where our own schema `analytics_pipeline` is kept.
 
+    That is one database unless `ledger_url` names another one; then this one is never written and may be a replica.
     `variable` is where its address comes from, for messages.
     """
 
     url: str
     relations: Mapping[str, str]
     variable: str = "DATABASE_URL"
+    ledger_url: str | None = None
+
+    @property
+    def ledgers(self) -> "Postgres":
+        """The database of our own schema. What connects by itself to work with our tables connects to it."""
+        if self.ledger_url is None:
+            return self
+        return replace(self, url=self.ledger_url, variable="LEDGER_DATABASE_URL", ledger_url=None)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -51,12 +66,23 @@ class Postgres:
             yield connection
 
     def query(self, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
-        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name."""
-        with self.connect() as connection:
-            return connection.execute(self.statement(statement), parameters).fetchall()
+        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name.
+
+        A statement over tables of our schema is asked where they are, any other at the source.
+        """
+        composed = self.statement(statement)
+        asked = self.ledgers if _OWN_TABLES in statement else self
+        with asked.connect() as connection:
+            return connection.execute(composed, parameters).fetchall()
 
     def statement(self, text: LiteralString) -> sql.Composed:
-        """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
+        """The text with `{relation}` of each source relation replaced by its quoted, configured name.
+
+        Raises:
+            MixedStatement: it names our own tables as well, which may be in another database.
+        """
+        if _OWN_TABLES in text and any(f"{{{name}}}" in text for name in self.relations):
+            raise MixedStatement("a statement is either over the source's relations or over our own tables")
         return sql.SQL(text).format(**{name: self.relation(name) for name in self.relations})
 
     def relation(self, name: str) -> sql.Identifier:
@@ -71,7 +97,7 @@ class Postgres:
             LeaseHeld: somebody else holds it and did not free it within `patience`.
             LeaseLost: it did not hold to the end.
         """
-        with closing(self.open(autocommit=True)) as connection:
+        with closing(self.ledgers.open(autocommit=True)) as connection:
             if not _taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
@@ -82,7 +108,7 @@ class Postgres:
 
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease at this moment, without taking it from anybody."""
-        ((held,),) = self.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
+        ((held,),) = self.ledgers.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
         return bool(held)
 
     def open(self, *, autocommit: bool = False) -> Connection:
@@ -125,8 +151,14 @@ def postgres(settings: Settings) -> Postgres:
     """
     if settings.database_url is None:
         raise NotConfigured("postgres", "DATABASE_URL")
-    url = settings.database_url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
-    return Postgres(url, dict(settings.sources))
+    ledgers = settings.ledger_database_url
+    return Postgres(
+        _plain(settings.database_url), dict(settings.sources), ledger_url=None if ledgers is None else _plain(ledgers)
+    )
+
+
+def _plain(url: SecretStr) -> str:
+    return url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
 def _taken(connection: Connection, name: str, patience: timedelta) -> bool:

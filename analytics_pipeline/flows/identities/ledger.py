@@ -51,14 +51,14 @@ class IdentityLedger:
 
     def forget(self, environment_keys: Sequence[str]) -> None:
         """These environments have gone from the source."""
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.execute(
                 "DELETE FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s AND environment_key = ANY(%s)",
                 [self.day, list(environment_keys)],
             )
 
     def _record(self, entries: Sequence[dict[str, Any]]) -> None:
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.cursor().executemany(
                 _RECORD, [{**entry, "day": self.day, "run_id": self.run_id} for entry in entries]
             )

@@ -29,11 +29,12 @@ def changed_projects(postgres: Postgres, tenants: Tenants) -> list[Changed]:
     """The enabled projects whose segments have changed since their last count, the longest waiting first."""
     enabled = {project.id for project in tenants.projects}
     current = fingerprints(postgres)
-    rows = postgres.query(_NEWEST_SNAPSHOTS, quiet=QUIET, patience=PATIENCE, back_off=BACK_OFF)
+    rows = postgres.query(_NEWEST_SNAPSHOTS, patience=PATIENCE, back_off=BACK_OFF)
+    quiet = {project for (project,) in postgres.query(_QUIET_PROJECTS, quiet=QUIET)}
     return [
         Changed(project, day, current[project])
-        for project, day, counted, is_settled in rows
-        if project in enabled and _is_changed(current, project, counted) and is_settled
+        for project, day, counted, has_waited in rows
+        if project in enabled and _is_changed(current, project, counted) and (has_waited or project in quiet)
     ]
 
 
@@ -45,17 +46,13 @@ _NEWEST_SNAPSHOTS = """
     WITH snapshot AS (
         SELECT project_id, max(snapshot_date) AS day FROM analytics_pipeline.identity_loads
         WHERE captured_at IS NOT NULL GROUP BY project_id
-    ),
-    change AS (
-        SELECT project_id, max(greatest(updated_at, deleted_at)) AS newest FROM {segments} GROUP BY project_id
     )
     SELECT
         snapshot.project_id,
         snapshot.day,
         refresh.fingerprint,
-        change.newest < now() - %(quiet)s::interval OR refresh.completed_at < now() - %(patience)s::interval
+        refresh.completed_at < now() - %(patience)s::interval
     FROM snapshot
-    JOIN change USING (project_id)
     -- Only what was counted can have to be counted again; a first count is the schedule's.
     JOIN analytics_pipeline.segment_refreshes AS refresh
         ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day
@@ -63,4 +60,9 @@ _NEWEST_SNAPSHOTS = """
         -- A run under way is left to finish, and a project that fails is not tried again and again.
         AND (refresh.status = 'completed' OR refresh.started_at < now() - %(back_off)s::interval)
     ORDER BY refresh.started_at, snapshot.project_id
+"""
+
+_QUIET_PROJECTS = """
+    SELECT project_id FROM {segments}
+    GROUP BY project_id HAVING max(greatest(updated_at, deleted_at)) < now() - %(quiet)s::interval
 """

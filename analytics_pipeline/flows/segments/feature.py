@@ -33,8 +33,9 @@ def run_config(postgres: Postgres, scope: str) -> Mapping[str, Mapping[str, Any]
 
 def complete_days(postgres: Postgres, scope: str, days: Sequence[date], since: datetime) -> dict[date, int]:
     """The days on which every environment was loaded and every project counted after `since`, with their identities."""
-    rows = postgres.query(_COMPLETE_DAYS, organisation=_organisation(scope), days=list(days), since=since)
-    return dict(rows)
+    units = postgres.query(_UNITS, organisation=_organisation(scope))
+    projects, keys = [project for project, _ in units], [key for _, key in units]
+    return dict(postgres.query(_COMPLETE_DAYS, projects=projects, keys=keys, days=list(days), since=since))
 
 
 def _projects(postgres: Postgres, scope: str) -> list[tuple[int]]:
@@ -49,18 +50,22 @@ def _organisation(scope: str) -> int:
     return int(scope.removeprefix(_SCOPE))
 
 
-_COMPLETE_DAYS = """
-    WITH unit AS (
-        SELECT day, project.id AS project_id, environment.api_key
-        FROM unnest(%(days)s::date[]) AS day
-        CROSS JOIN {projects} AS project
-        LEFT JOIN {environments} AS environment ON environment.project_id = project.id
-        WHERE project.organisation_id = %(organisation)s AND EXISTS (
-            SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
-        )
+# A project without environments is a unit without a key.
+_UNITS = """
+    SELECT project.id, environment.api_key
+    FROM {projects} AS project
+    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    WHERE project.organisation_id = %(organisation)s AND EXISTS (
+        SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
     )
+"""
+
+_COMPLETE_DAYS = """
     SELECT unit.day, coalesce(sum(load.rows), 0)::bigint
-    FROM unit
+    FROM (
+        SELECT * FROM unnest(%(days)s::date[]) AS day
+        CROSS JOIN unnest(%(projects)s::bigint[], %(keys)s::text[]) AS unit (project_id, api_key)
+    ) AS unit
     LEFT JOIN analytics_pipeline.identity_loads AS load
         ON load.snapshot_date = unit.day AND load.environment_key = unit.api_key
         AND load.status = 'completed' AND load.completed_at >= %(since)s

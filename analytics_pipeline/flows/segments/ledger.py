@@ -43,7 +43,7 @@ class RefreshLedger:
         self._record(project, "failed", error=error)
 
     def _record(self, project: Project, status: str, *, fingerprint: str = "", error: str = "") -> None:
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.execute(
                 _RECORD,
                 {

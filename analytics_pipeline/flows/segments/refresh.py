@@ -118,7 +118,7 @@ class CountRefresh:
             if environment not in ready
         ]
         computed_at = self._store_history(clickhouse, project, counts)
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             _store_current(connection, project, counts, self.day, computed_at)
         self.ledger.complete(project, fingerprint)
         logger.info("project %s: %s counts stored", project.id, len(counts))
@@ -180,7 +180,7 @@ def purge_others(postgres: Postgres, keep: Collection[int], among: Collection[in
     `among` narrows to those projects. The ledger forgets the counts with them: when the project is switched on, the
     schedule sees that they are missing and has its newest snapshot counted. Returns how many counts went.
     """
-    with postgres.connect() as connection:
+    with postgres.ledgers.connect() as connection:
         ((purged,),) = connection.execute(
             _PURGE, {"keep": list(keep), "among": None if among is None else list(among)}
         ).fetchall()

@@ -1,4 +1,4 @@
-"""Schema `analytics_pipeline` in the application's Postgres, migrated by Alembic. Nothing outside it is touched."""
+"""Schema `analytics_pipeline` in the ledgers' Postgres, migrated by Alembic. Nothing outside it is touched."""
 
 from pathlib import Path
 
@@ -44,4 +44,4 @@ def _config() -> Config:
 
 def _engine(postgres: Postgres) -> Engine:
     # Our own connections: the same URLs are understood, and the same errors say what is wrong.
-    return create_engine("postgresql+psycopg://", creator=postgres.open, poolclass=NullPool)
+    return create_engine("postgresql+psycopg://", creator=postgres.ledgers.open, poolclass=NullPool)
