@@ -188,6 +188,7 @@ class Settings(_Environment):
 
     database_url: PostgresUrl | None = None
     ledger_database_url: PostgresUrl | None = None
+    copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
 

@@ -63,7 +63,10 @@ class _Flow:
 _FLOWS: Mapping[FlowName, _Flow] = {
     "identities": _Flow(
         days=partitions.daily,
-        assets=(raw_identities, identity_snapshots),
+        assets=(
+            raw_identities,
+            identity_snapshots,
+        ),
         checks=(every_environment_loaded, snapshot_rows_equal_capture, no_environment_emptied),
     ),
     "segments": _Flow(

@@ -19,6 +19,7 @@ DEFAULTS = {
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
     "DATABASE_URL": "",
     "LEDGER_DATABASE_URL": "",
+    "COPY_LOCK_SECONDS": "60",
     "DAGSTER_POSTGRES_URL": "",
     "LANDING_URL": "",
     "IDENTITIES_TABLE": "",
@@ -89,6 +90,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "CLICKHOUSE_TIMEOUT_SECONDS": (" 60\n", "60"),
         "DATABASE_URL": (f"postgresql://user:{SECRET}@host/product?sslpassword={SECRET}", "postgresql://host/product"),
         "LEDGER_DATABASE_URL": (f"postgres://user:{SECRET}@host/ledgers", "postgres://host/ledgers"),
+        "COPY_LOCK_SECONDS": ("3600", "3600"),
         "DAGSTER_POSTGRES_URL": (
             f"postgresql+psycopg2://u:{SECRET}@host/dagster",
             "postgresql+psycopg2://host/dagster",

@@ -38,6 +38,7 @@ _LINEAGE = {
     "environment_id": [dg.TableColumnDep(_SOURCE, "environment_api_key")],
     "identifier": [dg.TableColumnDep(_SOURCE, "identifier")],
     "identity_key": [dg.TableColumnDep(_SOURCE, "django_id"), dg.TableColumnDep(_SOURCE, "composite_key")],
+    "structured_traits": [dg.TableColumnDep(_SOURCE, "identity_traits"), dg.TableColumnDep(_SOURCE, "system_traits")],
     "traits": [dg.TableColumnDep(_SOURCE, "identity_traits"), dg.TableColumnDep(_SOURCE, "system_traits")],
 }
 

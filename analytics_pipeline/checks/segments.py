@@ -7,7 +7,7 @@ import dagster as dg
 
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.flows.segments.audit import impossible_counts
-from analytics_pipeline.flows.segments.sampling import disagreements
+from analytics_pipeline.flows.segments.sampling import Comparison, compare
 from analytics_pipeline.orchestration.findings import Finding, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -36,11 +36,14 @@ def counts_agree_with_engine(
 
     The sample is a few hundred identities of each project that the run counted, the same whenever the day is looked at.
     A finding names the segment, the environment, how many of the sample differ, and the beginning of the SHA-256 of one
-    identifier.
+    identifier. The metadata say how much was compared, and what the sample left out.
     """
+    compared = Comparison()
 
     def look(day: date) -> list[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(found) for found in disagreements(warehouse, postgres.store(), day, context.run.run_id)]
+            found = compare(warehouse, postgres.store(), day, context.run.run_id)
+        compared.add(found)
+        return [asdict(disagreement) for disagreement in found.found]
 
-    return check_days(context, look)
+    return check_days(context, look, about=compared.counts)

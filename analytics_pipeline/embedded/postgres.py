@@ -65,8 +65,10 @@ class Postgres:
             _let_others_pass(_program("postgres").parent)
         if not self.data.exists():
             self._create()
-        # No server of this directory is alive, so whatever process has the noted pid now is somebody else's.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # No server of this directory is alive, so whatever process has a noted pid now is somebody else's.
+        sockets = _socket_path(self.data)
+        for note in (self.data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock", sockets / f".s.PGSQL.{PORT}"):
+            note.unlink(missing_ok=True)
 
     def _create(self) -> None:
         # A killed initdb leaves a directory that looks complete; only a finished one gets the real name.

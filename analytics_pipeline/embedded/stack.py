@@ -64,8 +64,11 @@ class Stack:
                 problems = list(pool.map(lambda engine: self._problem_of(engine, report), engines))
             if any(problems):
                 raise StackError("\n\n".join(filter(None, problems)))
+            # Rows of the product, and what its runs logged: nobody else's to read.
+            for name in ("landing", "dagster"):
+                (self.home / name).mkdir(exist_ok=True)
+                (self.home / name).chmod(0o700)
             dagster_home.install(self.home / "dagster")
-            (self.home / "landing").mkdir(exist_ok=True)
             (self.home / AWS_CONFIG).write_text("[default]\n")
             return self.environment()
 

@@ -1,6 +1,6 @@
 """The ledger `source_copies`: what the last copy of each source day held, and how far changes are known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -84,6 +84,22 @@ def source_days(
         condition=condition,
     )
     return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
+
+
+def merged(parts: Iterable[Sequence[SourceDay]]) -> list[SourceDay]:
+    """The days of a source that was asked in parts, of which two may have told of the same day; in order."""
+    days: dict[date, SourceDay] = {}
+    for found in (day for part in parts for day in part):
+        one = days.get(found.day, SourceDay(found.day))
+        newest = max(filter(None, (one.newest, found.newest)), default=None)
+        total = one.changes + found.changes
+        days[found.day] = SourceDay(found.day, one.rows + found.rows, newest, remainder(total))
+    return [days[day] for day in sorted(days)]
+
+
+def remainder(total: int) -> int:
+    """What is kept of a sum of changes: with the sign of the total, as in SQL."""
+    return total % CHANGES_MODULUS if total >= 0 else -(-total % CHANGES_MODULUS)
 
 
 def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
-from analytics_pipeline.flows.identities.capture import FORMAT, unit_of
+from analytics_pipeline.flows.identities.capture import EARLIER_FORMAT, FORMAT, unit_of
 from analytics_pipeline.flows.identities.export.capture import FORMAT as EXPORT_FORMAT
 from analytics_pipeline.flows.identities.export.capture import export_unit_of
 from analytics_pipeline.flows.identities.export.staging import ExportStager
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Small environments share a staging table, so that thousands of them do not become thousands of parts.
 ROWS_PER_BATCH = 500_000
-FORMATS = (FORMAT, EXPORT_FORMAT)
+FORMATS = (FORMAT, EARLIER_FORMAT, EXPORT_FORMAT)
 _NO_VERSION = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -126,7 +126,7 @@ class SnapshotLoad:
         manifest = max(candidates, key=lambda candidate: candidate.captured_at)
         if manifest.format not in FORMATS:
             raise NotCaptured(
-                f"the capture has the unknown format {manifest.format}; this version reads {' and '.join(FORMATS)}"
+                f"the capture has the unknown format {manifest.format}; this version reads {', '.join(FORMATS)}"
             )
         if manifest.captured_at < held.version:
             raise StaleCapture(

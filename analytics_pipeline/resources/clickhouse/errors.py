@@ -2,10 +2,19 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
+from threading import Event
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +59,13 @@ def is_transient(error: BaseException) -> bool:
     return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
 
 
-def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool]) -> Retrying:
-    """At most `attempts` tries with exponential pauses and jitter, while the error `is_worth_it`; each is logged."""
+def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool], interrupted: Event | None = None) -> Retrying:
+    """At most `attempts` tries with exponential pauses and jitter, while the error `is_worth_it`; each is logged.
+
+    No pause outlasts `interrupted`.
+    """
     return Retrying(
+        sleep=time.sleep if interrupted is None else sleep_using_event(interrupted),
         retry=retry_if_exception(is_worth_it),
         stop=stop_after_attempt(attempts),
         wait=wait_exponential_jitter(multiplier=0.5, max=20),
