@@ -141,8 +141,8 @@ def identity_snapshots(
                 warehouse.sweep_staging()
                 result = work.load(tenants.environments)
                 # Of a closed day, what was true then stays.
-                is_whole = config.projects is None and is_open(day) and deadline.remaining > 0
-                gone = work.remove_gone(tenants.known_environment_keys) if is_whole else []
+                may_remove = is_open(day) and deadline.remaining > 0
+                gone = work.remove_gone(tenants.known_environment_keys, config.projects) if may_remove else []
             if result.failures:
                 done = len(result.loaded) + len(result.unchanged)
                 raise PartialFailure("Load of identities", result.failures, done, repair)

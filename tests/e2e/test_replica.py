@@ -126,7 +126,7 @@ def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None
     assert DAY in live(store, now, settings.analytics_start_date).copies
     assert lag(store) is None
     assert pending_days(store, today(), settings.analytics_start_date) is None
-    assert changed_projects(store, enabled_tenants(store, feature_flags(settings, store))) == []
+    assert changed_projects(store, product.clickhouse, enabled_tenants(store, feature_flags(settings, store))) == []
     _materialise(product, "reporting_events")
     assert DAY not in live(store, now, settings.analytics_start_date).copies
     assert lag(store) == timedelta(0)
