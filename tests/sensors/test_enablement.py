@@ -26,7 +26,7 @@ from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
-from tests.product import Product, all_assets_job, condition, document, failure_text, today
+from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 FIRST = today() - timedelta(days=3)
@@ -722,6 +722,27 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     assert settle(instance) == []
     empty_product.set_flag(1, enabled=True)
     assert settle(instance) == [("segments:organisation:1:2:1", days(today(), today()))]
+
+
+@pytest.mark.parametrize("table", ["identities", "segment_counts"])
+def test_segments__clickhouse_loses_the_day_before_it_is_seen_complete__is_brought_in_again(
+    empty_product: Product, instance: dg.DagsterInstance, table: str
+) -> None:
+    empty_product.add_organisation()
+    empty_product.add_project()
+    empty_product.add_environment()
+    empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    empty_product.put(document("alice", plan="pro"))
+    (request,) = tick(instance)
+    assert launch(instance, request).success
+    empty_product.clickhouse.execute(f"TRUNCATE TABLE {table}")
+
+    assert tick(instance) == []
+    make_due(empty_product)
+    assert settle(instance) == [("segments:organisation:1:1:2", days(today(), today()))]
+
+    assert newest(empty_product, "organisation:1", "segments").state == "completed"
+    assert (set(empty_product.snapshot()), empty_product.history()) == ({(KEY, "alice")}, {(1, 100): (1, "counted")})
 
 
 def add_account(product: Product, account: int, zone: str) -> None:
