@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 from pydantic import Field
+from rich.filesize import decimal
 
 from analytics_pipeline.assets import sources
 from analytics_pipeline.config import Settings
@@ -183,11 +184,13 @@ def _time_is_over(what: str, day: date, config: IdentitiesConfig, repair: str) -
 def _capture_metadata(captures: list[Capture]) -> dict[str, Any]:
     identities = [capture.identities for capture in captures if capture.identities is not None]
     letters = [capture.dead_letters for capture in captures if capture.dead_letters is not None]
+    size = sum(capture.manifest.bytes for capture in captures)
     return {
-        # What an export holds is known when it is loaded.
+        # An export does not say how many identities it holds; the load counts them.
         **({"dagster/partition_row_count": sum(identities)} if len(identities) == len(captures) else {}),
         **({"dead_letters": sum(letters)} if len(letters) == len(captures) else {}),
-        "bytes": sum(capture.manifest.bytes for capture in captures),
+        "size": decimal(size),
+        "bytes": size,
         "environments": sum(len(capture.environments) for capture in captures),
     }
 
