@@ -55,7 +55,8 @@ def product(empty_product: Product) -> Product:
 def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one evaluation of the sensor asks for."""
     repository = defs().get_repository_def()
-    answer = enablement.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+    sensor = repository.get_sensor_def("enablement")
+    answer = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     return list(answer.run_requests or [])
 
 
