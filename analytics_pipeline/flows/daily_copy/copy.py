@@ -193,7 +193,7 @@ class DayCopy:
     def _swap(self, moment: Reading, staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         held = self.source.held
-        with moment.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.connect() as ledger:
+        with moment.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.ledgers.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]
             days = [state.day for state in older]
