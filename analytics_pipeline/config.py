@@ -187,6 +187,7 @@ class Settings(_Environment):
     clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
 
     database_url: PostgresUrl | None = None
+    ledger_database_url: PostgresUrl | None = None
     copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
@@ -240,6 +241,8 @@ def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
 
 
 def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.ledger_database_url and not settings.database_url:
+        yield "DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):

@@ -52,7 +52,7 @@ from analytics_pipeline.sensors.segments import segment_changes
 
 @dataclass(frozen=True)
 class _Flow:
-    """What Dagster sees of one flow; `days` makes its partitions from the first day."""
+    """One flow as Dagster sees it; `days` makes its partitions from the first day."""
 
     days: Callable[[date], dg.DailyPartitionsDefinition]
     assets: Sequence[dg.AssetsDefinition]

@@ -18,6 +18,7 @@ DEFAULTS = {
     "CLICKHOUSE_CLUSTER": "",
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
     "DATABASE_URL": "",
+    "LEDGER_DATABASE_URL": "",
     "COPY_LOCK_SECONDS": "60",
     "DAGSTER_POSTGRES_URL": "",
     "LANDING_URL": "",
@@ -88,6 +89,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "CLICKHOUSE_CLUSTER": ("main-1.eu", "main-1.eu"),
         "CLICKHOUSE_TIMEOUT_SECONDS": (" 60\n", "60"),
         "DATABASE_URL": (f"postgresql://user:{SECRET}@host/product?sslpassword={SECRET}", "postgresql://host/product"),
+        "LEDGER_DATABASE_URL": (f"postgres://user:{SECRET}@host/ledgers", "postgres://host/ledgers"),
         "COPY_LOCK_SECONDS": ("3600", "3600"),
         "DAGSTER_POSTGRES_URL": (
             f"postgresql+psycopg2://u:{SECRET}@host/dagster",
@@ -320,3 +322,9 @@ def _everything_shown() -> str:
     except ConfigurationError as error:
         return str(error)
     return f"{loaded!r} {loaded} {loaded.masked()}"
+
+
+def test_load__ledgers_without_a_source__names_what_is_missing() -> None:
+    assert _problems(LEDGER_DATABASE_URL=f"postgresql://u:{SECRET}@host/ledgers") == [
+        ("DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source")
+    ]

@@ -21,7 +21,7 @@ def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
 
 
 def cost_metadata(cost: Cost) -> dict[str, Any]:
-    """What the work cost ClickHouse: in words, and in numbers that Dagster plots over partitions."""
+    """The cost of the work in ClickHouse: in words, and in numbers that Dagster plots over partitions."""
     return {
         "clickhouse_cost": (
             f"{cost.statements:,} statements, {cost.seconds:,.1f} s:"
@@ -38,7 +38,7 @@ def cost_metadata(cost: Cost) -> dict[str, Any]:
 
 
 def tenants_metadata(tenants: Tenants) -> dict[str, Any]:
-    """Which projects were worked on, and why the others were skipped."""
+    """The number of projects that were worked on, and the reason for each that was skipped."""
     skipped = [
         dg.TableRecord({"project": s.project_id, "organisation": s.organisation_id, "reason": s.reason})
         for s in tenants.skipped

@@ -1,4 +1,4 @@
-"""What a tick of a sensor or a schedule does first: read the settings, look, and say why it could not."""
+"""The first steps of every tick: read the settings, look at the stores, or skip the tick and say why."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,7 +30,7 @@ def settings_with_clickhouse() -> Settings:
 
 
 def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
-    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet.
+    """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
 
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """

@@ -74,7 +74,7 @@ def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
 
 
 def _told(gaps: Sequence[Missing]) -> str:
-    """What can never be had again."""
+    """A sentence about the snapshots that can never be had again; empty when there is none."""
     if not gaps:
         return ""
     days = ", ".join(f"{gap.day} ({len(gap.lost)} environments)" for gap in gaps)

@@ -27,8 +27,8 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     days = looked(lambda settings: pending_days(postgres(settings), today, settings.analytics_start_date))
     if isinstance(days, dg.SkipReason):
         return days
-    if days is None:
-        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    if isinstance(days, str):
+        return dg.SkipReason(days)
     requests = list(requests_of_days(context, AI_USAGE.assets, days))
     if not requests:
         return dg.SkipReason(NOTHING)

@@ -70,7 +70,7 @@ def sensors_of(flows: Collection[str]) -> list[dg.SensorDefinition]:
 
 
 def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) -> Outcome | str:
-    """What was found, or why nothing could be. One feature's trouble never stops the others."""
+    """The outcome of the look, or the reason why there is none. One feature's trouble never stops the others."""
     try:
         return tick.look_at(feature)
     except NotConfigured as error:

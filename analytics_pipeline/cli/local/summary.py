@@ -77,16 +77,27 @@ def show_segment_counts(console: Console, postgres: Postgres, clickhouse: ClickH
     """For each project, its largest segments with their count in each environment, beside the environment's size."""
     sizes = _environment_sizes(clickhouse, day)
     by_project: dict[str, list[_Pair]] = defaultdict(list)
-    for row in postgres.query(_CURRENT_COUNTS):
+    current = postgres.query(_CURRENT_COUNTS)
+    names = ("organisations", "projects", "segments", "environments", "counts", "statuses")
+    columns = {name: [row[number] for row in current] for number, name in enumerate(names)}
+    for row in postgres.query(_NAMED_COUNTS, **columns):
         by_project[row[0]].append(_Pair(*row))
     for project, pairs in by_project.items():
         console.print(_project_table(project, pairs, sizes))
 
 
 _CURRENT_COUNTS = """
+    SELECT organisation_id, project_id, segment_id, environment_id, count, status
+    FROM analytics_pipeline.segment_membership_counts
+"""
+
+_NAMED_COUNTS = """
     SELECT organisation.name || ' / ' || project.name, segment.name, environment.api_key || ' ' || environment.name,
            current.count, current.status
-    FROM analytics_pipeline.segment_membership_counts AS current
+    FROM unnest(
+        %(organisations)s::bigint[], %(projects)s::bigint[], %(segments)s::bigint[], %(environments)s::bigint[],
+        %(counts)s::bigint[], %(statuses)s::text[]
+    ) AS current (organisation_id, project_id, segment_id, environment_id, count, status)
     JOIN {segments} AS segment ON segment.id = current.segment_id
     JOIN {environments} AS environment ON environment.id = current.environment_id
     JOIN {projects} AS project ON project.id = current.project_id

@@ -37,7 +37,7 @@ class DailyUsage:
 
     def _build(self, days: Sequence[date]) -> dict[date, int]:
         with self.clickhouse.staging(TABLE) as staging:
-            ((built_at,),) = self.postgres.query("SELECT now()")
+            ((built_at,),) = self.postgres.ledgers.query("SELECT now()")
             self._count(staging, "chat", SOURCES[0].table, days)
             self._count(staging, "code_suggestions", SOURCES[1].table, days)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
@@ -66,7 +66,7 @@ class DailyUsage:
         )
 
     def _record(self, rows: dict[date, int], built_at: datetime) -> None:
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.cursor().executemany(
                 _RECORD, [[day, count, built_at, self.run_id] for day, count in rows.items()]
             )

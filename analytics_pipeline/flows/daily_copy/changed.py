@@ -27,8 +27,8 @@ def days_as_they_are(
 
 def changed_days(postgres: Postgres, source: DaySource, days: Sequence[date]) -> set[date]:
     """Those of the days that were copied and are no longer what the copy holds."""
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
         found = days_as_they_are(connection, postgres, source, copied)
     return {day for day, (state, _) in copied.items() if not state.is_of(found[day])}
 
@@ -40,8 +40,8 @@ def intact_days(
 
     They were read after they had ended, ClickHouse still holds as many rows as their copy had, and so does the source.
     """
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
         held = _rows_held(clickhouse, source.table, copied)
         whole = {
             day: state

@@ -193,7 +193,7 @@ class DayCopy:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         with (
             moment.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
-            self.postgres.connect() as ledger,
+            self.postgres.ledgers.connect() as ledger,
         ):
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]

@@ -65,7 +65,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE, SETTLE]).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 3).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -169,7 +169,9 @@ _SNAPSHOT = """
             SELECT min(xact_start) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
-        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database())
+        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database()),
+        -- A replica knows nothing of what is open on its primary, and lags behind it.
+        CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() - %s::interval END
     )
 """
 

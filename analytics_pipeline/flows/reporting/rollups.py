@@ -82,12 +82,12 @@ class Rollups:
             staging = cleanup.enter_context(self.clickhouse.staging("reporting_rollups"))
             self._insert_rollups(staging, bounds, days)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            with self.postgres.connect() as connection:
+            with self.postgres.ledgers.connect() as connection:
                 coverage.forget_others(connection, dates, days, self.registry)
             partitions = [day_partition(day) for day in dates]
             self.clickhouse.replace_partitions("reporting_day_bounds", bounds, partitions)
             self.clickhouse.replace_partitions("reporting_rollups", staging, partitions)
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             coverage.record(connection, days, sources, self.registry, self.run_id)
         logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
         by_date: dict[date, list[AccountDay]] = {day: [] for day in dates}
