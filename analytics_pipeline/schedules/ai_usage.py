@@ -27,7 +27,7 @@ def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "ai_usage_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
-    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
+    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.start_of("ai_usage")))
     if isinstance(days, dg.SkipReason):
         return days
     if isinstance(days, str):

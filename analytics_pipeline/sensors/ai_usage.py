@@ -24,7 +24,7 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     Stops when it is switched off; what is written meanwhile is found when it is on again, because the watermark stays.
     """
     today = datetime.now(timezone.utc).date()
-    days = looked(lambda settings: pending_days(postgres(settings), today, settings.analytics_start_date))
+    days = looked(lambda settings: pending_days(postgres(settings), today, settings.start_of("ai_usage")))
     if isinstance(days, dg.SkipReason):
         return days
     if isinstance(days, str):

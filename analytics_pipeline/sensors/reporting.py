@@ -24,7 +24,7 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     compared with the source, so a lost tick or cursor loses nothing.
     """
     now = datetime.now(timezone.utc)
-    pending = looked(lambda settings: live(postgres(settings), now, settings.analytics_start_date))
+    pending = looked(lambda settings: live(postgres(settings), now, settings.start_of("reporting")))
     if isinstance(pending, dg.SkipReason):
         return pending
     requests = [
