@@ -1,5 +1,6 @@
 """Metadata that the assets of several flows show: columns, cost, and the projects that were worked on."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -18,6 +19,11 @@ def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
     )
     columns = [dg.TableColumn(name, type_, comment or None) for name, type_, comment in rows]
     return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def of_run(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The same by keys that say whose it is: what a run did for all of its days together is no single day's."""
+    return {f"run_{key}": value for key, value in metadata.items()}
 
 
 def cost_metadata(cost: Cost) -> dict[str, Any]:

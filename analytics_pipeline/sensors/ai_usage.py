@@ -7,8 +7,7 @@ import dagster as dg
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.ai_usage.pending import pending_days
 from analytics_pipeline.orchestration.requests import NOTHING, requests_of_days
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.sensor(
@@ -24,7 +23,10 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     Stops when it is switched off; what is written meanwhile is found when it is on again, because the watermark stays.
     """
     today = datetime.now(timezone.utc).date()
-    days = looked(lambda settings: pending_days(postgres(settings), today, settings.start_of("ai_usage")))
+    days = looked_at_stores(
+        "ai_usage",
+        lambda settings, store, clickhouse: pending_days(store, clickhouse, today, settings.start_of("ai_usage")),
+    )
     if isinstance(days, dg.SkipReason):
         return days
     if isinstance(days, str):

@@ -20,6 +20,7 @@ TABLES = [
     "alembic_version",
     "dead_letters",
     "enablements",
+    "held_days",
     "identity_loads",
     "reporting_coverage",
     "segment_membership_counts",

@@ -21,6 +21,7 @@ from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.zones import canonical
 from analytics_pipeline.orchestration.requests import NOTHING
 from analytics_pipeline.resources.postgres import Postgres
@@ -155,24 +156,26 @@ def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_a
     assert settle(instance) == []
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(today() - timedelta(days=1), today()))]
+    # Today has not ended: what happened while it was off is in no copy.
+    assert settle(instance) == [("ai_usage:instance:2:1", days(today(), today()))]
     assert_complete(product)
 
 
-def test_scenario__off_for_a_week__its_days_and_the_one_before_are_asked_for(
+def test_scenario__off_for_days__those_that_the_ledgers_or_clickhouse_lack_are_asked_for(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)
     product.switch_ai_usage(on=False)
     settle(instance)
-    product.execute(
-        "UPDATE analytics_pipeline.enablements SET seen_on_at = seen_on_at - interval '2 days',"
-        " closed_at = closed_at - interval '2 days'"
-    )
+    yesterday, lost = today() - timedelta(days=1), today() - timedelta(days=2)
+    # Never copied, as when it was off; and lost while nobody looked.
+    product.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", yesterday)
+    product.clickhouse.execute(f"ALTER TABLE duo_chat_events DROP PARTITION ID '{lost:%Y%m%d}'")
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+    assert settle(instance) == [("ai_usage:instance:2:1", days(lost, today()))]
+    assert_complete(product)
 
 
 def test_scenario__another_setting_saved__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
@@ -821,6 +824,26 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
 
     assert (key, first) == ("reporting:account:7:2:1", (FIRST - timedelta(days=1)).isoformat())
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
+
+
+def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    """A date is computed for the accounts that have a zone then: who gets it back later lacks that date."""
+    add_account(empty_product, 7, "Asia/Kolkata")
+    add_account(empty_product, 8, "Asia/Kolkata")
+    settle(instance)
+    before = covered(empty_product, 7)
+    empty_product.execute("UPDATE accounts SET settings = '{}' WHERE id = 7")
+    assert settle(instance) == []
+    Rollups(empty_product.clickhouse, empty_product.postgres, "late row").compute(FIRST, FIRST)
+    assert before - covered(empty_product, 7) == {(FIRST, "Asia/Kolkata")}
+    empty_product.execute('UPDATE accounts SET settings = \'{"reporting_timezone": "Asia/Kolkata"}\' WHERE id = 7')
+
+    around = days(FIRST - timedelta(days=1), FIRST + timedelta(days=1))
+    assert settle(instance) == [("reporting:account:7:2:1", around)]
+    assert covered(empty_product, 7) == before
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
 
 
 @pytest.mark.parametrize("name", ["Europe/Amsterdam", "Europe/Kiev", "Europe/Stockholm"])

@@ -23,6 +23,7 @@ class PlannedEpoch:
     scope: str
     epoch: int
     setting: str
+    from_scratch: bool
     source_first_day: date | None
     first_day: date | None
     last_day: date | None
@@ -166,11 +167,11 @@ _SEE = """
 
 _OPEN = """
     INSERT INTO analytics_pipeline.enablements (
-        feature, scope, epoch, setting, source_first_day, first_day, last_day, last_attempt
+        feature, scope, epoch, setting, from_scratch, source_first_day, first_day, last_day, last_attempt
     )
     VALUES (
-        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(source_first_day)s, %(first_day)s, %(last_day)s,
-        %(last_attempt)s
+        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(from_scratch)s, %(source_first_day)s, %(first_day)s,
+        %(last_day)s, %(last_attempt)s
     )
     ON CONFLICT DO NOTHING
 """
