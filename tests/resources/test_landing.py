@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.resources import landing as module
 from analytics_pipeline.resources.landing import MANIFEST, CorruptUnit, LandedFile, LandingZone, Manifest, landing_zone
 

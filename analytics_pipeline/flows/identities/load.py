@@ -7,9 +7,6 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
-from analytics_pipeline.flows.identities.capture import EARLIER_FORMAT, FORMAT, unit_of
-from analytics_pipeline.flows.identities.export.capture import FORMAT as EXPORT_FORMAT
-from analytics_pipeline.flows.identities.export.capture import export_unit_of
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
 from analytics_pipeline.flows.identities.staging import (
@@ -21,6 +18,7 @@ from analytics_pipeline.flows.identities.staging import (
     staged_rows,
 )
 from analytics_pipeline.flows.identities.stored import NOTHING, Stored, stored_environments
+from analytics_pipeline.flows.identities.units import EARLIER_FORMAT, EXPORT_FORMAT, FORMAT, export_unit_of, unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice

@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from typing import Protocol
 
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.landing import LandingZone, Manifest
