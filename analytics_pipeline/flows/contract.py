@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from analytics_pipeline.errors import Refused
 from analytics_pipeline.flows.source_types import READINGS, Kind, Reading
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
@@ -73,7 +74,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
 COPIED = frozenset({"reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events"})
 
 
-class WrongTypes(Exception):
+class WrongTypes(Refused):
     """Columns of the source have types that cannot be read as what the contract says; nothing was read."""
 
 

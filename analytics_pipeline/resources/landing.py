@@ -22,6 +22,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, S3Store
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
+from analytics_pipeline.errors import Broken
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -34,7 +35,7 @@ _LEVEL = 3
 _READ_BYTES = 1 << 20
 
 
-class CorruptUnit(Exception):
+class CorruptUnit(Broken):
     """A landing-zone unit does not hold what its manifest promises."""
 
 

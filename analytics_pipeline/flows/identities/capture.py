@@ -15,7 +15,8 @@ import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.flows.failures import Failure
-from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable, document_of
+from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import TooManyDeadLetters, Unmappable
 from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.identities.units import FORMAT, unit_of
 from analytics_pipeline.flows.tenants import Environment
@@ -28,10 +29,6 @@ logger = logging.getLogger(__name__)
 
 MAX_DEAD_LETTERS = 10_000
 _LOG_EVERY_SECONDS = 10.0
-
-
-class TooManyDeadLetters(Exception):
-    """So many documents are refused that the mapping, not the documents, must be wrong."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.tenants import Environment
 
 MAX_IDENTIFIER_LENGTH = 1024
@@ -90,10 +91,6 @@ _USUAL_SHAPE = msgspec.json.Decoder(_UsualDocument)
 def document_of(stored: msgspec.Raw) -> Document:
     """The whole document, whatever its shape."""
     return _ANY_SHAPE.decode(stored)
-
-
-class Unmappable(ValueError):
-    """The document cannot become a row; the text says why."""
 
 
 class IdentityRow(msgspec.Struct, gc=False, omit_defaults=True):

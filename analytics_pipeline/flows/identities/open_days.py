@@ -5,10 +5,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.days import day_start, next_day
-
-
-class DayHasClosed(Exception):
-    """The day can no longer be captured: the identity store holds only the present."""
+from analytics_pipeline.flows.identities.errors import DayHasClosed
 
 
 def is_open(day: date, settings: Settings, now: datetime | None = None) -> bool:

@@ -30,18 +30,6 @@ COLUMNS = (
 JSON_SETTINGS = {"type_json_skip_duplicated_paths": 1}
 
 
-class IncompleteLoad(Exception):
-    """ClickHouse did not take every row of the capture."""
-
-
-class EnvironmentsRefused(Exception):
-    """Some environments of a batch cannot be loaded; the others can, without them."""
-
-    def __init__(self, environments: Sequence[Environment], reason: str) -> None:
-        self.environments = frozenset(environment.key for environment in environments)
-        super().__init__(reason)
-
-
 @dataclass(frozen=True)
 class EnvironmentCapture:
     """An environment and the committed capture that holds its identities, alone or with those of others."""

@@ -15,18 +15,11 @@ from typing import TypeAlias
 from analytics_pipeline.flows.isolation import Done, isolated
 from analytics_pipeline.flows.segments.engine.fallback import blames_case, judge_of
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
-from analytics_pipeline.flows.segments.engine.rows import (
-    Case,
-    IdentityRow,
-    Replaced,
-    Unreadable,
-    case_of,
-    read_identities,
-    union_of,
-)
+from analytics_pipeline.flows.segments.engine.rows import Case, IdentityRow, case_of, read_identities, union_of
+from analytics_pipeline.flows.segments.errors import Replaced, Unreadable, Untranslatable
 from analytics_pipeline.flows.segments.source import Segment, live_segments
 from analytics_pipeline.flows.segments.statement import Translated, ask, blames_segments, groups
-from analytics_pipeline.flows.segments.translation.predicates import Untranslatable, translate
+from analytics_pipeline.flows.segments.translation.predicates import translate
 from analytics_pipeline.flows.tenants import Environment, Project, all_projects
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, parts, size_of

@@ -16,11 +16,11 @@ from analytics_pipeline.flows.identities.documents import (
     AttributeValue,
     Document,
     RowMapper,
-    Unmappable,
     document_of,
     exact_number,
     number,
 )
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.tenants import Environment
 from tests.flows.identities.wire import Wire, digits, tables
 from tests.flows.segments.differential import own_value

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.flows.segments import sampling
-from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
+from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.errors import JudgeDied
 from analytics_pipeline.flows.segments.sampling import Disagreement, compare
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import all_projects

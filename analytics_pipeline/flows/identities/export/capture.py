@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
+from analytics_pipeline.flows.identities.errors import ExportFailed
 from analytics_pipeline.flows.identities.export.files import export_files
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.flows.tenants import Environment
@@ -34,10 +35,6 @@ _FIRST_POLL_SECONDS = 0.2
 # A token keeps answering with its failed export for eight hours; each failure needs another token.
 _MAX_TOKENS = 20
 _NOTHING_CHANGED = "Nothing was changed."
-
-
-class ExportFailed(Exception):
-    """DynamoDB did not export the table; the text says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,8 @@ from botocore.exceptions import ClientError
 from obstore.store import LocalStore
 
 from analytics_pipeline.config import ConfigurationError, Settings
-from analytics_pipeline.flows.identities.export.capture import (
-    POLL_SECONDS,
-    ExportCapture,
-    ExportFailed,
-)
+from analytics_pipeline.flows.identities.errors import ExportFailed
+from analytics_pipeline.flows.identities.export.capture import POLL_SECONDS, ExportCapture
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable

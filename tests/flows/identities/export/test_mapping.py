@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.identities.capture import letter_of
-from analytics_pipeline.flows.identities.documents import RowMapper, Unmappable, document_of
+from analytics_pipeline.flows.identities.documents import RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.identities.export.source import ExportSource
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture
