@@ -14,7 +14,8 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 from typing_extensions import LiteralString
 
-from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.errors import Broken, Passing, Refused
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,

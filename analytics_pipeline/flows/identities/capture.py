@@ -21,7 +21,8 @@ from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.identities.units import FORMAT, unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
-from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.versions import later_than
 

@@ -6,7 +6,8 @@ from datetime import date, datetime
 
 from analytics_pipeline.flows.identities.load import FORMATS
 from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
-from analytics_pipeline.resources.landing import MANIFEST, LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import MANIFEST, Manifest
 
 _READERS = 16
 

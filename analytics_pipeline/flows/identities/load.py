@@ -16,7 +16,8 @@ from analytics_pipeline.flows.identities.units import EARLIER_FORMAT, EXPORT_FOR
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
-from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
 
 logger = logging.getLogger(__name__)
 
