@@ -1,7 +1,9 @@
 """Both schemas' migrations as one plan: Postgres and ClickHouse `pre` before a deploy, ClickHouse `post` after it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from analytics_pipeline.config import Settings
@@ -13,6 +15,10 @@ from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 Store = Literal["postgres", "clickhouse"]
+# Of those who write figures; phase `post` may give them other tables, so they wait for it.
+FIGURES_LEASES = ("reporting_rollups", "ai_usage_daily")
+# What takes them longer than this is broken.
+_PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def migrate(
     """Apply what is pending in the configured stores, one run at a time; returns what was applied.
 
     Raises:
-        LeaseHeld: another migration is running.
+        LeaseHeld: another migration is running, or a run did not finish writing figures within ten minutes.
         MigrationException: an applied ClickHouse script was edited or has gone.
     """
     applied: list[Migration] = []
@@ -65,9 +71,13 @@ def migrate(
 
 
 def _migrate_all(settings: Settings, store: Postgres, phases: Sequence[Phase]) -> Iterator[Migration]:
-    with store.lease("migrations"):
+    with ExitStack() as held:
+        held.enter_context(store.lease("migrations"))
         if "pre" in phases:
             yield from (_postgres(name, "applied") for name in postgres_migrations.migrate(store))
+        if "post" in phases:
+            for writer in FIGURES_LEASES:
+                held.enter_context(store.lease(writer, patience=_PATIENCE))
         yield from _migrate_clickhouse(settings, phases)
 
 

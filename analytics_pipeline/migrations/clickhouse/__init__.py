@@ -14,6 +14,7 @@ from clickhouse_migrations.migration import Migration, MigrationStorage
 from clickhouse_migrations.migrator import Migrator, StatusRow
 from clickhouse_migrations.substitution import substitute
 
+from analytics_pipeline.migrations.clickhouse import takeover
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 
 Phase = Literal["pre", "post"]
@@ -75,8 +76,11 @@ def migrate(clickhouse: ClickHouse, phase: Phase) -> list[str]:
 
     Raises:
         MigrationException: an applied script was edited or has gone.
+        TakeoverFailed: a table of figures could not be taken over; nothing of the phase was applied.
     """
     storage = _storage(phase)
+    if takeover.SCRIPT in {script.name for script in status(clickhouse, phase) if script.state == "pending"}:
+        takeover.take_over(clickhouse)
     migrator = _migrator(clickhouse, phase)
     migrator.init_schema(clickhouse.cluster)
     names = storage.migration_filenames()
