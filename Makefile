@@ -28,7 +28,7 @@ test-all: lint ## The same with the slow proofs
 lint: $(INSTALLED) ## Ruff, strict types, SQL lint
 	ruff check .
 	ruff format --check .
-	sqlfluff lint --disable-progress-bar -q analytics_pipeline
+	sqlfluff lint --disable-progress-bar -q analytics_pipeline docs/example
 	mypy
 
 format: $(INSTALLED) ## Format the code

@@ -37,9 +37,9 @@ from analytics_pipeline.resources.configurable import (
     LandingZoneResource,
     PostgresResource,
 )
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
-from analytics_pipeline.schedules.reporting import daily_reporting, reporting_lag
-from analytics_pipeline.schedules.segments import daily_segment_counts
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
+from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
+from analytics_pipeline.schedules.segments import segments_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.failures import run_failures
@@ -99,9 +99,9 @@ def defs() -> dg.Definitions:
             ledgers_know_every_day,
         ],
         schedules=[
-            daily_segment_counts,
-            daily_reporting,
-            daily_ai_usage,
+            segments_closed_days,
+            reporting_closed_days,
+            ai_usage_closed_days,
             reporting_lag,
         ],
         sensors=[

@@ -119,6 +119,26 @@ def test_assets__of_the_definitions__all_have_a_description_a_group_and_kinds(de
     assert incomplete == []
 
 
+def test_everything__that_dagster_lists__says_what_it_is_for(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    graph = definitions.resolve_asset_graph()
+    described = {
+        **{one.name: one.description for one in repository.schedule_defs},
+        **{one.name: one.description for one in repository.sensor_defs},
+        **{one.name: one.description for one in repository.get_all_jobs() if one.name.endswith("_history")},
+        **{key.name: graph.get_check_spec(key).description for key in graph.asset_check_keys},
+    }
+
+    assert [name for name, description in described.items() if not description] == []
+    assert len(described) > 20
+
+
+def test_schedules__that_tick_each_hour_or_more__are_not_called_daily(definitions: dg.Definitions) -> None:
+    schedules = definitions.get_repository_def().schedule_defs
+
+    assert [one.name for one in schedules if "daily" in one.name and "* * *" in str(one.cron_schedule)] == []
+
+
 def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANALYTICS_START_DATE", "2025-03-04")
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from analytics_pipeline import migrations
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
@@ -40,7 +41,12 @@ class Finding:
 
 
 @click.command()
-def doctor() -> None:
+@click.option(
+    "--views",
+    is_flag=True,
+    help="Print CREATE VIEW statements for what the source names or types otherwise; only that.",
+)
+def doctor(*, views: bool) -> None:
     """Check the configuration, every connection, the source's tables and the migrations.
 
     Each gap is listed with the flows that it turns off and with its repair. Nothing is changed, but for a probe object
@@ -48,6 +54,8 @@ def doctor() -> None:
     Exit code 3 when there is a gap, 4 when the configuration itself is not valid.
     """
     settings = Settings.load()
+    if views:
+        print_views(settings)
     _show_settings(settings)
     checks = (_check_postgres, _check_clickhouse, _check_landing, _check_dynamodb, _check_dagster)
     with Console().status("Looking at the stores …"):
@@ -77,6 +85,8 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     yield from _migration_findings(settings, "postgres")
     for gap in gaps:
         yield from _gap_findings(gap)
+    for relation, texts in contract.notes(store).items():
+        yield Finding(f"types of {store.relations[relation]}", "; ".join(texts))
     if not gaps:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
 
@@ -90,6 +100,9 @@ def _gap_findings(gap: contract.Gap) -> Iterator[Finding]:
     if gap.unreadable:
         repair = f"GRANT SELECT ON {gap.configured_name} TO the user of DATABASE_URL, and USAGE on its schema"
         yield Finding(subject, f"may not be read: {', '.join(gap.unreadable)}", repair, flows)
+    if gap.mistyped:
+        repair = f"point SOURCE_{gap.relation.upper()} at a view: analytics-pipeline doctor --views"
+        yield Finding(subject, "; ".join(map(str, gap.mistyped)), repair, flows)
 
 
 def _check_clickhouse(settings: Settings) -> Iterator[Finding]:

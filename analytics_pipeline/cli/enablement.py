@@ -11,7 +11,7 @@ from rich.table import Table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
-from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
 from analytics_pipeline.flows.features import FEATURES
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -46,9 +46,12 @@ def status() -> None:
 
 
 def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
-    """One row for each epoch: how far it is; then, for each in words, what it asks for and what went wrong last."""
+    """One row for each epoch: whether its feature is on, how far it is; then, in words, what it asks for.
+
+    The words end with what went wrong last, and with what earlier epochs of the scope brought in.
+    """
     table = Table(title="Histories", title_justify="left")
-    for column in ("feature", "scope", "epoch", "state"):
+    for column in ("feature", "scope", "switch", "history"):
         table.add_column(column, overflow="fold")
     for column in ("days done", "rows"):
         table.add_column(column, justify="right", overflow="fold")
@@ -57,12 +60,14 @@ def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
         table.add_row(
             epoch.feature,
             escape(epoch.scope),
-            str(epoch.epoch),
+            "on" if epoch.closed_at is None else "off",
             f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
             f"{done} of {len(epoch.days)}",
             "" if epoch.rows is None else f"{epoch.rows:,}",
         )
-    return Group(table, *(escape("\n  ".join([_headline(epoch), *_notes(epoch)])) for epoch in epochs))
+    totals = EnablementLedger(store).totals()
+    words = ([_headline(epoch), *_notes(epoch, totals[epoch.feature, epoch.scope])] for epoch in epochs)
+    return Group(table, *(escape("\n  ".join(lines)) for lines in words))
 
 
 def _headline(epoch: Epoch) -> str:
@@ -80,7 +85,7 @@ def days_done(store: Postgres, epoch: Epoch) -> list[object]:
     return list(feature.progress(store, epoch).days) if feature else []
 
 
-def _notes(epoch: Epoch) -> list[str]:
+def _notes(epoch: Epoch, totals: Totals) -> list[str]:
     notes = epoch.error.splitlines()
     if epoch.closed_at is not None:
         what = "reset: the next epoch asks for the whole history; closed" if epoch.is_reset else "switched off"
@@ -89,6 +94,8 @@ def _notes(epoch: Epoch) -> list[str]:
         notes.append(f"the source begins on {epoch.source_first_day}, ANALYTICS_START_DATE later")
     if epoch.state == "failed" and epoch.closed_at is None:
         notes.append(f"try again: analytics-pipeline enablement retry {epoch.feature} {epoch.scope}")
+    if totals.epochs > 1:
+        notes.append(f"epoch {epoch.epoch}; all of them together: {totals.rows:,} rows")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Records that could not be mapped, kept with the reason so that nothing is lost and nobody is stopped."""
+"""Records that could not be mapped, or not all of them, kept with the reason: nothing is lost and nobody is stopped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,24 @@ from analytics_pipeline.resources.postgres import Postgres
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One refused record: what identifies it, why it was refused, and the record itself as text."""
+    """One record: what identifies it, why it was refused, and the record itself as text.
+
+    Of a record that was kept, but for a part that could not be read, the reason begins with "kept without".
+    """
 
     record_key: str
     reason: str
     payload: str
+
+
+def units_with_dead_letters(postgres: Postgres, flow: str, units: Sequence[str]) -> set[str]:
+    """Those of the flow's units that have dead letters."""
+    rows = postgres.query(
+        "SELECT DISTINCT unit FROM analytics_pipeline.dead_letters WHERE flow = %(flow)s AND unit = ANY(%(units)s)",
+        flow=flow,
+        units=list(units),
+    )
+    return {unit for (unit,) in rows}
 
 
 def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.contract import require
 from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import NotClaimed, claimed
@@ -44,6 +45,7 @@ def _materialize_each(
     may_succeed_later = False
     for day in days:
         try:
+            _require_contract(context)
             done[day] = work(day)
         except (NotConfigured, LeaseHeld) as error:
             yield _skip(context, day, error)
@@ -73,6 +75,7 @@ def materialize_range(
     days = _days(context)
     try:
         with _claim_of(context):
+            _require_contract(context)
             done = work(days[0], days[-1])
     except (NotConfigured, LeaseHeld, NotClaimed) as error:
         for day in days:
@@ -96,6 +99,13 @@ def _claim_of(context: dg.AssetExecutionContext) -> Iterator[None]:
     ledger = EnablementLedger(postgres(Settings.load()))
     with claimed(ledger, Attempt.parse(attempt), context.run.run_id):
         yield
+
+
+def _require_contract(context: dg.AssetExecutionContext) -> None:
+    """Refuse a source that the asset's flow would read wrong. Whether there is one is the work's to say."""
+    settings = Settings.load()
+    if settings.database_url is not None:
+        require(postgres(settings), context.assets_def.tags_by_key[context.asset_key]["flow"])
 
 
 def _days(context: dg.AssetExecutionContext) -> list[date]:

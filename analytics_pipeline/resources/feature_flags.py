@@ -16,6 +16,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata, ProviderStatus
 
 from analytics_pipeline.config import ConfigurationError, Settings
+from analytics_pipeline.resources.booleans import boolean
 from analytics_pipeline.resources.postgres import Postgres
 
 DOMAIN = "analytics_pipeline"
@@ -40,7 +41,7 @@ class RelationProvider(AbstractProvider):
     def __init__(self, postgres: Postgres) -> None:
         super().__init__()
         self._postgres = postgres
-        self._read: dict[str, tuple[float, dict[str, bool]]] = {}
+        self._read: dict[str, tuple[float, dict[str, object]]] = {}
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="feature_flags relation")
@@ -53,17 +54,18 @@ class RelationProvider(AbstractProvider):
         by_scope = self._by_scope(flag_key)
         for scope in scopes:
             if scope in by_scope:
-                return FlagResolutionDetails(value=by_scope[scope], reason=Reason.TARGETING_MATCH)
+                value = boolean(by_scope[scope], f"`enabled` of {scope}")
+                return FlagResolutionDetails(value=value, reason=Reason.TARGETING_MATCH)
         raise FlagNotFoundError(f"feature_flags holds no row named {flag_key} for {', '.join(scopes)}")
 
-    def _by_scope(self, flag_key: str) -> dict[str, bool]:
+    def _by_scope(self, flag_key: str) -> dict[str, object]:
         """The flag's rows. Evaluating it for a thousand tenants in a row is one query, not a thousand."""
         read_at, by_scope = self._read.get(flag_key, (-math.inf, {}))
         if time.monotonic() - read_at > _FRESH_SECONDS:
             rows = self._postgres.query(
                 "SELECT scope, enabled FROM {feature_flags} WHERE name = %(name)s ORDER BY updated_at", name=flag_key
             )
-            by_scope = {scope: bool(enabled) for scope, enabled in rows}
+            by_scope = dict(rows)
             self._read[flag_key] = (time.monotonic(), by_scope)
         return by_scope
 

@@ -7,8 +7,7 @@ from analytics_pipeline.flows.ai_usage.pending import changed_closed_days
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.schedule(
@@ -18,16 +17,19 @@ from analytics_pipeline.resources.postgres import postgres
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.",
 )
-def daily_ai_usage(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks, each hour, for closed days whose AI events were deleted, moved or changed unseen.
+def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One request for each range of closed days that are no longer what the source holds.
 
     The last seven are compared with the source each hour, older ones have their turn once a week. All that carries a
     time stamp is found by the sensor `ai_usage_late_rows`.
     """
     now = context.scheduled_execution_time
-    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_ai_usage"}):
+    if runs_under_way(context.instance, {"dagster/schedule_name": "ai_usage_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
-    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
+    days = looked_at_stores(
+        "ai_usage",
+        lambda settings, store, clickhouse: changed_closed_days(store, clickhouse, now, settings.analytics_start_date),
+    )
     if isinstance(days, dg.SkipReason):
         return days
     if days is None:

@@ -8,8 +8,9 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.pending import Pending, closed
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
-from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked, looked_at_stores
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.postgres import Postgres, postgres
 
 
 @dg.schedule(
@@ -17,23 +18,24 @@ from analytics_pipeline.resources.postgres import postgres
     target=dg.AssetSelection.assets("reporting_events", "reporting_rollups"),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks, each hour, for the copies and rollups that the last seven closed days lack.",
+    description="Asks, each hour, for the copies and rollups that the last seven closed days lack, and for older days"
+    " that are no longer what the source holds.",
 )
-def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks, each hour, for the copies and rollups that the last seven closed days lack.
+def reporting_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One request for each range of days that lack a copy, and of dates that lack a rollup.
 
     A day is copied once more after it has ended. Dates that wait for a copy are asked for when that has landed. Older
     days have their turn once a week: those that are no longer what the source holds are copied again.
     """
     now = context.scheduled_execution_time
-    if runs_under_way(context.instance, {"dagster/schedule_name": "daily_reporting"}):
+    if runs_under_way(context.instance, {"dagster/schedule_name": "reporting_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
 
-    def look(settings: Settings) -> Pending:
+    def look(settings: Settings, store: Postgres, clickhouse: ClickHouse) -> Pending:
         first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
-        return closed(postgres(settings), now, first, settings.analytics_start_date)
+        return closed(store, clickhouse, now, first, settings.analytics_start_date)
 
-    pending = looked(look)
+    pending = looked_at_stores("reporting", look)
     if isinstance(pending, dg.SkipReason):
         return pending
     wanted = {"reporting_events": pending.copies, "reporting_rollups": pending.rollups}
@@ -54,13 +56,10 @@ def daily_reporting(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
     target=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("reporting_events"), "changes_are_followed")),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks, each quarter of an hour, whether changes are followed, also while nothing is copied.",
+    description="Evaluates the check changes_are_followed each quarter of an hour, also while nothing is copied.",
 )
 def reporting_lag() -> dg.RunRequest | dg.SkipReason:
-    """Asks, each quarter of an hour, whether changes are followed.
-
-    With a copy the check runs anyway; a sensor that is stuck asks for none.
-    """
+    """A run of the check alone. With a copy the check runs anyway, but a sensor that is stuck asks for no copy."""
     zoned = looked(lambda settings: accounts(postgres(settings)).zoned)
     if isinstance(zoned, dg.SkipReason):
         return zoned

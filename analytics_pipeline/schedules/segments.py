@@ -23,10 +23,11 @@ GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
     target=dg.AssetSelection.assets(*GRAPH),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks, each hour, for what is missing of the last seven closed days and can still be had.",
+    description="Asks, each hour, for the captures, loads and counts that the last seven closed days lack and that can"
+    " still be had.",
 )
-def daily_segment_counts(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks, each hour, for what is missing of the last seven closed days and can still be had, the newest first.
+def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One request for each closed day that lacks something, the newest first.
 
     The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last; an older day
     that is loaded but not counted is counted. A day that is complete, or has a run under way, is left alone.
@@ -83,5 +84,5 @@ def _request(
 
 
 def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "daily_segment_counts"}
+    tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "segments_closed_days"}
     return runs_under_way(instance, tags)

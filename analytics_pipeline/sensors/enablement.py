@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import dagster as dg
 import psycopg
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.alerts import alert
@@ -38,6 +39,8 @@ JOBS = [
     jobs=JOBS,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks every 30 seconds at what is switched on, and has the history of each feature brought in once."
+    " Each tick says of each feature whether it is on and how many rows its histories have brought in.",
 )
 def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for the history of every feature that was switched on, and follows it to its end.
@@ -69,7 +72,7 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
         return f"skipped: {error.reason}"
     except LeaseHeld:
         return "another daemon is looking"
-    except psycopg.errors.UndefinedTable as error:
+    except (psycopg.errors.UndefinedTable, ClickHouseError, ConnectionError) as error:
         return f"skipped: {reason_of(error)}"
     except Exception as error:
         context.log.error("%s could not be looked at", feature.name, exc_info=True)
@@ -79,8 +82,12 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
 def _told(outcome: Outcome | str) -> str:
     if isinstance(outcome, str):
         return outcome
-    completed = ", ".join(f"{epoch.scope} is complete" for epoch in outcome.completed)
-    return completed or "nothing to ask for"
+    states = [f"on for {outcome.on} {'scope' if outcome.on == 1 else 'scopes'}" if outcome.on else "off"]
+    states += [f"{epoch.scope} is complete" for epoch in outcome.completed]
+    states += [f"{outcome.under_way} under way"] if outcome.under_way else []
+    histories = "history" if outcome.epochs == 1 else "histories"
+    states += [f"{outcome.rows:,} rows in {outcome.epochs} {histories}"] if outcome.epochs else []
+    return ", ".join(states)
 
 
 def _runs_of(instance: dg.DagsterInstance) -> Callable[[Attempt], list[Run]]:

@@ -12,7 +12,11 @@ from analytics_pipeline.resources.postgres import postgres
 _LONGEST_ERROR = 1_000
 
 
-@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.run_failure_sensor(
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells of every failed run in the log and at ALERT_WEBHOOK_URL, and counts it as an attempt when it"
+    " worked on a history.",
+)
 def run_failures(context: dg.RunFailureSensorContext) -> None:
     """Alerts for every failed run, also one that never started, and counts failed attempts at a history."""
     settings = Settings.load()

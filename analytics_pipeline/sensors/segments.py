@@ -22,6 +22,8 @@ RETRY_SECONDS = 600
     target=dg.AssetSelection.assets("segment_counts"),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks once a minute for projects whose segments are not those that were last counted, and has them"
+    " counted again once they have been quiet for two minutes.",
 )
 def segment_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Asks for new counts of the projects whose segments are not those that were last counted.

@@ -71,7 +71,7 @@ def test_before_exposure__switched_on_after_counts_were_removed__schedule_has_th
         context = dg.build_schedule_context(
             instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
         )
-        (request,) = definitions.resolve_schedule_def("daily_segment_counts").evaluate_tick(context).run_requests or []
+        (request,) = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context).run_requests or []
     assert (request.partition_key, request.asset_selection) == (str(yesterday), [dg.AssetKey("segment_counts")])
     assert hidden.materialise("segment_counts", day=yesterday).success
 

@@ -278,6 +278,39 @@ def test_doctor__column_is_missing__names_it(product: Product) -> None:
     assert result.exit_code == GAPS
 
 
+def test_doctor__columns_of_other_types__are_named_with_the_repair(product: Product) -> None:
+    product.execute("ALTER TABLE conversations ALTER COLUMN team_id TYPE numeric")
+    product.execute("ALTER TABLE feature_flags ALTER COLUMN enabled DROP DEFAULT, ALTER COLUMN enabled TYPE text")
+
+    result = _run("doctor")
+
+    findings = _table(result.stdout, "Findings")
+    assert findings["source conversations"] == [
+        "team_id is numeric, an integer is needed",
+        "reporting",
+        "point SOURCE_CONVERSATIONS at a view: analytics-pipeline doctor --views",
+    ]
+    assert findings["types of feature_flags"][0].startswith("enabled is text: read strictly")
+    assert result.exit_code == GAPS
+
+
+def test_doctor__views__prints_statements_and_nothing_else(product: Product) -> None:
+    assert (_run("doctor", "--views").stdout, _run("doctor", "--views").exit_code) == (
+        "-- Nothing is named or typed otherwise: no view is needed.\n",
+        DONE,
+    )
+    product.execute("ALTER TABLE conversations ALTER COLUMN team_id TYPE numeric")
+
+    result = _run("doctor", "--views")
+
+    assert result.exit_code == GAPS
+    assert result.stdout.splitlines()[:3] == [
+        "CREATE SCHEMA IF NOT EXISTS analytics_views;",
+        "",
+        'CREATE VIEW "analytics_views"."conversations" AS SELECT',
+    ]
+
+
 def test_doctor__postgres_is_too_old__says_what_that_stops(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_module, "OLDEST_POSTGRES", 99)
 

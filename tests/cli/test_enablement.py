@@ -87,9 +87,9 @@ def test_status__histories_in_every_state__shows_how_far_they_are_and_what_went_
 
     assert result.exit_code == FAILED
     assert table(result.output) == [
-        ["ai_usage", "instance", "1", "completed", "3 of 3", "1,234,567"],
-        ["reporting", "account:7", "1", "requested", "0 of 3", ""],
-        ["segments", "organisation:1", "1", "failed", "0 of 3", ""],
+        ["ai_usage", "instance", "on", "completed", "3 of 3", "1,234,567"],
+        ["reporting", "account:7", "on", "requested", "0 of 3", ""],
+        ["segments", "organisation:1", "on", "failed", "0 of 3", ""],
     ]
     assert in_words(result.output) == [
         f"ai_usage instance: 2026-05-01 to 2026-05-03, attempt 1 of {ATTEMPTS}, run 01234567",
@@ -98,6 +98,30 @@ def test_status__histories_in_every_state__shows_how_far_they_are_and_what_went_
         "  [/red] failed.",
         "  Repair: it",
         "  try again: analytics-pipeline enablement retry segments organisation:1",
+    ]
+
+
+def test_status__off_after_two_epochs__tells_on_from_off_and_the_rows_of_both(empty_product: Product) -> None:
+    plan(empty_product, state="completed", rows=4_678, closed_at=LAST)
+    again = PlannedEpoch("instance", 2, "on", FIRST, LAST, LAST)
+    EnablementLedger(empty_product.postgres).record("ai_usage", Changes((), (), ()), [again])
+    empty_product.execute(
+        "UPDATE analytics_pipeline.enablements SET state = 'completed', rows = 12, closed_at = %s WHERE epoch = 2",
+        "2026-05-04 01:30+02",
+    )
+    plan(empty_product, "account:7", "reporting", state="completed", rows=3)
+
+    result = run("enablement status")
+
+    assert table(result.output) == [
+        ["ai_usage", "instance", "off", "completed", "1 of 1", "12"],
+        ["reporting", "account:7", "on", "completed", "3 of 3", "3"],
+    ]
+    assert in_words(result.output) == [
+        f"ai_usage instance: 2026-05-03 to 2026-05-03, attempt 1 of {ATTEMPTS}",
+        "  switched off 2026-05-03 23:30 UTC",
+        "  epoch 2; all of them together: 4,690 rows",
+        f"reporting account:7: 2026-05-01 to 2026-05-03, attempt 1 of {ATTEMPTS}",
     ]
 
 

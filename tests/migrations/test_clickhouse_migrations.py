@@ -358,6 +358,7 @@ _SUGGESTION = {
     "language": "LowCardinality(String)",
     "suggestion_size": "UInt64",
     "branch_name": "String",
+    "unreadable": "LowCardinality(String)",
 }
 AI_USAGE_DAILY = {
     "date": "Date",

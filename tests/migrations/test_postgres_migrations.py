@@ -20,6 +20,7 @@ TABLES = [
     "alembic_version",
     "dead_letters",
     "enablements",
+    "held_days",
     "identity_loads",
     "reporting_coverage",
     "segment_membership_counts",
@@ -150,7 +151,7 @@ def test_migrate__coverage_of_either_make__keeps_what_is_recorded(store: Postgre
             ).format(sql.Identifier(name))
         )
 
-    assert migrate(store) == ["0005", "0006"]
+    assert migrate(store)[:2] == ["0005", "0006"]
 
     recorded = store.query("SELECT source_swapped_at::date::text FROM analytics_pipeline.reporting_coverage")
     assert recorded == [("2026-03-09",)]

@@ -120,6 +120,41 @@ def test_is_enabled__null__is_off(flags: Postgres) -> None:
     assert _enabled(organisation=1) is False
 
 
+@pytest.mark.parametrize("type_", ["text", "char(5)", "smallint"])
+def test_is_enabled__booleans_of_another_type__are_read_strictly(flags: Postgres, type_: str) -> None:
+    """Any text is true to Python, 'false' as well."""
+    words = {"1": True, "0": False}
+    if type_ != "smallint":
+        words |= {
+            "true": True,
+            "t": True,
+            "ON": True,
+            "yes": True,
+            "false": False,
+            "f": False,
+            "Off": False,
+            "n": False,
+        }
+    with flags.connect() as connection:
+        connection.execute(f"ALTER TABLE feature_flags ALTER COLUMN enabled TYPE {type_} USING NULL".encode())
+        for number, word in enumerate(words):
+            row = [FLAG, f"organisation:{number}", word]
+            connection.execute("INSERT INTO feature_flags VALUES (%s, %s, %s, now())", row)
+
+    assert [_enabled(organisation=number) for number in range(len(words))] == [*words.values()]
+
+
+def test_is_enabled__text_that_is_no_boolean__is_unknown_for_its_scope_alone(flags: Postgres) -> None:
+    with flags.connect() as connection:
+        connection.execute("ALTER TABLE feature_flags ALTER COLUMN enabled TYPE text")
+        for scope, word in (("organisation:1", "enabled"), ("organisation:2", "true")):
+            connection.execute("INSERT INTO feature_flags VALUES (%s, %s, %s, now())", [FLAG, scope, word])
+
+    assert _enabled(organisation=2) is True
+    with pytest.raises(FlagsUnavailable, match="`enabled` of organisation:1 is neither true nor false"):
+        _enabled(organisation=1)
+
+
 def test_is_enabled__relation_is_absent__is_unknown_and_not_off(store: Postgres) -> None:
     with pytest.raises(FlagsUnavailable, match=f"the feature flag {FLAG} cannot be read: .*does not exist"):
         _enabled(organisation=1)

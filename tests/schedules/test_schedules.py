@@ -26,7 +26,7 @@ def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] 
     context = dg.build_schedule_context(
         instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
     )
-    answer = definitions.resolve_schedule_def("daily_segment_counts").evaluate_tick(context)
+    answer = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -114,7 +114,7 @@ def test_schedule__day_can_no_longer_be_captured__skips(product: Product, instan
 
 
 def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:
-    tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "daily_segment_counts"}
+    tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "segments_closed_days"}
     job = defs().resolve_implicit_global_asset_job_def()
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
 

@@ -18,8 +18,9 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
+from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.schedules.ai_usage import daily_ai_usage
+from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.enablement import enablement
 from tests.product import Product, all_assets_job, condition, document, failure_text, today
@@ -154,20 +155,21 @@ def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_a
     assert_complete(product)
 
 
-def test_scenario__off_for_a_week__its_days_and_the_one_before_are_asked_for(
+def test_scenario__off_for_days__those_that_the_ledgers_or_clickhouse_lack_are_asked_for(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)
     product.switch_ai_usage(on=False)
     settle(instance)
-    product.execute(
-        "UPDATE analytics_pipeline.enablements SET seen_on_at = seen_on_at - interval '2 days',"
-        " closed_at = closed_at - interval '2 days'"
-    )
+    yesterday, lost = today() - timedelta(days=1), today() - timedelta(days=2)
+    # Never copied, as when it was off; and lost while nobody looked.
+    product.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", yesterday)
+    product.clickhouse.execute(f"ALTER TABLE duo_chat_events DROP PARTITION ID '{lost:%Y%m%d}'")
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+    assert settle(instance) == [("ai_usage:instance:2:1", days(lost, today()))]
+    assert_complete(product)
 
 
 def test_scenario__another_setting_saved__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
@@ -375,7 +377,7 @@ def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
     with dg.instance_for_test() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
-        answer = daily_ai_usage.evaluate_tick(context)
+        answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -773,6 +775,26 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
 
 
+def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    """A date is computed for the accounts that have a zone then: who gets it back later lacks that date."""
+    add_account(empty_product, 7, "Asia/Kolkata")
+    add_account(empty_product, 8, "Asia/Kolkata")
+    settle(instance)
+    before = covered(empty_product, 7)
+    empty_product.execute("UPDATE accounts SET settings = '{}' WHERE id = 7")
+    assert settle(instance) == []
+    Rollups(empty_product.clickhouse, empty_product.postgres, "late row").compute(FIRST, FIRST)
+    assert before - covered(empty_product, 7) == {(FIRST, "Asia/Kolkata")}
+    empty_product.execute('UPDATE accounts SET settings = \'{"reporting_timezone": "Asia/Kolkata"}\' WHERE id = 7')
+
+    around = days(FIRST - timedelta(days=1), FIRST + timedelta(days=1))
+    assert settle(instance) == [("reporting:account:7:2:1", around)]
+    assert covered(empty_product, 7) == before
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
+
+
 def test_reporting__another_accounts_history_is_there__copies_only_what_is_not_and_lets_today_go_first(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -817,3 +839,33 @@ def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, insta
     add_account(empty_product, 7, "Mars/Olympus")
 
     assert settle(instance) == []
+
+
+def told(instance: dg.DagsterInstance) -> str | None:
+    """Why the sensor asks for nothing, as its tick shows it."""
+    repository = defs().get_repository_def()
+    context = dg.build_sensor_context(instance=instance, repository_def=repository)
+    return enablement.evaluate_tick(context).skip_message
+
+
+def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    said = [told(instance)]
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+    product.switch_ai_usage(on=False)
+    said.append(told(instance))
+    product.switch_ai_usage(on=True)
+    settle(instance)
+    said.append(told(instance))
+
+    of_ai_usage = [(text or "").partition(";")[0] for text in said]
+    # The second history is the last two of four days, each with two events.
+    assert of_ai_usage == [
+        "ai_usage: off",
+        "ai_usage: on for 1 scope, 8 rows in 1 history",
+        "ai_usage: off, 8 rows in 1 history",
+        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+    ]

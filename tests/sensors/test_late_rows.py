@@ -13,7 +13,7 @@ from analytics_pipeline.flows.daily_copy.changed import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.orchestration.partitions import range_tags
-from analytics_pipeline.schedules.reporting import daily_reporting
+from analytics_pipeline.schedules.reporting import reporting_closed_days
 from analytics_pipeline.sensors.reporting import reporting_late_rows
 from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
 from tests.product import Product, all_assets_job, today
@@ -53,7 +53,7 @@ def tick() -> Requested | str:
 
 def hourly(now: datetime) -> Requested | str:
     with dg.instance_for_test() as instance:
-        answer = daily_reporting.evaluate_tick(
+        answer = reporting_closed_days.evaluate_tick(
             dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
         )
     return requested(list(answer.run_requests or [])) or str(answer.skip_message)

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     Snapshot,
     SourceDay,
     between,
-    copied_days,
+    recorded_days,
     source_days,
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource
@@ -41,7 +41,7 @@ def missing_events(
     """
     held = _events(clickhouse, source, days)
     with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+        copied = recorded_days(connection, source, days)
         found = {one.day: one.rows for one in _as_copied(connection, postgres, source, copied)}
     expected = {day: found.get(day, 0) - copy.refused for day, (copy, _) in copied.items()}
     return {

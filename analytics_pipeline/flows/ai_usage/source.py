@@ -19,52 +19,60 @@ _COLUMNS: dict[str, LiteralString] = {
     "created_at": KNOWN_MOMENT.format("source.created_at"),
 }
 _SIZE = "(source.payload ->> 'suggestion_size')"
+# Absent and null are nothing to lose; what is there has to be a count, written as ClickHouse reads one.
+# A regular expression would take as long as all the rest.
+_LOSS: LiteralString = f"""
+    CASE
+        WHEN jsonb_typeof(source.payload) NOT IN ('object', 'null') THEN 'payload'
+        WHEN length({_SIZE}) NOT BETWEEN 1 AND 18 OR translate({_SIZE}, '0123456789', '') <> '' THEN 'suggestion_size'
+        ELSE ''
+    END
+"""
+_KEY = ("namespace_path", "user_id", "event", "timestamp", "id")
 
 _REFUSAL = """
     CASE
         WHEN source.user_id IS NULL OR source.user_id < 0 THEN 'the event has no user'
         WHEN source.event IS NULL OR source.event <> ALL({events}) THEN 'the event id is not in the registry'
         WHEN source.id < 0 THEN 'the id is negative'
-        {more}
     END
 """
-# Absent and null are 0; what is there has to be a count, written as ClickHouse reads one.
-# A regular expression would take as long as all the rest.
-_BAD_PAYLOAD: LiteralString = f"""
-        WHEN jsonb_typeof(source.payload) NOT IN ('object', 'null') THEN 'the payload is not an object'
-        WHEN length({_SIZE}) NOT BETWEEN 1 AND 18 OR translate({_SIZE}, '0123456789', '') <> ''
-            THEN 'suggestion_size is not a count'
-"""
 
 
-def _refusal(feature: str, more: LiteralString = "") -> sql.Composed:
-    return sql.SQL(_REFUSAL).format(events=sql.Literal(sorted(events_of(feature))), more=sql.SQL(more))
+def _refusal(feature: str) -> sql.Composed:
+    return sql.SQL(_REFUSAL).format(events=sql.Literal(sorted(events_of(feature))))
 
 
 DUO_CHAT_EVENTS = DaySource(
     name="duo_chat_events",
     relation="ai_duo_chat_events",
     table="duo_chat_events",
+    partition="toDate(timestamp)",
     columns=_COLUMNS,
     day="source.timestamp",
     changed="source.created_at",
     change_column="created_at",
     refusal=_refusal("chat"),
+    key=_KEY,
 )
 CODE_SUGGESTION_EVENTS = DaySource(
     name="code_suggestion_events",
     relation="ai_code_suggestion_events",
     table="code_suggestion_events",
+    partition="toDate(timestamp)",
     columns={
         **_COLUMNS,
         "unique_tracking_id": "coalesce(source.payload ->> 'unique_tracking_id', '')",
         "language": "coalesce(source.payload ->> 'language', '')",
-        "suggestion_size": f"coalesce({_SIZE}, '0')",
+        "suggestion_size": f"CASE WHEN {_LOSS} = '' THEN coalesce({_SIZE}, '0') ELSE '0' END",
         "branch_name": "coalesce(source.payload ->> 'branch_name', '')",
+        "unreadable": _LOSS,
     },
     day="source.timestamp",
     changed="source.created_at",
     change_column="created_at",
-    refusal=_refusal("code_suggestions", _BAD_PAYLOAD),
+    refusal=_refusal("code_suggestions"),
+    loss_column="unreadable",
+    key=_KEY,
 )
 SOURCES: tuple[DaySource, ...] = (DUO_CHAT_EVENTS, CODE_SUGGESTION_EVENTS)

@@ -29,9 +29,12 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     snapshot,
     source_days,
 )
+from analytics_pipeline.flows.daily_copy.refusals import dead_letters
 from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.days import day_start, next_day
-from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
+from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
@@ -50,8 +53,6 @@ PIECES_AT_ONCE, PIECES = 2, 4
 _WORTH_A_PIECE = 250_000
 # Of a million, as is usual, ClickHouse would write nothing until they are there: it and the stream would take turns.
 _BLOCK_ROWS = 1 << 18
-# Of a day's refused rows this many are kept; all are counted.
-DEAD_LETTERS_KEPT = 1_000
 
 Answer = TypeVar("Answer")
 Progress = Callable[[int], None]
@@ -80,7 +81,11 @@ class DayCopy:
 
         Raises:
             IncompleteCopy: the days of the piece stay as they were.
+            WrongTypes: columns of the source cannot be read; nothing was copied.
         """
+        return replace(self, source=as_found(self.postgres, self.source))._copy(first, last)
+
+    def _copy(self, first: date, last: date) -> list[DayState]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
             self._reading() as reading,
@@ -98,7 +103,15 @@ class DayCopy:
                 counter.shutdown(wait=False, cancel_futures=True)
 
     def _copy_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
-        return retrying(self.clickhouse.attempts, is_transient)(self._try_piece, reading, days, counted)
+        attempt = retrying(self.clickhouse.attempts, is_transient)
+        try:
+            return attempt(self._try_piece, reading, days, counted)
+        except IncompleteCopy:
+            if not self.source.key or self.source.is_distinct:
+                raise
+            # The table took two rows for one. They are told apart by sorting, which is not for every copy.
+            distinct = replace(self, source=replace(self.source, is_distinct=True))
+            return attempt(distinct._try_piece, reading, days, counted)
 
     def _try_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
@@ -183,7 +196,11 @@ class DayCopy:
         """Each day that the staging table has rows of. All of what was sent has to be there."""
         day_of = {day_partition(day): day for day in days}
         rows = self.clickhouse.query(
-            _STAGED_DAYS.format(change=quoted(self.source.change_column), staging=quoted(staging))
+            _STAGED_DAYS.format(
+                change=quoted(self.source.change_column),
+                staging=quoted(staging),
+                final="FINAL" if self.source.key else "",
+            )
         )
         stored = [SourceDay(day_of[id_], count, newest, _remainder(total)) for id_, count, newest, total in rows]
         if (count := sum(day.rows for day in stored)) != sent:
@@ -195,26 +212,32 @@ class DayCopy:
 
     def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
-        with (
-            self.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
-            self.postgres.connect() as ledger,
-        ):
+        held = self.source.held
+        with self.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= reading.at.taken_at]
-            partitions = [day_partition(state.day) for state in older]
-            self.clickhouse.replace_partitions(self.source.table, staging, partitions)
-            for state in older:
-                if state.refused or (state.day in copied and copied[state.day][0].refused):
-                    # One day's at a time: they are whole rows.
-                    refused = self._refused(reading.connection, state.day) if state.refused else []
-                    replace_dead_letters(self.postgres, self.source.name, state.day.isoformat(), refused, self.run_id)
+            days = [state.day for state in older]
+            left_out = [state.day for state in states if state not in older]
+            swap_days(self.clickhouse, ledger, held, staging, days, left_out)
+            for day in self._days_with_dead_letters(staging, older):
+                # One day's at a time: they are whole rows.
+                letters = self._ask(dead_letters, reading.connection, [day])
+                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), letters, self.run_id)
             record(ledger, self.source, older, reading.at, self.run_id)
 
-    def _refused(self, connection: Connection, day: date) -> list[DeadLetter]:
-        what = sql.SQL("source.id::text, ({})::text, to_jsonb(source)::text").format(self.source.refusal)
-        refused = self.source.rows(self.postgres, what, self._between([day]), refused=True)
-        limited = sql.SQL("{} ORDER BY source.id LIMIT {}").format(refused, sql.Literal(DEAD_LETTERS_KEPT))
-        return [DeadLetter(*row) for row in connection.execute(limited)]
+    def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
+        """The days that had any before, or that have rows now that were refused, or kept without a part of them."""
+        units = {state.day.isoformat(): state.day for state in states}
+        earlier = {units[unit] for unit in units_with_dead_letters(self.postgres, self.source.name, list(units))}
+        refused = {state.day for state in states if state.refused}
+        return sorted(earlier | refused | (self._lossy(staging) & {*units.values()}))
+
+    def _lossy(self, staging: str) -> set[date]:
+        if self.source.loss_column is None:
+            return set()
+        loss, day = quoted(self.source.loss_column), quoted(self.source.day.removeprefix("source."))
+        rows = self.clickhouse.query(f"SELECT DISTINCT toDate({day}) FROM {quoted(staging)} WHERE {loss} != ''")
+        return {found for (found,) in rows}
 
 
 @dataclass(frozen=True)
@@ -251,6 +274,7 @@ _STAGED_DAYS = """
         count(),
         max({change}),
         ifNull(sum(toInt128(round(toUnixTimestamp64Micro({change}) / 1e6 * 1000))), 0)
-    FROM {staging}
+    FROM {staging} {final}
     GROUP BY _partition_id
+    SETTINGS do_not_merge_across_partitions_select_final = 1
 """

@@ -7,6 +7,7 @@ from decimal import Decimal
 from operator import attrgetter
 
 from psycopg import sql
+from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -100,9 +101,7 @@ def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource
         psycopg.Error: a column is missing, or is not what the source takes it for.
     """
     what = sql.SQL(", ").join([*map(sql.SQL, source.columns.values()), source.refusal])
-    statement = sql.SQL("EXPLAIN (FORMAT JSON) SELECT {} FROM {} AS source WHERE {}").format(
-        what, postgres.relation(source.relation), condition
-    )
+    statement = sql.SQL("EXPLAIN (FORMAT JSON) ") + source.select(postgres, what, condition)
     (([plan],),) = connection.execute(statement).fetchall()
     return int(plan["Plan"]["Plan Rows"])
 
@@ -117,8 +116,24 @@ def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:
 def copied_days(
     connection: Connection, source: DaySource, days: Sequence[date]
 ) -> dict[date, tuple[DayState, Snapshot]]:
-    """What the last copy of each of the days held and when it was read; days that were never copied are absent."""
-    rows = connection.execute(_COPIED, [source.name, list(days)])
+    """What the last copy of each of the days held and when it was read.
+
+    Days that were never copied are absent, and those whose copy has been lost since.
+    """
+    return _copies(connection, _HELD, source, days)
+
+
+def recorded_days(
+    connection: Connection, source: DaySource, days: Sequence[date]
+) -> dict[date, tuple[DayState, Snapshot]]:
+    """The same of every day that was ever copied, whatever has become of the copy."""
+    return _copies(connection, _COPIED, source, days)
+
+
+def _copies(
+    connection: Connection, statement: LiteralString, source: DaySource, days: Sequence[date]
+) -> dict[date, tuple[DayState, Snapshot]]:
+    rows = connection.execute(statement, [source.name, list(days)])
     return {row[0]: (DayState(*row[:5]), Snapshot(*row[5:])) for row in rows}
 
 
@@ -163,6 +178,8 @@ _COPIED = """
     SELECT day, rows, refused, newest, changes, copied_at, horizon FROM analytics_pipeline.source_copies
     WHERE source = %s AND day = ANY(%s)
 """
+
+_HELD = _COPIED.replace("source_copies", "held_copies")
 
 _RECORD = """
     INSERT INTO analytics_pipeline.source_copies (

@@ -23,9 +23,21 @@ class PlannedEpoch:
     scope: str
     epoch: int
     setting: str
+    from_scratch: bool
     source_first_day: date | None
     first_day: date | None
     last_day: date | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How often a scope was switched on, and the rows of all its complete histories.
+
+    A day that several epochs have brought in counts several times.
+    """
+
+    epochs: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,11 @@ class EnablementLedger:
     def all(self) -> list[Epoch]:
         """The newest epoch of every scope of every feature."""
         return self._select(_NEWEST, feature=None)
+
+    def totals(self, feature: str | None = None) -> dict[tuple[str, str], Totals]:
+        """What all epochs of each (feature, scope) have brought in; of one feature when it is named."""
+        rows = self.postgres.query(_TOTALS, feature=feature)
+        return {(name, scope): Totals(*counts) for name, scope, *counts in rows}
 
     def unfinished(self, feature: str, limit: int) -> list[Epoch]:
         """Open epochs whose history is not complete: the longest waiting first, those that failed last."""
@@ -123,6 +140,12 @@ _NEWEST = """
     ORDER BY feature, scope, epoch DESC
 """
 
+_TOTALS = """
+    SELECT feature, scope, count(*), coalesce(sum(rows), 0)::bigint FROM analytics_pipeline.enablements
+    WHERE feature = coalesce(%(feature)s, feature)
+    GROUP BY feature, scope
+"""
+
 _UNFINISHED = """
     SELECT * FROM analytics_pipeline.enablements
     WHERE feature = %(feature)s AND closed_at IS NULL AND state <> 'completed'
@@ -144,11 +167,11 @@ _SEE = """
 
 _OPEN = """
     INSERT INTO analytics_pipeline.enablements (
-        feature, scope, epoch, setting, source_first_day, first_day, last_day, last_attempt
+        feature, scope, epoch, setting, from_scratch, source_first_day, first_day, last_day, last_attempt
     )
     VALUES (
-        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(source_first_day)s, %(first_day)s, %(last_day)s,
-        %(last_attempt)s
+        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(from_scratch)s, %(source_first_day)s, %(first_day)s,
+        %(last_day)s, %(last_attempt)s
     )
     ON CONFLICT DO NOTHING
 """

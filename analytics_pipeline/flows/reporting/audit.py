@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
+from analytics_pipeline.flows.daily_copy.ledger import between, recorded_days, source_days
 from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
@@ -50,7 +50,7 @@ def copy_differences(postgres: Postgres, clickhouse: ClickHouse, days: Sequence[
     """How the copies of these neighbouring days differ; days that were never copied do not."""
     condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
     with postgres.connect() as connection:
-        copied = copied_days(connection, REPORTING_EVENTS, days)
+        copied = recorded_days(connection, REPORTING_EVENTS, days)
         source = {one.day: one.rows for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
     stored = dict(clickhouse.query(_STORED, first=days[0], last=days[-1]))
     found = {
