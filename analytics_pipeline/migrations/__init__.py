@@ -10,7 +10,8 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.migrations.clickhouse.takeover import TABLES
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -78,22 +79,29 @@ def _migrate_all(settings: Settings, store: Postgres, phases: Sequence[Phase]) -
         if "post" in phases:
             for writer in FIGURES_LEASES:
                 held.enter_context(store.lease(writer, patience=_PATIENCE))
-        yield from _migrate_clickhouse(settings, phases)
+        yield from _migrate_clickhouse(settings, phases, lambda: _forget_checksums(store))
 
 
-def _migrate_clickhouse(settings: Settings, phases: Sequence[Phase]) -> Iterator[Migration]:
+def _migrate_clickhouse(
+    settings: Settings, phases: Sequence[Phase], before_takeover: Callable[[], None] = lambda: None
+) -> Iterator[Migration]:
     if settings.clickhouse_url is None:
         return
     with connect(settings, Tag("migrations", "apply")) as clickhouse:
         for phase in phases:
-            yield from _apply(clickhouse, phase)
+            for name in clickhouse_migrations.migrate(clickhouse, phase, before_takeover):
+                yield Migration("clickhouse", phase, name, "applied")
         if "pre" in phases:
             clickhouse_migrations.apply_retention(clickhouse, settings.identity_snapshot_retention_days)
 
 
-def _apply(clickhouse: ClickHouse, phase: Phase) -> Iterator[Migration]:
-    for name in clickhouse_migrations.migrate(clickhouse, phase):
-        yield Migration("clickhouse", phase, name, "applied")
+def _forget_checksums(store: Postgres) -> None:
+    """The ledger's checksums of figures are of tables by day: a day by month is told by its version."""
+    with store.connect() as connection:
+        connection.execute(_FORGET_CHECKSUMS, {"tables": [table.name for table in TABLES]})
+
+
+_FORGET_CHECKSUMS = "UPDATE analytics_pipeline.held_days SET checksum = NULL WHERE relation = ANY(%(tables)s)"
 
 
 def _postgres(name: str, state: str) -> Migration:

@@ -17,9 +17,11 @@ _PATIENCE = timedelta(milliseconds=100)
 NAMES = [table.name for table in TABLES]
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 DAYS = [date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 31), date(2026, 2, 1)]
-BOUNDS = [[account, day, "UTC", NOON, NOON] for account in (1, 2) for day in DAYS]
-ROLLUPS = [[1, day, "account", 1, "resolutions", count, 1.5, 0.5, "UTC", NOON] for count, day in enumerate(DAYS, 1)]
-USAGE = [[day, "chat", "asked", 7, "1/", "", count, 0, NOON] for count, day in enumerate(DAYS, 1)]
+BOUNDS: list[list[Any]] = [[account, day, "UTC", NOON, NOON] for account in (1, 2) for day in DAYS]
+ROLLUPS: list[list[Any]] = [
+    [1, day, "account", 1, "resolutions", count, 1.5, 0.5, "UTC", NOON] for count, day in enumerate(DAYS, 1)
+]
+USAGE: list[list[Any]] = [[day, "chat", "asked", 7, "1/", "", count, 0, NOON] for count, day in enumerate(DAYS, 1)]
 
 
 class _Died(Exception):

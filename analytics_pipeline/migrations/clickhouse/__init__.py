@@ -3,7 +3,7 @@
 `pre` (tables) runs before a deploy, `post` (views and aggregates) after it; a phase never makes the other look applied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -71,8 +71,10 @@ def rendered(phase: Phase, cluster: str | None) -> dict[str, str]:
     }
 
 
-def migrate(clickhouse: ClickHouse, phase: Phase) -> list[str]:
+def migrate(clickhouse: ClickHouse, phase: Phase, before_takeover: Callable[[], None] = lambda: None) -> list[str]:
     """Apply the phase's pending scripts in order; returns their file names.
+
+    `before_takeover` is called before tables of figures become tables by month.
 
     Raises:
         MigrationException: an applied script was edited or has gone.
@@ -80,6 +82,7 @@ def migrate(clickhouse: ClickHouse, phase: Phase) -> list[str]:
     """
     storage = _storage(phase)
     if takeover.SCRIPT in {script.name for script in status(clickhouse, phase) if script.state == "pending"}:
+        before_takeover()
         takeover.take_over(clickhouse)
     migrator = _migrator(clickhouse, phase)
     migrator.init_schema(clickhouse.cluster)

@@ -52,15 +52,23 @@ def replace_slice(clickhouse: ClickHouse, target: Slice, version: datetime) -> I
     """
     with clickhouse.staging(target.table) as staging:
         yield staging
-        if target.partition is not None:
-            clickhouse.replace_partitions(target.table, staging, [target.partition])
-            return
-        _add_tombstones(clickhouse, target, staging, version)
-        for partition in clickhouse.partitions(staging):
-            clickhouse.attach_partition(target.table, staging, partition)
+        complete(clickhouse, target, staging, version)
+        make_visible(clickhouse, target, staging)
 
 
-def _add_tombstones(clickhouse: ClickHouse, target: Slice, staging: str, version: datetime) -> None:
+def make_visible(clickhouse: ClickHouse, target: Slice, staging: str) -> None:
+    """Let the table show the rows of the staging table, once it is complete, instead of the slice's."""
+    if target.partition is not None:
+        clickhouse.replace_partitions(target.table, staging, [target.partition])
+        return
+    for partition in clickhouse.partitions(staging):
+        clickhouse.attach_partition(target.table, staging, partition)
+
+
+def complete(clickhouse: ClickHouse, target: Slice, staging: str, version: datetime) -> None:
+    """Add a tombstone to the staging table for each row of the slice that is not in it; a swap needs none."""
+    if target.partition is not None:
+        return
     key = ", ".join(quoted(column) for column in target.key)
     clickhouse.execute(
         f"""

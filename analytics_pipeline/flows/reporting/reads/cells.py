@@ -87,7 +87,7 @@ def _rollup_select(query: ReportQuery) -> str:
         SELECT
             transform(date, {{dates:Array(Date)}}, {{date_periods:Array(Int32)}}, toInt32(-1)) AS period,
             dimension_id AS entity, toString(metric) AS figure, sum(count) AS found, sum({seconds}) AS seconds
-        FROM reporting_rollups
+        FROM reporting_rollups FINAL
         WHERE account_id = {{account:Int64}} AND dimension_type = {{dimension:String}}
             AND metric IN {{metrics:Array(String)}} AND date IN {{dates:Array(Date)}}
             {_only("dimension_id", query)}
