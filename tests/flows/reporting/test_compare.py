@@ -69,7 +69,7 @@ def test_compare__rollups_are_right__all_keys_are_equal(desk: Product, by: By, c
 
 def test_compare__every_stored_row__is_looked_at(desk: Product) -> None:
     stored = desk.clickhouse.scalar(
-        "SELECT count() FROM reporting_rollups WHERE date BETWEEN '2026-03-06' AND '2026-03-10'"
+        "SELECT count() FROM reporting_rollups FINAL WHERE date BETWEEN '2026-03-06' AND '2026-03-10'"
     )
 
     assert total(compare(desk, DAYS, "day")).keys == stored
