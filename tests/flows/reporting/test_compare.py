@@ -165,7 +165,9 @@ def test_compare__nan_in_a_rollup__is_a_difference(empty_product: Product) -> No
 
 def test_compare__days_that_were_never_rolled_up__are_the_cause(desk: Product) -> None:
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = '2026-03-07'")
-    desk.clickhouse.execute("ALTER TABLE reporting_rollups DROP PARTITION '2026-03-07'")
+    desk.clickhouse.execute(
+        "ALTER TABLE reporting_rollups DELETE WHERE date = '2026-03-07' SETTINGS mutations_sync = 2"
+    )
 
     before, after = compare(desk)
 
