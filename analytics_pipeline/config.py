@@ -8,13 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 T = TypeVar("T")
+FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
+FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -99,6 +101,16 @@ def _webhook_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _with_what_they_need(flows: tuple[FlowName, ...]) -> tuple[FlowName, ...]:
+    """In the order of `FLOWS`, each once. Segments are counted in snapshots of identities."""
+    wanted = {*flows, "identities"} if "segments" in flows else set(flows)
+    return tuple(flow for flow in FLOWS if flow in wanted)
+
+
 def _matching(pattern: str, message: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII):
@@ -115,6 +127,10 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 LandingUrl = Annotated[str, AfterValidator(_landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+# Never read as JSON: names separated by commas.
+Flows = Annotated[
+    tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
+]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
 
 
@@ -164,12 +180,15 @@ class Settings(_Environment):
     analytics_home: Path = Path(".analytics")
     # Partitions are days that ClickHouse's Date can hold.
     analytics_start_date: Annotated[date, Field(ge=date(1970, 1, 1))] = date(2026, 1, 1)
+    flows: Flows = FLOWS
 
     clickhouse_url: ClickHouseUrl | None = None
     clickhouse_cluster: ClusterName | None = None
     clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
 
     database_url: PostgresUrl | None = None
+    ledger_database_url: PostgresUrl | None = None
+    copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
 
@@ -222,6 +241,8 @@ def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
 
 
 def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.ledger_database_url and not settings.database_url:
+        yield "DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
@@ -231,4 +252,6 @@ def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
 def _shown(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return ",".join(value)
     return without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)

@@ -1,6 +1,8 @@
 """Everything that Dagster sees, in one place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
 import dagster as dg
 
@@ -16,6 +18,7 @@ from analytics_pipeline.checks.ai_usage import (
     suggestion_events_equal_source,
 )
 from analytics_pipeline.checks.identities import (
+    captures_are_kept,
     every_environment_loaded,
     no_environment_emptied,
     snapshot_rows_equal_capture,
@@ -27,8 +30,8 @@ from analytics_pipeline.checks.reporting import (
     no_uncovered_days,
     rollups_equal_events,
 )
-from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_within_identities
-from analytics_pipeline.config import Settings
+from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_are_stored, counts_within_identities
+from analytics_pipeline.config import FlowName, Settings
 from analytics_pipeline.orchestration import partitions
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -40,41 +43,76 @@ from analytics_pipeline.resources.configurable import (
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
 from analytics_pipeline.schedules.segments import segments_closed_days
+from analytics_pipeline.sensors import enablement
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
-from analytics_pipeline.sensors.enablement import enablement
 from analytics_pipeline.sensors.failures import run_failures
 from analytics_pipeline.sensors.reporting import reporting_late_rows
 from analytics_pipeline.sensors.segments import segment_changes
 
 
+@dataclass(frozen=True)
+class _Flow:
+    """One flow as Dagster sees it; `days` makes its partitions from the first day."""
+
+    days: Callable[[date], dg.DailyPartitionsDefinition]
+    assets: Sequence[dg.AssetsDefinition]
+    checks: Sequence[dg.AssetChecksDefinition]
+    schedules: Sequence[dg.ScheduleDefinition] = ()
+    sensors: Sequence[dg.SensorDefinition] = ()
+
+
+_FLOWS: Mapping[FlowName, _Flow] = {
+    "identities": _Flow(
+        days=partitions.daily,
+        assets=(
+            raw_identities,
+            identity_snapshots,
+        ),
+        checks=(every_environment_loaded, snapshot_rows_equal_capture, no_environment_emptied, captures_are_kept),
+    ),
+    "segments": _Flow(
+        days=partitions.daily,
+        assets=(segment_counts,),
+        checks=(counts_within_identities, counts_are_stored, counts_agree_with_engine),
+        schedules=(segments_closed_days,),
+        sensors=(segment_changes,),
+    ),
+    "reporting": _Flow(
+        days=partitions.local_dates,
+        assets=(reporting_events, reporting_rollups),
+        checks=(
+            events_equal_source,
+            changes_are_followed,
+            rollups_equal_events,
+            no_impossible_rollups,
+            no_uncovered_days,
+        ),
+        schedules=(reporting_closed_days, reporting_lag),
+        sensors=(reporting_late_rows,),
+    ),
+    "ai_usage": _Flow(
+        days=partitions.daily,
+        assets=(duo_chat_events, code_suggestion_events, ai_usage_daily),
+        checks=(
+            chat_events_equal_source,
+            suggestion_events_equal_source,
+            figures_count_every_event_once,
+            ledgers_know_every_day,
+        ),
+        schedules=(ai_usage_closed_days,),
+        sensors=(ai_usage_late_rows,),
+    ),
+}
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assets by flow, on daily partitions; resources; one executor for all: a step's own process would cost seconds."""
-    start = Settings.load().analytics_start_date
-    daily_assets = [
-        raw_identities,
-        identity_snapshots,
-        segment_counts,
-        duo_chat_events,
-        code_suggestion_events,
-        ai_usage_daily,
-    ]
-    reporting_assets = [
-        reporting_events,
-        reporting_rollups,
-    ]
+    """The flows that are wanted (FLOWS), on daily partitions; resources; one executor: a step's own process is slow."""
+    settings = Settings.load()
+    flows = [_FLOWS[name] for name in settings.flows]
+    assets = [asset for flow in flows for asset in _partitioned(flow.assets, flow.days(settings.analytics_start_date))]
     return dg.Definitions(
-        assets=[
-            sources.identity_documents,
-            sources.environments,
-            sources.segments,
-            sources.accounts,
-            sources.reporting_events,
-            sources.ai_duo_chat_events,
-            sources.ai_code_suggestion_events,
-            *_partitioned(daily_assets, partitions.daily(start)),
-            *_partitioned(reporting_assets, partitions.local_dates(start)),
-        ],
+        assets=[*_sources_of(assets), *assets],
         resources={
             "clickhouse": ClickHouseResource(),
             "postgres": PostgresResource(),
@@ -82,34 +120,12 @@ def defs() -> dg.Definitions:
             "landing": LandingZoneResource(),
             "flags": FeatureFlagsResource(),
         },
-        asset_checks=[
-            every_environment_loaded,
-            snapshot_rows_equal_capture,
-            no_environment_emptied,
-            counts_within_identities,
-            events_equal_source,
-            changes_are_followed,
-            rollups_equal_events,
-            no_impossible_rollups,
-            no_uncovered_days,
-            counts_agree_with_engine,
-            chat_events_equal_source,
-            suggestion_events_equal_source,
-            figures_count_every_event_once,
-            ledgers_know_every_day,
-        ],
-        schedules=[
-            segments_closed_days,
-            reporting_closed_days,
-            ai_usage_closed_days,
-            reporting_lag,
-        ],
+        asset_checks=[check for flow in flows for check in flow.checks],
+        schedules=[schedule for flow in flows for schedule in flow.schedules],
         sensors=[
-            enablement,
+            *enablement.sensors_of(settings.flows),
             run_failures,
-            segment_changes,
-            reporting_late_rows,
-            ai_usage_late_rows,
+            *(sensor for flow in flows for sensor in flow.sensors),
         ],
         executor=dg.in_process_executor,
     )
@@ -119,3 +135,9 @@ def _partitioned(
     assets: Sequence[dg.AssetsDefinition], days: dg.DailyPartitionsDefinition
 ) -> Iterable[dg.AssetsDefinition]:
     return dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), assets)
+
+
+def _sources_of(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetSpec]:
+    """The product's own data, as far as the assets read them."""
+    read = {key for asset in assets for key in asset.dependency_keys}
+    return [source for source in sources.ALL if source.key in read]

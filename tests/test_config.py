@@ -13,10 +13,13 @@ SECRET = "S3CRET"
 DEFAULTS = {
     "ANALYTICS_HOME": ".analytics",
     "ANALYTICS_START_DATE": "2026-01-01",
+    "FLOWS": "identities,segments,reporting,ai_usage",
     "CLICKHOUSE_URL": "",
     "CLICKHOUSE_CLUSTER": "",
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
     "DATABASE_URL": "",
+    "LEDGER_DATABASE_URL": "",
+    "COPY_LOCK_SECONDS": "60",
     "DAGSTER_POSTGRES_URL": "",
     "LANDING_URL": "",
     "IDENTITIES_TABLE": "",
@@ -81,10 +84,13 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
     given_and_shown = {
         "ANALYTICS_HOME": ("/srv/analytics", "/srv/analytics"),
         "ANALYTICS_START_DATE": ("2025-02-03", "2025-02-03"),
+        "FLOWS": (" ai_usage, reporting,", "reporting,ai_usage"),
         "CLICKHOUSE_URL": (f"https://user:{SECRET}@host:8443/analytics", "https://host:8443/analytics"),
         "CLICKHOUSE_CLUSTER": ("main-1.eu", "main-1.eu"),
         "CLICKHOUSE_TIMEOUT_SECONDS": (" 60\n", "60"),
         "DATABASE_URL": (f"postgresql://user:{SECRET}@host/product?sslpassword={SECRET}", "postgresql://host/product"),
+        "LEDGER_DATABASE_URL": (f"postgres://user:{SECRET}@host/ledgers", "postgres://host/ledgers"),
+        "COPY_LOCK_SECONDS": ("3600", "3600"),
         "DAGSTER_POSTGRES_URL": (
             f"postgresql+psycopg2://u:{SECRET}@host/dagster",
             "postgresql+psycopg2://host/dagster",
@@ -119,6 +125,31 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
     assert SECRET not in repr(settings)
     assert settings.clickhouse_url is not None
     assert settings.clickhouse_url.get_secret_value() == given_and_shown["CLICKHOUSE_URL"][0]
+
+
+@pytest.mark.parametrize(
+    ("value", "flows"),
+    [
+        ("reporting", ("reporting",)),
+        ("ai_usage,reporting,reporting", ("reporting", "ai_usage")),
+        # Segments are counted in snapshots of identities.
+        ("segments", ("identities", "segments")),
+        ("", ("identities", "segments", "reporting", "ai_usage")),
+    ],
+)
+def test_load__flows__are_those_named_and_what_they_need(
+    monkeypatch: pytest.MonkeyPatch, value: str, flows: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FLOWS", value)
+
+    assert Settings.load().flows == flows
+
+
+@pytest.mark.parametrize("value", ["segment", "reporting,segmets", '["segments"]'])
+def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> None:
+    assert _problems(FLOWS=value) == [
+        ("FLOWS", "Input should be 'identities', 'segments', 'reporting' or 'ai_usage'"),
+    ]
 
 
 def test_load__many_mistakes__are_reported_at_once() -> None:
@@ -291,3 +322,9 @@ def _everything_shown() -> str:
     except ConfigurationError as error:
         return str(error)
     return f"{loaded!r} {loaded} {loaded.masked()}"
+
+
+def test_load__ledgers_without_a_source__names_what_is_missing() -> None:
+    assert _problems(LEDGER_DATABASE_URL=f"postgresql://u:{SECRET}@host/ledgers") == [
+        ("DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source")
+    ]

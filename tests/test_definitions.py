@@ -148,3 +148,40 @@ def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pyte
         if spec.partitions_def is not None
     }
     assert starts == {"2025-03-04"}
+
+
+@pytest.mark.parametrize(
+    ("flows", "groups", "schedules", "sensors"),
+    [
+        (
+            "reporting",
+            {"reporting", "sources"},
+            {"reporting_closed_days", "reporting_lag"},
+            {"enablement", "run_failures", "reporting_late_rows"},
+        ),
+        (
+            "segments",
+            {"identities", "segments", "sources"},
+            {"segments_closed_days"},
+            {"enablement", "run_failures", "segment_changes"},
+        ),
+        ("identities", {"identities", "sources"}, set(), {"run_failures"}),
+    ],
+)
+def test_definitions__some_flows_wanted__hold_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, flows: str, groups: set[str], schedules: set[str], sensors: set[str]
+) -> None:
+    monkeypatch.setenv("FLOWS", flows)
+
+    repository = defs().get_repository_def()
+
+    specs = defs().resolve_all_asset_specs()
+    assert {spec.group_name for spec in specs} == groups
+    assert {schedule.name for schedule in repository.schedule_defs} == schedules
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
+    keys = {spec.key for spec in specs}
+    assert {check.asset_key for check in _check_keys(defs())} <= keys
+    # No source that nothing reads, and none missing that something reads.
+    assert {dep.asset_key for spec in specs for dep in spec.deps} | keys == keys
+    jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert jobs == {f"{name}_history" for name in groups & {"segments", "reporting"}}

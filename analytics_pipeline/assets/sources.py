@@ -1,4 +1,4 @@
-"""What the product owns and the pipeline only reads, so that lineage begins where the data does."""
+"""The product's own data, which the pipeline only reads. With it, lineage begins where the data does."""
 
 import dagster as dg
 
@@ -43,4 +43,14 @@ ai_code_suggestion_events = dg.AssetSpec(
     group_name="sources",
     kinds={"postgres"},
     description="Code suggestions that were shown to users, and what they did with them.",
+)
+
+ALL = (
+    identity_documents,
+    environments,
+    segments,
+    accounts,
+    reporting_events,
+    ai_duo_chat_events,
+    ai_code_suggestion_events,
 )

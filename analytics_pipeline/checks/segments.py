@@ -1,4 +1,4 @@
-"""Are the counts possible, and are they the engine's."""
+"""Checks of the counts: they are possible, and they are the flag engine's."""
 
 from dataclasses import asdict
 from datetime import date
@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.segments import segment_counts
-from analytics_pipeline.flows.segments.audit import impossible_counts
-from analytics_pipeline.flows.segments.sampling import disagreements
+from analytics_pipeline.flows.segments.audit import impossible_counts, lost_counts
+from analytics_pipeline.flows.segments.sampling import Comparison, compare
 from analytics_pipeline.orchestration.findings import Finding, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -29,6 +29,19 @@ def counts_within_identities(
 
 
 @dg.asset_check(asset=segment_counts)
+def counts_are_stored(
+    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds the day's counts of every project that the ledger `segment_refreshes` calls completed."""
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [{"project": project} for project in lost_counts(postgres.store(), warehouse, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=segment_counts)
 def counts_agree_with_engine(
     context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
 ) -> dg.AssetCheckResult:
@@ -36,11 +49,14 @@ def counts_agree_with_engine(
 
     The sample is a few hundred identities of each project that the run counted, the same whenever the day is looked at.
     A finding names the segment, the environment, how many of the sample differ, and the beginning of the SHA-256 of one
-    identifier.
+    identifier. The metadata say how much was compared, and what the sample left out.
     """
+    compared = Comparison()
 
     def look(day: date) -> list[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(found) for found in disagreements(warehouse, postgres.store(), day, context.run.run_id)]
+            found = compare(warehouse, postgres.store(), day, context.run.run_id)
+        compared.add(found)
+        return [asdict(disagreement) for disagreement in found.found]
 
-    return check_days(context, look)
+    return check_days(context, look, about=compared.counts)

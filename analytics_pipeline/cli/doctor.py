@@ -4,18 +4,20 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline import migrations
+from analytics_pipeline.cli import findings
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.findings import ALL, Check, Finding
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
@@ -24,46 +26,68 @@ from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.landing import landing_zone
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.postgres import Postgres, postgres
 
-ALL = "every flow"
 OLDEST_POSTGRES = 14
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `repair` is empty when it is well, `turns_off` names the flows it stops."""
-
-    subject: str
-    state: str
-    repair: str = ""
-    turns_off: str = ""
+_IDENTITIES = ("identities", "segments")
+# With the start of the program it answers within five seconds, whichever stores do not.
+_TIMEOUT_SECONDS = 3.0
 
 
 @click.command()
+@click.option("--all", "everything", is_flag=True, help="Show also what is well, and the configuration.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=_TIMEOUT_SECONDS,
+    show_default=True,
+    help="Seconds that a store may take to answer; all are asked at once.",
+)
 @click.option(
     "--views",
     is_flag=True,
     help="Print CREATE VIEW statements for what the source names or types otherwise; only that.",
 )
-def doctor(*, views: bool) -> None:
+@json_option
+def doctor(*, everything: bool, timeout: float, views: bool, as_json: bool) -> None:
     """Check the configuration, every connection, the source's tables and the migrations.
 
-    Each gap is listed with the flows that it turns off and with its repair. Nothing is changed, but for a probe object
-    that is written to the landing zone and removed again.
-    Exit code 3 when there is a gap, 4 when the configuration itself is not valid.
+    Each gap is listed with the flows that it turns off and with its repair; FLOWS says which flows are wanted, and what
+    others lack is no gap. Nothing is changed, but for a probe object that is written to the landing zone and removed.
+    Exit code 3 when there is a gap, 4 when the configuration itself is not valid. Warnings leave it at 0.
     """
     settings = Settings.load()
     if views:
         print_views(settings)
-    _show_settings(settings)
-    checks = (_check_postgres, _check_clickhouse, _check_landing, _check_dynamodb, _check_dagster)
-    with Console().status("Looking at the stores …"):
-        findings = [finding for check in checks for finding in check(settings)]
-    _show_findings(findings)
-    has_gaps = any(finding.repair for finding in findings)
-    Console().print("[yellow]There are gaps; see the repairs above." if has_gaps else "[green]All is well.")
+    with new_console(stderr=True).status("Looking at the stores …"):
+        found = findings.looked_at(_checks(settings), timeout)
+    found += findings.misspelt(os.environ, [*settings.masked(), *_OTHER_VARIABLES])
+    found = findings.wanted(found, settings.flows)
+    has_gaps = any(finding.level == "gap" for finding in found)
+    if as_json:
+        shown = [{"level": finding.level, **asdict(finding)} for finding in found]
+        print_json({"is_well": not has_gaps, "findings": shown, "configuration": settings.masked()})
+    else:
+        findings.show(new_console(), found, settings.flows, everything=everything)
+    if everything and not as_json:
+        _show_settings(settings)
     sys.exit(Exit.GAPS if has_gaps else Exit.DONE)
+
+
+# Not in the settings, but read by this package or by Dagster for it.
+_OTHER_VARIABLES = ("DAGSTER_HOME", "ANALYTICS_TEST_DATA", "ANALYTICS_DEV_TOKEN")
+
+
+def _checks(settings: Settings) -> tuple[Check, ...]:
+    aws = "and the AWS environment"
+    return (
+        Check("Postgres", lambda: _check_postgres(settings), "check DATABASE_URL"),
+        Check("ClickHouse", lambda: _check_clickhouse(settings), "check CLICKHOUSE_URL"),
+        Check("landing zone", lambda: _check_landing(settings), f"check LANDING_URL {aws}", _IDENTITIES),
+        Check("DynamoDB", lambda: _check_dynamodb(settings), f"check IDENTITIES_TABLE {aws}", _IDENTITIES),
+        Check("DAGSTER_HOME", lambda: [_dagster_home(os.environ.get("DAGSTER_HOME", ""))], "check DAGSTER_HOME"),
+        Check("Dagster storage", lambda: _check_dagster_storage(settings), "check DAGSTER_POSTGRES_URL"),
+    )
 
 
 def _check_postgres(settings: Settings) -> Iterator[Finding]:
@@ -74,15 +98,16 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     try:
         gaps = contract.gaps(store)
     except ConnectionError as error:
-        yield Finding("Postgres", str(error), "check DATABASE_URL", ALL)
+        yield Finding("Postgres", _short(error), "check DATABASE_URL", ALL)
         return
     ((version,),) = store.query("SELECT current_setting('server_version_num')::int / 10000")
     if version < OLDEST_POSTGRES:
         newer = f"reading days from it needs version {OLDEST_POSTGRES} or newer: move it, or copy it to a newer server"
-        yield Finding("Postgres", f"answers, but is version {version}", newer, "reporting, ai_usage")
+        yield Finding("Postgres", f"answers, but is version {version}", newer, ("reporting", "ai_usage"))
     else:
         yield Finding("Postgres", "answers")
-    yield from _migration_findings(settings, "postgres")
+    yield from _hidden_transactions(store)
+    yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
     for relation, texts in contract.notes(store).items():
@@ -91,8 +116,33 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
 
 
+def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
+    if settings.ledger_database_url is not None:
+        try:
+            ledgers.query("SELECT 1")
+        except ConnectionError as error:
+            yield Finding("Postgres of the ledgers", _short(error), "check LEDGER_DATABASE_URL", ALL)
+            return
+        yield Finding("Postgres of the ledgers", "answers")
+    yield from _migration_findings(settings, "postgres")
+
+
+def _short(error: ConnectionError) -> str:
+    """Without the advice to run this command."""
+    return str(error).partition(" Check ")[0].rstrip(".")
+
+
+def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
+    """A warning where Postgres hides how long others' transactions have been open."""
+    ((user, sees_them),) = store.query("SELECT current_user, pg_has_role('pg_read_all_stats', 'USAGE')")
+    if not sees_them:
+        state = "hides other sessions' transactions: a row that commits more than five minutes late may be missed"
+        repair = f"GRANT pg_read_all_stats TO {user} (used by reporting and ai_usage)"
+        yield Finding("Postgres pg_stat_activity", state, repair)
+
+
 def _gap_findings(gap: contract.Gap) -> Iterator[Finding]:
-    subject, flows = f"source {gap.configured_name}", ", ".join(gap.flows)
+    subject, flows = f"source {gap.configured_name}", tuple(gap.flows)
     if gap.missing:
         missing = "is absent" if gap.is_absent else f"lacks {', '.join(gap.missing)}"
         repair = f"create it, or point SOURCE_{gap.relation.upper()} at a view that has {', '.join(gap.missing)}"
@@ -113,7 +163,7 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
         with connect(settings, Tag("doctor", "version")) as clickhouse:
             yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
     except ConnectionError as error:
-        yield Finding("ClickHouse", str(error), "check CLICKHOUSE_URL", ALL)
+        yield Finding("ClickHouse", _short(error), "check CLICKHOUSE_URL", ALL)
         return
     yield from _migration_findings(settings, "clickhouse")
 
@@ -130,12 +180,12 @@ def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator
 
 def _check_landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing_url is None:
-        yield Finding("landing zone", "not configured", "set LANDING_URL", "identities, segments")
+        yield Finding("landing zone", "not configured", "set LANDING_URL", _IDENTITIES)
         return
     directory = _directory(settings.landing_url)
     if directory and not directory.is_dir():
         repair = f"correct LANDING_URL, or create it: mkdir -p {shlex.quote(str(directory))}"
-        yield Finding("landing zone", f"the directory {directory} does not exist", repair, "identities, segments")
+        yield Finding("landing zone", f"the directory {directory} does not exist", repair, _IDENTITIES)
         return
     yield _tried("landing zone", lambda: landing_zone(settings).check(), "check LANDING_URL and the AWS environment")
 
@@ -146,7 +196,7 @@ def _directory(url: str) -> Path | None:
 
 def _check_dynamodb(settings: Settings) -> Iterator[Finding]:
     if settings.identities_table is None:
-        yield Finding("DynamoDB", "not configured", "set IDENTITIES_TABLE", "identities, segments")
+        yield Finding("DynamoDB", "not configured", "set IDENTITIES_TABLE", _IDENTITIES)
         return
     repair = "check IDENTITIES_TABLE and the AWS environment"
     table = _tried("DynamoDB", lambda: identities_table(settings).check(), repair)
@@ -165,12 +215,7 @@ def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
     try:
         return Finding(subject, check())
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        return Finding(subject, reason_of(error), repair, "identities, segments")
-
-
-def _check_dagster(settings: Settings) -> Iterator[Finding]:
-    yield _dagster_home(os.environ.get("DAGSTER_HOME", ""))
-    yield from _check_dagster_storage(settings)
+        return Finding(subject, reason_of(error), repair, _IDENTITIES)
 
 
 def _dagster_home(value: str) -> Finding:
@@ -194,7 +239,7 @@ def _check_dagster_storage(settings: Settings) -> Iterator[Finding]:
     try:
         replace(postgres(only), variable="DAGSTER_POSTGRES_URL").query("SELECT 1")
     except ConnectionError as error:
-        yield Finding("Dagster storage", str(error), "check DAGSTER_POSTGRES_URL", ALL)
+        yield Finding("Dagster storage", _short(error), "check DAGSTER_POSTGRES_URL", ALL)
     else:
         yield Finding("Dagster storage", "answers")
 
@@ -205,15 +250,4 @@ def _show_settings(settings: Settings) -> None:
         table.add_column(name, overflow="fold")
     for name, value in settings.masked().items():
         table.add_row(name, escape(value) or "[dim]not set[/]")
-    Console().print(table)
-
-
-def _show_findings(findings: list[Finding]) -> None:
-    table = Table("", title="Findings", title_justify="left")
-    for name in ("what", "state", "turns off", "repair"):
-        table.add_column(name, overflow="fold")
-    for finding in findings:
-        mark = "[red]✗[/]" if finding.repair else "[green]✓[/]"
-        texts = (finding.subject, finding.state, finding.turns_off, finding.repair)
-        table.add_row(mark, *map(escape, texts))
-    Console().print(table)
+    new_console().print(table)

@@ -1,14 +1,17 @@
 """`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timezone
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
@@ -30,14 +33,18 @@ def enablement() -> None:
 
 
 @enablement.command()
-def status() -> None:
+@json_option
+def status(*, as_json: bool) -> None:
     """Show the newest epoch of every feature and scope.
 
     Exits with 3 while a history is open that is not complete, with 1 when one was given up.
     """
     store = postgres(Settings.load())
     epochs = EnablementLedger(store).all()
-    console = Console()
+    console = new_console()
+    if as_json:
+        print_json([asdict(epoch) | {"days_done": len(days_done(store, epoch))} for epoch in epochs])
+        sys.exit(_exit_of(epochs))
     if not epochs:
         console.print("No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds.")
         return
@@ -45,8 +52,11 @@ def status() -> None:
     sys.exit(_exit_of(epochs))
 
 
-def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
+def status_table(store: Postgres, epochs: list[Epoch], own_rows: Mapping[tuple[str, str], int] | None = None) -> Group:
     """One row for each epoch: whether its feature is on, how far it is; then, in words, what it asks for.
+
+    The ledger's rows are those of all that the days hold, also of other accounts; `own_rows` tells, by feature and
+    scope, the scope's alone.
 
     The words end with what went wrong last, and with what earlier epochs of the scope brought in.
     """
@@ -63,11 +73,16 @@ def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
             "on" if epoch.closed_at is None else "off",
             f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
             f"{done} of {len(epoch.days)}",
-            "" if epoch.rows is None else f"{epoch.rows:,}",
+            _rows(epoch, own_rows or {}),
         )
     totals = EnablementLedger(store).totals()
     words = ([_headline(epoch), *_notes(epoch, totals[epoch.feature, epoch.scope])] for epoch in epochs)
     return Group(table, *(escape("\n  ".join(lines)) for lines in words))
+
+
+def _rows(epoch: Epoch, own: Mapping[tuple[str, str], int]) -> str:
+    rows = own.get((epoch.feature, epoch.scope), epoch.rows)
+    return "" if rows is None else f"{rows:,}"
 
 
 def _headline(epoch: Epoch) -> str:

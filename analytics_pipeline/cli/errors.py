@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from rich.console import Console
-
+from analytics_pipeline.cli.output import new_console
 from analytics_pipeline.config import ConfigurationError, NotConfigured
 
 # What these raise is the store's answer to what was asked, such as a right that is lacking, and no defect of ours.
@@ -21,6 +20,8 @@ class Exit(IntEnum):
     GAPS = 3
     CONFIGURATION = 4
     UNREACHABLE = 5
+    # As shells call a process that Ctrl-C has ended.
+    INTERRUPTED = 130
 
 
 @contextmanager
@@ -28,6 +29,8 @@ def reported() -> Iterator[None]:
     """Turn expected errors into a message on stderr and an exit code; others keep their stack trace."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
     except ConfigurationError as error:
         _stop(str(error), Exit.CONFIGURATION)
     except NotConfigured as error:
@@ -44,5 +47,5 @@ def reported() -> Iterator[None]:
 
 
 def _stop(message: str, code: Exit) -> None:
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    new_console(stderr=True).print(message, style="red", markup=False)
     sys.exit(code)

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 
 import click
 from clickhouse_migrations.exceptions import MigrationException
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from analytics_pipeline import migrations
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, new_progress, print_json
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.migrations import Migration
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
@@ -56,29 +55,35 @@ def migrate_post() -> None:
 
 
 @migrate.command("status")
-def migrate_status() -> None:
+@json_option
+def migrate_status(*, as_json: bool) -> None:
     """List every migration with its state. Exit code 3 when any is pending or out of step; changes nothing."""
     found = migrations.status(_configured())
-    _show("Migrations", found)
+    if as_json:
+        print_json(found)
+    else:
+        _show("Migrations", found)
     sys.exit(Exit.DONE if all(migration.state == "applied" for migration in found) else Exit.GAPS)
 
 
 @migrate.command("dry-run")
-def migrate_dry_run() -> None:
+@json_option
+def migrate_dry_run(*, as_json: bool) -> None:
     """List what `migrate all` would apply, in order; changes nothing."""
     pending = [migration for migration in migrations.status(_configured()) if migration.state == "pending"]
-    if pending:
+    if as_json:
+        print_json(pending)
+    elif pending:
         _show("Would be applied", pending)
     else:
-        Console().print("Nothing is pending.")
+        new_console().print("Nothing is pending.")
 
 
 def _run(phases: Sequence[Phase]) -> None:
     settings = _configured()
     pending = [migration for migration in migrations.status(settings, phases) if migration.state == "pending"]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=Console(), transient=True) as progress:
+        with new_progress(new_console()) as progress:
             task = progress.add_task("Migrating", total=len(pending))
             applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
     except LeaseHeld as error:
@@ -88,7 +93,7 @@ def _run(phases: Sequence[Phase]) -> None:
     if applied:
         _show("Applied", applied)
     else:
-        Console().print("Everything is applied already.")
+        new_console().print("Everything is applied already.")
 
 
 def _configured() -> Settings:
@@ -103,4 +108,4 @@ def _show(title: str, rows: list[Migration]) -> None:
     table = Table("store", "phase", "migration", "state", title=title, title_justify="left")
     for row in rows:
         table.add_row(row.store, row.phase, row.name, f"[{colours.get(row.state, 'red')}]{row.state}[/]")
-    Console().print(table)
+    new_console().print(table)

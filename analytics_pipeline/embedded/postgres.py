@@ -65,8 +65,10 @@ class Postgres:
             _let_others_pass(_program("postgres").parent)
         if not self.data.exists():
             self._create()
-        # No server of this directory is alive, so whatever process has the noted pid now is somebody else's.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # No server of this directory is alive, so whatever process has a noted pid now is somebody else's.
+        sockets = _socket_path(self.data)
+        for note in (self.data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock", sockets / f".s.PGSQL.{PORT}"):
+            note.unlink(missing_ok=True)
 
     def _create(self) -> None:
         # A killed initdb leaves a directory that looks complete; only a finished one gets the real name.
@@ -157,7 +159,7 @@ def _initdb(directory: Path, account: tuple[int, int]) -> None:
     # The same collation on every machine, whichever locales it has.
     locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     # Trust is enough behind a socket in a directory of mode 0700.
-    options = ["-U", _SUPERUSER, "--auth=trust", "--no-sync", "--no-instructions", *locale]
+    options = ["-U", _SUPERUSER, "--auth=trust", "--no-sync", *locale]
     as_root = os.geteuid() == 0
     done = subprocess.run(  # noqa: S603 - the wheel's own program
         [str(_program("initdb")), "-D", str(directory), *options],
@@ -170,7 +172,8 @@ def _initdb(directory: Path, account: tuple[int, int]) -> None:
         group=account[1] if as_root else None,
         extra_groups=[] if as_root else None,
     )
-    if done.returncode != 0:
+    # Not the exit code alone: where somebody else has waited for the process, it is unknown and reads as 0.
+    if done.returncode != 0 or "Success." not in done.stdout:
         raise StackError(f"PostgreSQL could not create its data directory:\n{done.stderr.strip()}")
 
 

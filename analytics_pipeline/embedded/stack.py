@@ -64,8 +64,11 @@ class Stack:
                 problems = list(pool.map(lambda engine: self._problem_of(engine, report), engines))
             if any(problems):
                 raise StackError("\n\n".join(filter(None, problems)))
+            # Rows of the product, and what its runs logged: nobody else's to read.
+            for name in ("landing", "dagster"):
+                (self.home / name).mkdir(exist_ok=True)
+                (self.home / name).chmod(0o700)
             dagster_home.install(self.home / "dagster")
-            (self.home / "landing").mkdir(exist_ok=True)
             (self.home / AWS_CONFIG).write_text("[default]\n")
             return self.environment()
 
@@ -78,6 +81,17 @@ class Stack:
             with ThreadPoolExecutor(len(engines)) as pool:
                 stopped = list(pool.map(lambda engine: self._stop(engine, report), engines))
             return [engine.name for engine, was_running in zip(engines, stopped, strict=True) if was_running]
+
+    def abandon(self, *, keep: bool, seconds: float) -> None:
+        """Stop at once what this process has started, whatever it is doing; engines that run may be kept.
+
+        The lock is not waited for: this process may hold it. Nothing is lost that a killed process would not lose.
+        """
+        state = self._state.read()
+        engines = self._engines(create=False)
+        found = {engine: processes.find(state.get(engine.name), engine.signature) for engine in engines}
+        polite = {process.pid: engine.polite_signal for engine, process in found.items() if process}
+        processes.stop_children(polite, set(polite) if keep else set(), seconds)
 
     def status(self) -> list[EngineStatus]:
         state = self._state.read()

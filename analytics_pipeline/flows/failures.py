@@ -1,8 +1,8 @@
 """What a flow raises when some units of its work failed and the others were done."""
 
+import re
 from dataclasses import dataclass
 
-import adbc_driver_manager
 import obstore.exceptions
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -10,11 +10,13 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
-from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost
+from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code, is_transient, trouble
+from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost, MomentLost
 
 _LONGEST_REASON = 300
-_MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
+# In what stores say, values are in quotes; the user and password of an address end with its last @.
+_QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
+_CREDENTIALS = re.compile(r"([A-Za-z][\w+.-]*://)\S*@")
 
 
 # AWS asks for patience with these; its own errors (5xx) pass as well.
@@ -32,8 +34,8 @@ _PASSING = (
     LeaseLost,
     AwsUnreachable,
     HTTPClientError,
+    MomentLost,
     psycopg.OperationalError,
-    adbc_driver_manager.OperationalError,
     obstore.exceptions.GenericError,
 )
 
@@ -78,7 +80,7 @@ def passes(error: BaseException) -> bool:
     """Whether the trouble is one that passes by itself. What nobody knows to pass does not."""
     if isinstance(error, PartialFailure):
         return any(failure.passes for failure in error.failures)
-    if isinstance(error, AccessRefused):
+    if isinstance(error, AccessRefused | psycopg.errors.QueryCanceled):
         return False
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -90,30 +92,62 @@ def reason_of(error: Exception) -> str:
     """What failed and how to repair it, in the words of whoever operates the pipeline."""
     if type(error).__module__.startswith("analytics_pipeline.") or type(error) is ConnectionError:
         return str(error)
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        repair = "migrate all" if SCHEMA in str(error) else "doctor (it lists what the source lacks)"
-        return f"Postgres: {error.diag.message_primary}. Run: analytics-pipeline {repair}"
+    if isinstance(error, psycopg.Error):
+        return _reason_of_postgres(error)
     if isinstance(error, ClickHouseError):
         return _reason_of_clickhouse(error)
+    if isinstance(error, obstore.exceptions.BaseError):
+        return f"Landing zone: {_line(error)}. Check LANDING_URL, then run: analytics-pipeline doctor"
     if isinstance(error, BotoCoreError | ClientError):
         return f"AWS: {_line(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
     return _line(error)
 
 
+# What Postgres means, by the class of its error, for whoever operates the pipeline.
+_REPAIRS: tuple[tuple[type[psycopg.Error], str], ...] = (
+    (
+        psycopg.errors.QueryCanceled,
+        "No statement of ours may keep its locks longer than COPY_LOCK_SECONDS. It changed nothing; an index may help,"
+        " or a higher value",
+    ),
+    (
+        psycopg.errors.LockNotAvailable,
+        "Somebody alters or locks what was to be read, and it was left to them. Run it again when they have ended",
+    ),
+    (psycopg.errors.DeadlockDetected, "It changed nothing. Run it again"),
+    (psycopg.errors.AdminShutdown, "Somebody ended the session, or stops the server. Run it again"),
+    (psycopg.errors.InsufficientPrivilege, "Run: analytics-pipeline doctor (it lists what the user may not read)"),
+)
+
+
+def _reason_of_postgres(error: psycopg.Error) -> str:
+    # Its detail, hint and context show rows and statements; so does the text of who made the error himself.
+    told = error.diag.message_primary or str(error).partition("\n")[0]
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        told = _QUOTED.sub(r"\1…\1", told)
+    told = f"Postgres: {_shortened(told)}"
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        repair = "migrate all" if SCHEMA in str(error) else "doctor (it lists what the source lacks)"
+        return f"{told}. Run: analytics-pipeline {repair}"
+    return next((f"{told}. {repair}" for kind, repair in _REPAIRS if isinstance(error, kind)), told)
+
+
 def _reason_of_clickhouse(error: ClickHouseError) -> str:
     code = error_code(error)
     if code is None:
-        return f"ClickHouse: {_line(error)}. Run: analytics-pipeline doctor"
-    if code in _MISSING_IN_SCHEMA:
+        return f"ClickHouse: {trouble(error)} ({type(error).__name__}). Run: analytics-pipeline doctor"
+    if code in MISSING_IN_SCHEMA:
         return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
-    message = str(error).rpartition("DB::Exception: ")[2]
+    # What could not be read or converted, and the statement around it.
+    message = _QUOTED.sub(r"\1…\1", str(error).rpartition("DB::Exception: ")[2])
     return f"ClickHouse error {code}: {_shortened(message)}"
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {_shortened(str(error))}"
+    # What follows in a text of the landing zone's client is the request as its program sees it.
+    return f"{type(error).__name__}: {_shortened(str(error).partition('Debug source:')[0])}"
 
 
 def _shortened(text: str) -> str:
-    line = " ".join(text.split())
+    line = _CREDENTIALS.sub(r"\1…@", " ".join(text.split()))
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]} …"

@@ -85,7 +85,7 @@ def note_losses(
     """Let nobody vouch for the days that ClickHouse does not hold as recorded; `lost_days` has them from then on."""
     found = unheld_days(postgres, clickhouse, table, thoroughly)
     if found:
-        with postgres.connect() as connection:
+        with postgres.ledgers.connect() as connection:
             values = {"days": list(found), "swapped_at": list(found.values())}
             connection.execute(_LOSE, {"relation": table.name, "lease": table.lease, **values})
 

@@ -97,7 +97,7 @@ def _migrate_clickhouse(
 
 def _forget_checksums(store: Postgres) -> None:
     """The ledger's checksums of figures are of tables by day: a day by month is told by its version."""
-    with store.connect() as connection:
+    with store.ledgers.connect() as connection:
         connection.execute(_FORGET_CHECKSUMS, {"tables": [table.name for table in TABLES]})
 
 

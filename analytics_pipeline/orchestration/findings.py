@@ -1,4 +1,4 @@
-"""What every asset check does around its question: the days it looks at, and how its findings are shown."""
+"""The frame of every asset check: it chooses the days, asks the check's question, and shows the findings."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timezone
@@ -20,19 +20,26 @@ def check_days(
     *,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     at_most: int | None = None,
+    about: Callable[[], Mapping[str, int | str]] = dict,
 ) -> dg.AssetCheckResult:
     """Pass when `look` finds nothing on any day of the run; today, when the check is executed by itself.
 
-    `at_most` bounds the days to the last so many of the run.
+    `at_most` bounds the days to the last so many of the run. `about` is asked afterwards: more metadata, such as how
+    much was compared.
     """
     days = days_checked(context)[-(at_most or 0) :]
     return check_now(
-        lambda: [{"day": day.isoformat(), **finding} for day in days for finding in look(day)], severity=severity
+        lambda: [{"day": day.isoformat(), **finding} for day in days for finding in look(day)],
+        severity=severity,
+        about=about,
     )
 
 
 def check_now(
-    look: Callable[[], Iterable[Finding]], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    look: Callable[[], Iterable[Finding]],
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    about: Callable[[], Mapping[str, int | str]] = dict,
 ) -> dg.AssetCheckResult:
     """Pass when `look` finds nothing.
 
@@ -48,7 +55,9 @@ def check_now(
         return dg.AssetCheckResult(passed=True, description=f"Not checked: {error}", metadata=metadata)
     records = [dg.TableRecord(finding) for finding in findings[:_SHOWN]]
     table = {"findings": dg.MetadataValue.table(records)} if records else {}
-    return dg.AssetCheckResult(passed=not findings, severity=severity, metadata={"found": len(findings), **table})
+    return dg.AssetCheckResult(
+        passed=not findings, severity=severity, metadata={"found": len(findings), **about(), **table}
+    )
 
 
 def days_checked(context: dg.AssetCheckExecutionContext) -> list[date]:

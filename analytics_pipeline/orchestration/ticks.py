@@ -1,4 +1,4 @@
-"""What a tick of a sensor or a schedule does first: read the settings, look, and say why it could not."""
+"""The first steps of every tick: read the settings, look at the stores, or skip the tick and say why."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +12,7 @@ from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 T = TypeVar("T")
@@ -47,10 +48,17 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
 
 
 def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
-    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet."""
+    """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
+
+    Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
+    """
     try:
         return look(settings_with_clickhouse())
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    except ClickHouseError as error:
+        if error_code(error) not in MISSING_IN_SCHEMA:
+            raise
         return dg.SkipReason(f"skipped: {reason_of(error)}")

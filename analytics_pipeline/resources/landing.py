@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +21,7 @@ import zstandard
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, S3Store
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -85,6 +86,7 @@ class UnitWriter:
         """Append `rows` whole lines; files are compressed while written and end after about `ROWS_PER_FILE`."""
         if self._open is None:
             name = f"{self._captured_at:%Y%m%dT%H%M%S%fZ}-{len(self._files):05d}.jsonl.zst"
+            _make_private_directory(self._store, self._unit)
             self._open = _LineFile(name, obstore.open_writer(self._store, f"{self._unit}/{name}"))
         self._open.write(lines, rows)
         if self._open.rows >= ROWS_PER_FILE:
@@ -94,6 +96,7 @@ class UnitWriter:
         """End the current file."""
         if self._open is not None:
             self._files.append(self._open.finish())
+            _make_private(self._store, f"{self._unit}/{self._open.name}")
             self._open = None
 
     def commit(self, about: dict[str, Any]) -> Manifest:
@@ -108,7 +111,7 @@ class _LineFile:
     """A zstd-compressed file of newline-terminated rows under way."""
 
     def __init__(self, name: str, sink: Any) -> None:
-        self._name = name
+        self.name = name
         self._sink = sink
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
         self._digest = hashlib.sha256()
@@ -122,7 +125,7 @@ class _LineFile:
     def finish(self) -> LandedFile:
         self._append(self._compressor.flush())
         self._sink.close()
-        return LandedFile(self._name, self.rows, self._bytes, self._digest.hexdigest())
+        return LandedFile(self.name, self.rows, self._bytes, self._digest.hexdigest())
 
     def _append(self, compressed: bytes) -> None:
         if compressed:
@@ -171,7 +174,9 @@ class LandingZone:
 
     def adopt(self, unit: str, manifest: Manifest) -> None:
         """Make files that somebody else wrote the unit's content, in one atomic put, then remove all others."""
+        _make_private_directory(self.store, unit)
         obstore.put(self.store, f"{unit}/{MANIFEST}", msgspec.json.encode(manifest))
+        _make_private(self.store, f"{unit}/{MANIFEST}")
         kept = {MANIFEST, *(file.name for file in manifest.files)}
         gone = [f"{unit}/{file.name}" for file in self.stored(unit) if file.name not in kept]
         if gone:
@@ -245,21 +250,47 @@ class LandingZone:
             raise CorruptUnit(f"{unit}/{file.name} differs from its manifest's checksum. Restore or recapture it.")
 
 
+def _make_private_directory(store: "ObjectStore", unit: str) -> None:
+    """On a local disk, a unit's directory that its owner alone may enter: the store would make it for everybody."""
+    if isinstance(store, LocalStore) and store.prefix:
+        directory = Path(store.prefix)
+        for part in unit.split("/"):
+            directory /= part
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _make_private(store: "ObjectStore", path: str) -> None:
+    if isinstance(store, LocalStore) and store.prefix:
+        (Path(store.prefix) / path).chmod(0o600)
+
+
 def landing_zone(settings: Settings) -> LandingZone:
     """The configured landing zone; S3 credentials, region and endpoint come from the standard AWS environment.
 
     Raises:
         NotConfigured: `LANDING_URL` is not set.
+        AccessRefused: it is no directory, and none can be made there.
     """
     if settings.landing_url is None:
         raise NotConfigured("landing_zone", "LANDING_URL")
     parts = urlsplit(settings.landing_url)
     if parts.scheme == "file":
-        return LandingZone(LocalStore(unquote(parts.path), mkdir=True))
+        return LandingZone(_local_store(Path(unquote(parts.path))))
     session = boto3.Session()
     endpoint = session.client("s3").meta.endpoint_url
     bucket = Bucket(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), session)
     return LandingZone(_s3_store(bucket), bucket)
+
+
+def _local_store(root: Path) -> LocalStore:
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LocalStore(root)
+    except OSError as error:
+        told = "a file is in its place" if root.is_file() else error.strerror
+        raise AccessRefused(
+            f"The landing zone at {root} cannot be used: {told}. Check LANDING_URL, then run: analytics-pipeline doctor"
+        ) from None
 
 
 def _s3_store(bucket: Bucket) -> "ObjectStore":

@@ -2,23 +2,33 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from threading import Event
 from typing import Any, TypeAlias
 
-import adbc_driver_manager
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
+from pydantic import SecretStr
 from typing_extensions import LiteralString
 
-from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
+from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+from analytics_pipeline.resources.sessions import (
+    APPLY_SETTINGS,
+    CONNECTION_OPTIONS,
+    GRACE_SECONDS,
+    ServerSilent,
+    Session,
+    refusal,
+    session_settings,
+)
 
 SCHEMA = "analytics_pipeline"
-CONNECT_TIMEOUT_SECONDS = 10
-APPLICATION_NAME = "analytics_pipeline"
+_OWN_TABLES = f"{SCHEMA}."
 
-Connection: TypeAlias = psycopg.Connection[TupleRow]
+Connection: TypeAlias = Session
 
 
 class LeaseHeld(Exception):
@@ -29,16 +39,49 @@ class LeaseLost(Exception):
     """The connection that held the lease broke, so another run may have worked beside this one."""
 
 
+class MixedStatement(Exception):
+    """A statement names relations of the source and tables of our own, which need not be in one database."""
+
+
+class MomentLost(Exception):
+    """Postgres ended the session that held the moment which others were to read."""
+
+
+# What Postgres answers to the name of a snapshot whose session has ended.
+_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
+
+
+def lost_moment(sqlstate: str | None) -> MomentLost | None:
+    """The error that a refused snapshot means."""
+    if sqlstate not in _NO_SUCH_SNAPSHOT:
+        return None
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
+
+
 @dataclass(frozen=True)
 class Postgres:
-    """The application's database: its relations are read, only the schema `analytics_pipeline` is written.
+    """The application's database, whose relations are read, and where our own schema `analytics_pipeline` is kept.
 
-    `variable` is where its address comes from, for messages.
+    That is one database unless `ledger_url` names another one; then this one is never written and may be a replica.
+    `variable` is where its address comes from, for messages. No statement of ours lasts longer than `lock_seconds`, so
+    that no lock of ours on a relation of the product does. Once `stop` is set, whatever waits for an answer ends.
     """
 
     url: str
     relations: Mapping[str, str]
     variable: str = "DATABASE_URL"
+    lock_seconds: int = 60
+    stop: Event | None = None
+    ledger_url: str | None = None
+
+    @property
+    def ledgers(self) -> "Postgres":
+        """The database of our own schema. What connects by itself to work with our tables connects to it."""
+        if self.ledger_url is None:
+            return self
+        return replace(self, url=self.ledger_url, variable="LEDGER_DATABASE_URL", ledger_url=None)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -50,13 +93,40 @@ class Postgres:
         with closing(self.open()) as connection, connection:
             yield connection
 
-    def query(self, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
-        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name."""
+    @contextmanager
+    def as_of(self, snapshot: str) -> Iterator[Connection]:
+        """One transaction that reads what an exported snapshot sees. The locks that it takes end with it.
+
+        Raises:
+            MomentLost: the session that exported the snapshot has ended.
+        """
         with self.connect() as connection:
-            return connection.execute(self.statement(statement), parameters).fetchall()
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            try:
+                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            except psycopg.Error as error:
+                raise lost_moment(error.sqlstate) or error from None
+            yield connection
+
+    def query(self, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
+        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name.
+
+        A statement over tables of our schema is asked where they are, any other at the source.
+        """
+        composed = self.statement(statement)
+        asked = self.ledgers if _OWN_TABLES in statement else self
+        with asked.connect() as connection:
+            return connection.execute(composed, parameters).fetchall()
 
     def statement(self, text: LiteralString) -> sql.Composed:
-        """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
+        """The text with `{relation}` of each source relation replaced by its quoted, configured name.
+
+        Raises:
+            MixedStatement: it names our own tables as well, which may be in another database.
+        """
+        if _OWN_TABLES in text and any(f"{{{name}}}" in text for name in self.relations):
+            raise MixedStatement("a statement is either over the source's relations or over our own tables")
         return sql.SQL(text).format(**{name: self.relation(name) for name in self.relations})
 
     def relation(self, name: str) -> sql.Identifier:
@@ -71,39 +141,43 @@ class Postgres:
             LeaseHeld: somebody else holds it and did not free it within `patience`.
             LeaseLost: it did not hold to the end.
         """
-        with closing(self.open(autocommit=True)) as connection:
+        seconds = patience.total_seconds() + GRACE_SECONDS
+        with closing(self.ledgers.open(autocommit=True, statement_seconds=seconds)) as connection:
             if not _taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
             try:
                 connection.execute("SELECT 1")
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, ServerSilent) as error:
                 raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure") from error
 
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease at this moment, without taking it from anybody."""
-        ((held,),) = self.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
+        ((held,),) = self.ledgers.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
         return bool(held)
 
-    def open(self, *, autocommit: bool = False) -> Connection:
+    def open(self, *, autocommit: bool = False, statement_seconds: float | None = None) -> Connection:
         """A connection that the caller closes. Its zone is UTC, its dates are ISO's, whatever the database's are.
 
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
         """
+        seconds = self.lock_seconds if statement_seconds is None else statement_seconds
         try:
-            connection = psycopg.connect(
-                self.url,
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                application_name=APPLICATION_NAME,
-            )
-            # Days, and moments of columns that have no zone, would depend on the one; moments are read by the other.
-            connection.execute("SET timezone = 'UTC'; SET datestyle = 'ISO'")
-            connection.autocommit = autocommit
-            return connection
+            connection = Session.connect(make_conninfo(self.url, **CONNECTION_OPTIONS), autocommit=True)
         except psycopg.Error as error:
-            raise refusal(self.url, self.variable, error) from None
+            raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
+        connection.place, connection.stop = without_credentials(self.url), self.stop
+        try:
+            settings = session_settings(seconds)
+            statement = sql.SQL(APPLY_SETTINGS).format(names=[*settings], values=[*settings.values()])
+            connection.execute(statement)
+            connection.limit = seconds + GRACE_SECONDS
+            connection.autocommit = autocommit
+        except psycopg.Error as error:
+            connection.close()
+            raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
+        return connection
 
 
 # As pg_locks shows a lock on a bigint.
@@ -125,8 +199,17 @@ def postgres(settings: Settings) -> Postgres:
     """
     if settings.database_url is None:
         raise NotConfigured("postgres", "DATABASE_URL")
-    url = settings.database_url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
-    return Postgres(url, dict(settings.sources))
+    ledgers = settings.ledger_database_url
+    return Postgres(
+        _plain(settings.database_url),
+        dict(settings.sources),
+        lock_seconds=settings.copy_lock_seconds,
+        ledger_url=None if ledgers is None else _plain(ledgers),
+    )
+
+
+def _plain(url: SecretStr) -> str:
+    return url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
 def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
@@ -139,16 +222,3 @@ def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
     except psycopg.errors.LockNotAvailable:
         return False
     return True
-
-
-def refusal(url: str, variable: str, error: psycopg.Error | adbc_driver_manager.Error) -> ConnectionError:
-    """What to tell of a connection that could not be opened; it shows no credentials."""
-    silent = "the server does not answer"
-    reason = "the user or password is wrong" if "authentication" in str(error) else silent
-    if not isinstance(error, psycopg.OperationalError | adbc_driver_manager.OperationalError):
-        reason = "the URL cannot be read"
-    elif "does not exist" in str(error):
-        reason = "the database or user does not exist"
-    kind = ConnectionError if reason is silent else AccessRefused
-    place = without_credentials(url)
-    return kind(f"Postgres at {place}: {reason}. Check {variable}, then run: analytics-pipeline doctor")

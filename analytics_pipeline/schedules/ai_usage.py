@@ -32,8 +32,8 @@ def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     )
     if isinstance(days, dg.SkipReason):
         return days
-    if days is None:
-        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    if isinstance(days, str):
+        return dg.SkipReason(days)
     requests = [
         dg.RunRequest(run_key=f"{first}:{last}:{now:%Y%m%d%H%M}", tags={**range_tags(first, last), **ABOUT_THE_PAST})
         for first, last in contiguous(days)

@@ -29,8 +29,8 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     )
     if isinstance(days, dg.SkipReason):
         return days
-    if days is None:
-        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    if isinstance(days, str):
+        return dg.SkipReason(days)
     requests = list(requests_of_days(context, AI_USAGE.assets, days))
     if not requests:
         return dg.SkipReason(NOTHING)

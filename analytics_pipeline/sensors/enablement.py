@@ -1,6 +1,6 @@
 """Brings in a feature's history when somebody switches the feature on: exactly once, whatever dies on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import dagster as dg
 import psycopg
@@ -24,19 +24,8 @@ def _history(feature: str) -> str:
     return f"{feature}_history"
 
 
-# One for each feature: assets with different partitions cannot share a job.
-JOBS = [
-    dg.define_asset_job(
-        _history(feature.name),
-        selection=dg.AssetSelection.assets(*feature.assets),
-        description=f"Brings in the history of {feature.name} after it was switched on.",
-    )
-    for feature in FEATURES
-]
-
-
+# Its jobs are those of the flows that are wanted: `sensors_of` adds them.
 @dg.sensor(
-    jobs=JOBS,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks every 30 seconds at what is switched on, and has the history of each feature brought in once."
@@ -54,7 +43,9 @@ def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
         tick = Tick(settings, store, feature_flags(settings, store), _runs_of(context.instance))
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
-    outcomes = {feature.name: _look_at(context, tick, feature) for feature in FEATURES}
+    outcomes = {
+        feature.name: _look_at(context, tick, feature) for feature in FEATURES if feature.name in settings.flows
+    }
     found = [outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)]
     for epoch in [epoch for outcome in found for epoch in outcome.given_up]:
         alert(settings, given_up(epoch))
@@ -64,8 +55,23 @@ def enablement(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     return dg.SkipReason("; ".join(f"{name}: {_told(outcome)}" for name, outcome in outcomes.items()))
 
 
+def sensors_of(flows: Collection[str]) -> list[dg.SensorDefinition]:
+    """The sensor, with a job for each of these flows that has a history; nothing when none has."""
+    # One for each feature: assets with different partitions cannot share a job.
+    jobs = [
+        dg.define_asset_job(
+            _history(feature.name),
+            selection=dg.AssetSelection.assets(*feature.assets),
+            description=f"Brings in the history of {feature.name} after it was switched on.",
+        )
+        for feature in FEATURES
+        if feature.name in flows
+    ]
+    return [enablement.with_attributes(jobs=jobs)] if jobs else []
+
+
 def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) -> Outcome | str:
-    """What was found, or why nothing could be. One feature's trouble never stops the others."""
+    """The outcome of the look, or the reason why there is none. One feature's trouble never stops the others."""
     try:
         return tick.look_at(feature)
     except NotConfigured as error:

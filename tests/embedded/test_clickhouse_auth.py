@@ -1,6 +1,9 @@
 """Who may use the server."""
 
 import base64
+import contextlib
+import socket
+import time
 
 import pytest
 import urllib3
@@ -62,3 +65,32 @@ def test_login__refused_with_a_large_body__still_gets_its_answer(clickhouse_serv
     )
 
     assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
+
+
+def test_half_requests__without_a_password__lock_nobody_out(clickhouse_server: Server) -> None:
+    """More than there are threads: heads that never end, and bodies that never come."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    halves = [head, head + b"Content-Length: 100\r\n\r\nSELECT", head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nSEL"]
+    with contextlib.ExitStack() as held:
+        connections = [
+            held.enter_context(socket.create_connection(("127.0.0.1", clickhouse_server.port))) for _ in range(120)
+        ]
+        for number, connection in enumerate(connections):
+            connection.sendall(halves[number % len(halves)])
+        time.sleep(0.5)
+
+        answer = urllib3.request(
+            "POST",
+            clickhouse_server.url,
+            body=b"SELECT 1",
+            headers=_basic(f"default:{PASSWORD}"),
+            retries=False,
+            timeout=3,
+        )
+
+        assert (answer.status, answer.data) == (200, b"1\n")
+        # Those whose head came get their answer, and no connection is kept.
+        for number, connection in enumerate(connections[:6]):
+            connection.settimeout(20)
+            received = b"".join(iter(lambda one=connection: one.recv(65_536), b""))  # type: ignore[misc]
+            assert (b"516" in received) is (number % len(halves) > 0)

@@ -1,6 +1,7 @@
 """Writing through the server: formats, compression, errors, bounded memory."""
 
 import gzip
+import time
 import zlib
 from collections.abc import Callable, Generator
 from typing import Any
@@ -190,3 +191,47 @@ _SMALL_BLOCKS = {
     "min_insert_block_size_rows": 16_000,
     "input_format_parallel_parsing": 0,
 }
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_insert__longer_than_max_execution_time__is_an_error_and_not_a_success(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str, inline: bool
+) -> None:
+    """The engine answers with success, also with the number of rows, and stores nothing."""
+
+    def slowly() -> Generator[bytes, None, None]:
+        for number in range(8):
+            time.sleep(0.2)
+            yield b"%d\tx\n" % number
+
+    settings = " SETTINGS max_execution_time = 1" if inline else ""
+    query = f"INSERT INTO {clickhouse_table}{settings} FORMAT TabSeparated"
+    limit = {} if inline else {"max_execution_time": "1"}
+
+    answer = clickhouse_server.post(slowly(), query=query, database="analytics", **limit)
+
+    assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (408, "159")
+    assert b"TIMEOUT_EXCEEDED" in answer.data
+    assert count(clickhouse_client, clickhouse_table) == 0
+
+
+def test_insert__computes_longer_than_max_execution_time__is_an_error(
+    clickhouse_server: Server, clickhouse_client: Client
+) -> None:
+    """Here the engine even counts the rows as written."""
+    with temporary_table(clickhouse_client, "a UInt64, b UInt64 DEFAULT sleepEachRow(0.01)") as table:
+        query = f"INSERT INTO {table} (a) FORMAT TabSeparated"
+        found = clickhouse_server.error(b"1\n" * 200, query=query, database="analytics", max_execution_time="1")
+
+        assert found == (408, "159")
+        assert count(clickhouse_client, table) == 0
+
+
+@pytest.mark.parametrize("settings", [{"max_execution_time": "60"}, {"max_execution_time": "0"}, {}])
+def test_insert__within_max_execution_time__is_there(
+    clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str, settings: dict[str, str]
+) -> None:
+    query = f"INSERT INTO {clickhouse_table} FORMAT TabSeparated"
+
+    assert clickhouse_server.error(b"1\tx\n", query=query, database="analytics", **settings) == (200, None)
+    assert count(clickhouse_client, clickhouse_table) == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -49,6 +50,30 @@ def test_up__engines_killed__starts_them_alone_and_keeps_data(running: Stack, ki
     after = pids(running)
     assert {name for name in ENGINES if after[name] != before[name]} == set(killed)
     assert remembered(environment) == (len(killed), len(killed))
+
+
+def test_up__postgres_killed_and_its_pid_is_somebody_elses__starts_again(running: Stack) -> None:
+    """What a killed server notes beside its socket names a pid, which the system gives away again."""
+    data = running.home / "postgres" / "data"
+    owner = data.stat()
+    stranger = subprocess.Popen(["sleep", "600"], user=owner.st_uid if os.geteuid() == 0 else None)
+    try:
+        psutil.Process(pids(running)["postgres"]).kill()
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            note = data / name
+            lines = note.read_text().splitlines(keepends=True)
+            note.write_text("".join([f"{stranger.pid}\n", *lines[1:]]))
+        environment = running.up()
+        remember(environment, 9)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_up__what_it_makes_for_rows__is_for_its_owner_alone(running: Stack) -> None:
+    modes = {name: stat.S_IMODE((running.home / name).stat().st_mode) for name in ("landing", "dagster", "clickhouse")}
+    assert modes == dict.fromkeys(modes, 0o700)
 
 
 def test_up__postgres_killed_under_a_busy_query__starts_again(running: Stack) -> None:

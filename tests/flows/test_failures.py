@@ -13,7 +13,7 @@ from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.deadline import TimeLimitReached
 from analytics_pipeline.resources.landing import CorruptUnit
-from analytics_pipeline.resources.postgres import LeaseLost, postgres
+from analytics_pipeline.resources.postgres import LeaseLost, MomentLost, postgres
 from tests.product import Product
 
 
@@ -75,6 +75,10 @@ def test_reason_of__error__is_one_readable_line(error: Exception, reason: str) -
         (DatabaseError("Code: 202. DB::Exception: too many"), True),
         (DatabaseError("Code: 497. DB::Exception: no"), False),
         (psycopg.OperationalError("the connection is closed"), True),
+        (psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"), True),
+        (psycopg.errors.AdminShutdown("terminating connection"), True),
+        (psycopg.errors.QueryCanceled("canceling statement due to statement timeout"), False),
+        (MomentLost("ended"), True),
         (psycopg.errors.UndefinedTable("no"), False),
         (LeaseLost("lost"), True),
         (TimeLimitReached("over"), False),
@@ -97,6 +101,58 @@ def test_reason_of__postgres_lacks_a_column_of_the_source__says_to_ask_the_docto
         'Postgres: column "no_such_column" does not exist.'
         " Run: analytics-pipeline doctor (it lists what the source lacks)"
     )
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("SELECT 'S3CRET'::integer", 'Postgres: invalid input syntax for type integer: "…"'),
+        (
+            "CREATE TABLE t (a text UNIQUE); INSERT INTO t VALUES ('S3CRET'), ('S3CRET')",
+            'Postgres: duplicate key value violates unique constraint "…"',
+        ),
+        (
+            "SET statement_timeout = 50; SELECT pg_sleep(5), 'S3CRET'",
+            "Postgres: canceling statement due to statement timeout. No statement of ours may keep its locks longer"
+            " than COPY_LOCK_SECONDS. It changed nothing; an index may help, or a higher value",
+        ),
+        (
+            "SELECT 'S3CRET', pg_terminate_backend(pg_backend_pid())",
+            "Postgres: terminating connection due to administrator command. Somebody ended the session, or stops the"
+            " server. Run it again",
+        ),
+        ("SELEC 'S3CRET'", 'Postgres: syntax error at or near "SELEC"'),
+    ],
+)
+def test_reason_of__postgres_refuses__shows_neither_row_nor_statement(
+    empty_product: Product, statement: str, reason: str
+) -> None:
+    with pytest.raises(psycopg.Error) as failure:
+        empty_product.execute(statement)
+
+    assert reason_of(failure.value) == reason
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT toUInt8('S3CRET')",
+        "SELECT throwIf(1, 'no way') WHERE 'S3CRET \\\\' S3CRET' != ''",
+        "SELECT * FROM format(JSONEachRow, 'a UInt8', '{\"a\": \"S3CRET\"}')",
+    ],
+)
+def test_reason_of__clickhouse_refuses__shows_no_value(empty_product: Product, statement: str) -> None:
+    with pytest.raises(DatabaseError, match="Code: ") as failure:
+        empty_product.clickhouse.query(statement)
+
+    assert reason_of(failure.value).startswith("ClickHouse error ")
+    assert "S3CRET" not in reason_of(failure.value)
+
+
+def test_reason_of__error_with_an_address__shows_no_credentials() -> None:
+    error = RuntimeError("cannot open https://me:S3@CRET@example.com/path of postgresql://u:S3CRET@h/db")
+
+    assert reason_of(error) == "RuntimeError: cannot open https://…@example.com/path of postgresql://…@h/db"
 
 
 def _reason_of_query(product: Product, statement: str) -> str:

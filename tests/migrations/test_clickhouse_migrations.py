@@ -289,6 +289,8 @@ IDENTITIES = {
     "identifier": "String",
     "identity_key": "String",
     "traits": "JSON(max_dynamic_paths=64)",
+    "structured_traits": "Array(LowCardinality(String))",
+    "traits_format": "UInt8",
     "inserted_at": "DateTime64(3, 'UTC')",
     "ingested_at": "DateTime64(3, 'UTC')",
     "source": "LowCardinality(String)",

@@ -1,6 +1,8 @@
 """The landing zone on a disk and in S3: a unit is its committed manifest, and nothing else counts."""
 
 import hashlib
+import os
+import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ import obstore
 import pytest
 import zstandard
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.flows.identities.capture import unit_of
 from analytics_pipeline.resources import landing as module
 from analytics_pipeline.resources.landing import MANIFEST, CorruptUnit, LandedFile, LandingZone, Manifest, landing_zone
@@ -266,6 +268,22 @@ def test_landing_zone__bucket_with_or_without_prefix__is_where_the_objects_are(
     assert [item["Key"] for item in held] == [f"{prefix}{UNIT}/{file.name}", f"{prefix}{UNIT}/{MANIFEST}"]
 
 
+@pytest.mark.parametrize(("below", "told"), [("", "a file is in its place"), ("/zone", "Not a directory")])
+def test_landing_zone__file_is_in_its_place__is_said_with_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, told: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("LANDING_URL", f"{(tmp_path / 'file').as_uri()}{below}")
+
+    with pytest.raises(AccessRefused) as refusal:
+        landing_zone(Settings.load())
+
+    assert str(refusal.value) == (
+        f"The landing zone at {tmp_path}/file{below} cannot be used: {told}."
+        " Check LANDING_URL, then run: analytics-pipeline doctor"
+    )
+
+
 def test_landing_zone__not_configured__says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LANDING_URL", raising=False)
     monkeypatch.delenv("IDENTITIES_TABLE", raising=False)
@@ -317,3 +335,26 @@ def _capture_half(zone: LandingZone) -> None:
     with zone.writer(UNIT, fmt="lines/1", captured_at=SECOND) as writer:
         writer.write(_lines(["b"]), 1)
         raise ValueError("the first error")
+
+
+def test_commit__on_a_local_disk__is_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDING_URL", (tmp_path / "new" / "landing").as_uri())
+    former = os.umask(0o022)
+    try:
+        with landing_zone(Settings.load()).writer("identities/day/unit", fmt="x", captured_at=FIRST) as writer:
+            writer.write(b"row\n", 1)
+            under_way = _modes(tmp_path / "new" / "landing")
+            writer.commit({})
+    finally:
+        os.umask(former)
+
+    # A file that is being written cannot be reached, whatever its own mode is.
+    assert {mode for path, mode in under_way.items() if path.is_dir()} == {0o700}
+    assert {path.name: mode for path, mode in _modes(tmp_path / "new" / "landing").items() if path.is_file()} == {
+        "manifest.json": 0o600,
+        f"{FIRST:%Y%m%dT%H%M%S%fZ}-00000.jsonl.zst": 0o600,
+    }
+
+
+def _modes(root: Path) -> dict[Path, int]:
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*"))}

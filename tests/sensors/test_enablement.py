@@ -18,12 +18,16 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
+from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
+from analytics_pipeline.flows.reporting.zones import canonical
+from analytics_pipeline.orchestration.requests import NOTHING
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
-from analytics_pipeline.sensors.enablement import enablement
-from tests.product import Product, all_assets_job, condition, document, failure_text, today
+from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 FIRST = today() - timedelta(days=3)
@@ -52,7 +56,8 @@ def product(empty_product: Product) -> Product:
 def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one evaluation of the sensor asks for."""
     repository = defs().get_repository_def()
-    answer = enablement.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+    sensor = repository.get_sensor_def("enablement")
+    answer = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     return list(answer.run_requests or [])
 
 
@@ -151,7 +156,8 @@ def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_a
     assert settle(instance) == []
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(today() - timedelta(days=1), today()))]
+    # Today has not ended: what happened while it was off is in no copy.
+    assert settle(instance) == [("ai_usage:instance:2:1", days(today(), today()))]
     assert_complete(product)
 
 
@@ -324,6 +330,30 @@ def late_rows(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     return list(answer.run_requests or [])
 
 
+def test_sync__off_on_without_history_and_during_it__tells_them_apart(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    def reason() -> str | None:
+        return ai_usage_late_rows.evaluate_tick(dg.build_sensor_context(instance=instance)).skip_message
+
+    said = [reason()]
+    product.switch_ai_usage(on=True, flag=False)
+    said.append(reason())
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    said.append(reason())
+    assert launch(instance, request).success
+    assert tick(instance) == []
+    said.append(reason())
+
+    assert said == [
+        "AI usage is switched off",
+        "no history of AI usage has been asked for yet",
+        "AI usage is on, and its history is still being brought in",
+        NOTHING,
+    ]
+
+
 def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -416,7 +446,7 @@ def test_schedule__switched_off_or_not_configured__asks_for_nothing(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(timezone.utc)
-    assert hourly(now) == "AI usage is switched off, or its history is still being brought in"
+    assert hourly(now) == "AI usage is switched off"
 
     monkeypatch.delenv("CLICKHOUSE_URL")
     assert hourly(now) == "skipped: clickhouse_not_configured"
@@ -722,6 +752,27 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     assert settle(instance) == [("segments:organisation:1:2:1", days(today(), today()))]
 
 
+@pytest.mark.parametrize("table", ["identities", "segment_counts"])
+def test_segments__clickhouse_loses_the_day_before_it_is_seen_complete__is_brought_in_again(
+    empty_product: Product, instance: dg.DagsterInstance, table: str
+) -> None:
+    empty_product.add_organisation()
+    empty_product.add_project()
+    empty_product.add_environment()
+    empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    empty_product.put(document("alice", plan="pro"))
+    (request,) = tick(instance)
+    assert launch(instance, request).success
+    empty_product.clickhouse.execute(f"TRUNCATE TABLE {table}")
+
+    assert tick(instance) == []
+    make_due(empty_product)
+    assert settle(instance) == [("segments:organisation:1:1:2", days(today(), today()))]
+
+    assert newest(empty_product, "organisation:1", "segments").state == "completed"
+    assert (set(empty_product.snapshot()), empty_product.history()) == ({(KEY, "alice")}, {(1, 100): (1, "counted")})
+
+
 def add_account(product: Product, account: int, zone: str) -> None:
     product.execute(
         "INSERT INTO accounts (id, name, settings)"
@@ -795,6 +846,43 @@ def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_da
     assert newest(empty_product, "account:7", "reporting").state == "completed"
 
 
+@pytest.mark.parametrize("name", ["Europe/Amsterdam", "Europe/Kiev", "Europe/Stockholm"])
+def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_what_holds(
+    empty_product: Product, instance: dg.DagsterInstance, name: str
+) -> None:
+    """An earlier time zone database called a zone what is a link to another one today."""
+    add_account(empty_product, 7, name)
+    settle(instance)
+    for table, column in (("reporting_coverage", "timezone"), ("enablements", "setting")):
+        empty_product.execute(f"UPDATE analytics_pipeline.{table} SET {column} = %s", name)
+    assert canonical(name) != name
+
+    asked_for = settle(instance)
+
+    zoned, days_ = accounts(empty_product.postgres).zoned, covered(empty_product, 7)
+    first, last = min(day for day, _ in days_), max(day for day, _ in days_)
+    sources = copies(empty_product.postgres, first - timedelta(days=2), last + timedelta(days=2))
+    found = coverage(empty_product.postgres, first, last)
+    assert asked_for == []
+    assert {zone for _, zone in days_} == {name}
+    assert stale(account_days(zoned, first, last), found, sources, REGISTRY) == {}
+    assert [(epoch.epoch, epoch.state) for epoch in [newest(empty_product, "account:7", "reporting")]] == [
+        (1, "completed")
+    ]
+
+
+def test_reporting__zone_has_become_a_link_during_its_history__completes_it(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    add_account(empty_product, 7, "Europe/Kiev")
+    settle(instance)
+    empty_product.execute("UPDATE analytics_pipeline.reporting_coverage SET timezone = 'Europe/Kiev'")
+    empty_product.execute("UPDATE analytics_pipeline.enablements SET state = 'requested', completed_at = NULL")
+
+    assert settle(instance) == []
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
+
+
 def test_reporting__another_accounts_history_is_there__copies_only_what_is_not_and_lets_today_go_first(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -845,7 +933,7 @@ def told(instance: dg.DagsterInstance) -> str | None:
     """Why the sensor asks for nothing, as its tick shows it."""
     repository = defs().get_repository_def()
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
-    return enablement.evaluate_tick(context).skip_message
+    return repository.get_sensor_def("enablement").evaluate_tick(context).skip_message
 
 
 def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
@@ -862,10 +950,12 @@ def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_al
     said.append(told(instance))
 
     of_ai_usage = [(text or "").partition(";")[0] for text in said]
-    # The second history is the last two of four days, each with two events.
+    # The second history is what may have been missed while it was off; each day has two events.
+    ((first,), (second,)) = product.execute("SELECT rows FROM analytics_pipeline.enablements ORDER BY epoch")
+    assert (first, second % 2, 0 < second < 8) == (8, 0, True)
     assert of_ai_usage == [
         "ai_usage: off",
         "ai_usage: on for 1 scope, 8 rows in 1 history",
         "ai_usage: off, 8 rows in 1 history",
-        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+        f"ai_usage: on for 1 scope, {first + second} rows in 2 histories",
     ]

@@ -19,10 +19,12 @@ from analytics_pipeline.cli.local.dagster_process import (
     free_port,
     log_of,
     new_session,
+    new_token,
     note_of,
     wait_for_locations,
 )
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
+from analytics_pipeline.cli.output import new_console
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.dagster_ui import Location, Session
@@ -42,7 +44,7 @@ def dev(home: Path, port: int) -> None:
     Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon on them, as
     production would. Ctrl-C stops everything that this command started; the data is kept for the next time.
     """
-    console = Console()
+    console = new_console()
     opened = open_stack(home)
     with _interrupted_by_signals(), alone(opened) as engines_of_killed_dev:
         _serve(opened, port, engines_of_killed_dev, console)
@@ -55,7 +57,7 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
     already_running = opened.running()
     port = free_port(wanted_port)
     engines = tuple(sorted(inherited | (set(ENGINES) - already_running)))
-    session = new_session(engines, port)
+    session = new_session(engines, port, new_token())
     dagster_ui.note(note_of(opened), session)
     child: subprocess.Popen[bytes] | None = None
     try:

@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.stack import EngineStatus, Stack
@@ -58,12 +59,12 @@ def up(home: Path) -> None:
 
     Data from an earlier start is kept, except in AWS, which keeps everything in memory.
     """
-    console = Console(stderr=True)
+    console = new_console(stderr=True)
     started = time.monotonic()
     start_with_progress(open_stack(home), console)
     console.print(f"[green]Running[/green] in {home} after {time.monotonic() - started:.1f} s.")
     command = f"analytics-pipeline stack env --home {shlex.quote(str(home))}"
-    console.print(f"Use it: [bold]set -a; source <({command}); set +a[/bold]", soft_wrap=True)
+    console.print(f"Use it: [bold]set -a; source <({command}); set +a[/bold]")
 
 
 @stack.command()
@@ -73,7 +74,7 @@ def down(home: Path) -> None:
 
     To throw the data away as well, delete the directory afterwards.
     """
-    console = Console(stderr=True)
+    console = new_console(stderr=True)
     with console.status("Stopping"):
         stopped = _failing_clearly(lambda: open_stack(home).down())
     console.print(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")
@@ -81,20 +82,25 @@ def down(home: Path) -> None:
 
 @stack.command()
 @home_option
-def status(home: Path) -> None:
+@json_option
+def status(home: Path, *, as_json: bool) -> None:
     """Show each engine's state.
 
     Exits with 0 when all of them run and with 3 when not.
     """
     engines = open_stack(home).status()
-    Console().print(_table(engines))
+    if as_json:
+        print_json(engines)
+    else:
+        _show(engines)
     if any(engine.state != "running" for engine in engines):
         sys.exit(Exit.GAPS)
 
 
 @stack.command()
 @home_option
-def env(home: Path) -> None:
+@json_option
+def env(home: Path, *, as_json: bool) -> None:
     """Print the environment as KEY=value lines.
 
     With these variables the pipeline, and any other client, finds the engines.
@@ -106,7 +112,11 @@ def env(home: Path) -> None:
 
     The lines hold the ClickHouse password of this stack.
     """
-    for name, value in _failing_clearly(open_stack(home).environment).items():
+    variables = _failing_clearly(open_stack(home).environment)
+    if as_json:
+        print_json(variables)
+        return
+    for name, value in variables.items():
         click.echo(f"{name}={shlex.quote(value)}")
 
 
@@ -145,16 +155,24 @@ def _failing_clearly(action: Callable[[], T]) -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _table(engines: Sequence["EngineStatus"]) -> Table:
-    table = Table("engine", "state", "pid", "address", "uptime", "data")
+def _show(engines: Sequence["EngineStatus"]) -> None:
+    """A table that fits 80 columns, and the addresses below it: PostgreSQL's is a path of any length."""
+    table = Table("engine", "state", "pid", "uptime", "data")
     for engine in engines:
         style = _STYLES[engine.state]
-        pid = str(engine.pid or "")
         uptime = _duration(time.time() - engine.started) if engine.started else ""
         table.add_row(
-            engine.name, f"[{style}]{engine.state}[/{style}]", pid, engine.address, uptime, decimal(engine.data_bytes)
+            engine.name,
+            f"[{style}]{engine.state}[/{style}]",
+            str(engine.pid or ""),
+            uptime,
+            decimal(engine.data_bytes),
         )
-    return table
+    console = new_console()
+    console.print(table)
+    for engine in engines:
+        if engine.address:
+            console.print(f"{engine.name}: {engine.address}", markup=False)
 
 
 def _duration(seconds: float) -> str:

@@ -10,10 +10,11 @@ from datetime import date, datetime, timezone
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, new_progress, print_json
 from analytics_pipeline.cli.reporting.asking import (
     ALL,
     DAY,
@@ -66,8 +67,16 @@ class _Asked:
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--recopy", is_flag=True, help="Read all days from Postgres again and compute them, even if they hold.")
 @click.option("--yes", is_flag=True, help="Ask nothing; needs --account.")
+@json_option
 def backfill(
-    account: str | None, since: datetime | None, until: datetime | None, *, dry_run: bool, recopy: bool, yes: bool
+    account: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    dry_run: bool,
+    recopy: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Copy and roll up the past days of an account, from its first event to yesterday in its own time zone.
 
@@ -79,6 +88,7 @@ def backfill(
     Examples:
       analytics-pipeline reporting backfill                        asks
       analytics-pipeline reporting backfill --account 7 --dry-run  plan only
+      analytics-pipeline reporting backfill --account 7 --dry-run --json
       analytics-pipeline reporting backfill --account 7 --yes      in a script
       analytics-pipeline reporting backfill --account all --from 2026-01-01
       analytics-pipeline reporting backfill --account 7 --recopy --to 2026-03-31
@@ -87,9 +97,11 @@ def backfill(
     missing or wrong, 3 when the account has no time zone yet.
     """
     check_given(yes=yes, account=account)
+    if as_json and not (dry_run and account):
+        raise click.UsageError("--json shows a plan, so it needs --dry-run and --account")
     if since and until and since > until:
         raise click.BadParameter("is after --to", param_hint="--from")
-    console = Console()
+    console = new_console(stderr=as_json)
     settings = Settings.load()
     run_id = f"cli-{uuid.uuid4().hex[:12]}"
     with connect(settings, Tag("reporting", "backfill", run_id=run_id)) as clickhouse:
@@ -100,10 +112,15 @@ def backfill(
         found = histories(store, chosen_accounts(store, text))
         wanted = _wanted(console, asked_for, found, now, settings.analytics_start_date)
         if not wanted:
+            if as_json:
+                print_json(None)
             return
         work = Backfill(store, clickhouse, run_id, wanted, now, recopy=recopy)
         with console.status("Comparing the days with what is copied and rolled up …"):
             plan = work.plan()
+        if as_json:
+            print_json(plan)
+            return
         is_dry = dry_run or (account is None and not yes and asked("Dry run?"))
         _show_plan(console, store, found, plan, is_dry=is_dry)
         if _is_confirmed(console, plan, is_dry=is_dry, yes=yes):
@@ -180,9 +197,8 @@ def _is_confirmed(console: Console, plan: Plan, *, is_dry: bool, yes: bool) -> b
 def _run(console: Console, work: Backfill, plan: Plan, asked_for: _Asked) -> None:
     began = time.monotonic()
     done = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        with new_progress(console, TimeRemainingColumn()) as progress:
             task = progress.add_task("", total=len(plan.dates))
 
             def hear(news: Heard) -> None:
@@ -201,14 +217,13 @@ def _run(console: Console, work: Backfill, plan: Plan, asked_for: _Asked) -> Non
 
 def _show_failure(error: BaseException, done: int, plan: Plan, resume: str) -> None:
     reason = reason_of(error) if isinstance(error, Exception) else "interrupted"
-    Console(stderr=True).print(
+    new_console(stderr=True).print(
         f"The backfill stopped: {reason}\n"
         f"{done:,} of {len(plan.dates):,} days are rolled up and stay; the others are as they were.\n"
         f"Go on with: {resume}",
         style="red",
         markup=False,
         highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -218,5 +233,4 @@ def _show_summary(console: Console, done: int, seconds: float, account: str) -> 
         "Next:\n"
         f"  analytics-pipeline reporting compare --account {account}   rollups beside the raw events\n"
         "  then turn on the feature flag `reporting_events_rollup` for the account: reports are read from the rollups",
-        soft_wrap=True,
     )

@@ -3,15 +3,16 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.output import json_option, new_console, new_progress, print_json
 from analytics_pipeline.cli.reporting.asking import ALL, DAY, chosen_accounts
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.days import Days
@@ -80,7 +81,8 @@ class _Findings:
     "--to", "until", type=DAY, metavar="DATE", help="Last local day; yesterday if not given. Open days are left out."
 )
 @click.option("--by", type=click.Choice(["day", "week", "month"]), default="week", show_default=True, help="Period.")
-def compare(account: str, since: datetime | None, until: datetime | None, by: By) -> None:
+@json_option
+def compare(account: str, since: datetime | None, until: datetime | None, by: By, *, as_json: bool) -> None:
     """Compare rollups with the raw events in ClickHouse, for accounts, agents and inboxes.
 
     Both are added up over each period. Counts must be equal and averages within 0.01 s. Shown are the match rate, the
@@ -95,16 +97,20 @@ def compare(account: str, since: datetime | None, until: datetime | None, by: By
     Exit code 0 when all is equal, 1 when anything differs, 3 when there is nothing to compare, or not everything
     because events of some days were never copied, and when an account has no time zone yet.
     """
-    console = Console()
+    console = new_console()
     settings = Settings.load()
     now = datetime.now(timezone.utc)
     with connect(settings, Tag("reporting", "compare")) as clickhouse:
         store = postgres(settings)
         chosen = chosen_accounts(store, account)
         days = _days(chosen, since and since.date(), until and until.date(), now, settings.analytics_start_date)
-        findings = _compared(console, Comparison(store, clickhouse, chosen, now), days, by)
+        findings = _compared(Comparison(store, clickhouse, chosen, now), days, by)
+    if as_json:
+        print_json({"from": days.first, "to": days.last, "by": by, "accounts": len(chosen), **_document(findings)})
+        sys.exit(_exit_of(findings))
     console.print(f"Compared {days.first} to {days.last} by {by}, {len(chosen):,} accounts")
-    sys.exit(_show(console, findings))
+    _show(console, findings)
+    sys.exit(_exit_of(findings))
 
 
 def _days(chosen: Sequence[Account], since: date | None, until: date | None, now: datetime, start: date) -> Days:
@@ -117,10 +123,9 @@ def _days(chosen: Sequence[Account], since: date | None, until: date | None, now
     return Days(first, last)
 
 
-def _compared(console: Console, comparison: Comparison, days: Days, by: By) -> _Findings:
+def _compared(comparison: Comparison, days: Days, by: By) -> _Findings:
     findings = _Findings()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with new_progress(new_console(stderr=True)) as progress:
         task = progress.add_task("", total=sum(1 for _ in periods(days, by)))
         for found in comparison.compare(days, by):
             findings.add(found)
@@ -128,26 +133,42 @@ def _compared(console: Console, comparison: Comparison, days: Days, by: By) -> _
     return findings
 
 
-def _show(console: Console, findings: _Findings) -> Exit:
+def _document(findings: _Findings) -> dict[str, Any]:
+    lines = [{"metric": metric, "dimension": by, **asdict(line)} for (metric, by), line in findings.lines.items()]
+    return {
+        "keys": findings.total.keys,
+        "equal": findings.total.equal,
+        "account_days_left_out": findings.left_out,
+        "lines": lines,
+        "differences": findings.differences,
+        "causes": findings.causes,
+    }
+
+
+def _exit_of(findings: _Findings) -> Exit:
+    if findings.total.equal < findings.total.keys:
+        return Exit.FAILED
+    return Exit.GAPS if findings.left_out or not findings.total.keys else Exit.DONE
+
+
+def _show(console: Console, findings: _Findings) -> None:
     total = findings.total
     if findings.left_out:
         console.print(
             f"[yellow]{findings.left_out:,} account days were left out: their events were never copied, so ClickHouse"
             " has neither them nor rollups of them: reporting backfill",
-            soft_wrap=True,
         )
     if not total.keys:
         console.print("[yellow]There are neither events nor rollups in the range: nothing was compared.")
-        return Exit.GAPS
+        return
     _show_lines(console, findings.lines)
     different = total.keys - total.equal
-    console.print(f"Match rate: {_rate(total)} ({total.equal:,} of {total.keys:,} keys)", highlight=False)
+    console.print(f"Match rate: {_rate(total)} ({total.equal:,} of {total.keys:,} keys)")
     if not different:
         console.print("[green]Rollups equal the raw events.")
-        return Exit.GAPS if findings.left_out else Exit.DONE
+        return
     _show_differences(console, findings.differences, different)
     _show_causes(console, findings)
-    return Exit.FAILED
 
 
 def _rate(total: Line) -> str:
@@ -194,12 +215,11 @@ def _show_causes(console: Console, findings: _Findings) -> None:
     if findings.causes:
         console.print("Likely causes, of the accounts that differ:")
     for cause, count in findings.causes.most_common():
-        console.print(f"  {count:,} account days {_CAUSES[cause]}", highlight=False, soft_wrap=True)
+        console.print(f"  {count:,} account days {_CAUSES[cause]}")
     if findings.unexplained:
         first, last = findings.unexplained[0].first, findings.unexplained[-1].last
         console.print(
             "  [red]The ledger vouches for days that differ.[/] Compute them again, and report it:\n"
             f"  analytics-pipeline reporting backfill --account all --recopy --from {first} --to {last}",
             highlight=False,
-            soft_wrap=True,
         )

@@ -7,8 +7,9 @@ from datetime import timezone as fixed
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.cli.reporting.asking import (
     asked,
     asked_for_account,
@@ -61,7 +62,8 @@ def _offset(value: str) -> timedelta:
 @click.option("--account", metavar="ID", help="Id of the account; asked for when it is not given.")
 @click.option("--set", "name", metavar="ZONE", help="IANA name of the account's zone, e.g. Asia/Kolkata.")
 @click.option("--yes", is_flag=True, help="Ask nothing; needs --account and --set.")
-def timezone(offset: str | None, account: str | None, name: str | None, *, yes: bool) -> None:
+@json_option
+def timezone(offset: str | None, account: str | None, name: str | None, *, yes: bool, as_json: bool) -> None:
     """Choose the time zone whose days an account's reports have.
 
     The IANA name is stored as it was chosen, in the account's settings (`reporting_timezone`). That is the product's
@@ -74,13 +76,17 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
       analytics-pipeline reporting timezone                 asks for everything
       analytics-pipeline reporting timezone --offset +5:30  lists zones only
       analytics-pipeline reporting timezone --account 7     shows it, then asks
+      analytics-pipeline reporting timezone --account 7 --json
       analytics-pipeline reporting timezone --account 7 --set Asia/Kolkata --yes
 
     Exit code 0 also when the answer was no, 1 when there is no such account or its zone could not be stored, 2 when
     the zone or the offset does not exist or an option is missing.
     """
-    console = Console()
+    console = new_console()
     now = datetime.now(fixed.utc)
+    if as_json:
+        print_json(_document(offset, account, name, now))
+        return
     if offset is not None and account is None and name is None:
         _show_zones(console, zones_at_offset(_offset(offset), now))
         return
@@ -93,6 +99,18 @@ def timezone(offset: str | None, account: str | None, name: str | None, *, yes: 
         _set(console, store, found, chosen, now)
     else:
         console.print("Nothing was changed.")
+
+
+def _document(offset: str | None, account: str | None, name: str | None, now: datetime) -> object:
+    """The zones at the offset, or the account as it is; nothing is asked or changed."""
+    if name is not None or (offset is None) == (account is None):
+        raise click.UsageError("--json shows what is: it takes either --offset or --account, and not --set")
+    if offset is not None:
+        return [
+            {"name": one.name, "display": one.display, "offsets": [offset_text(each) for each in one.offsets]}
+            for one in zones_at_offset(_offset(offset), now)
+        ]
+    return found_account(postgres(Settings.load()), str(account))
 
 
 def _named(name: str) -> str:
@@ -122,7 +140,7 @@ def _show_zones(console: Console, listed: list[ListedZone]) -> None:
     if not listed:
         console.print("No zone is at that offset now.")
         return
-    table = Table("", "zone", "IANA name", "offsets over the year")
+    table = Table("", "zone", Column("IANA name", no_wrap=True), "offsets over the year")
     for number, one in enumerate(listed, 1):
         table.add_row(str(number), escape(one.display), one.name, ", ".join(map(offset_text, one.offsets)))
     console.print(table)
@@ -155,5 +173,4 @@ def _set(console: Console, store: Postgres, found: Account | Unzoned, name: str,
         f"A backfill is recommended from this moment on:\n{clocks}"
         f"  analytics-pipeline reporting backfill --account {found.id}",
         highlight=False,
-        soft_wrap=True,
     )

@@ -9,12 +9,17 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from analytics_pipeline.embedded.clickhouse.errors import ClickHouseError
 from analytics_pipeline.embedded.clickhouse.exchange import Exchange
 from analytics_pipeline.embedded.clickhouse.execution import Executor
 
 
 class _Queries:
-    """Hands every request to a thread; a request that the server gives up is woken and waited for."""
+    """Hands every request to a thread; a request that the server gives up is woken and waited for.
+
+    One that is refused takes its thread only when its body is in or given up: whoever knows no password must not keep
+    threads waiting.
+    """
 
     def __init__(self, executor: Executor, threads: ThreadPool) -> None:
         self._executor = executor
@@ -22,7 +27,10 @@ class _Queries:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
-        served = asyncio.get_running_loop().run_in_executor(self._threads, self._executor.serve, exchange)
+        admitted = self._executor.admit(scope)
+        if isinstance(admitted, ClickHouseError):
+            await exchange.discard_body()
+        served = asyncio.get_running_loop().run_in_executor(self._threads, self._executor.serve, exchange, admitted)
         try:
             await asyncio.shield(served)
         except asyncio.CancelledError:

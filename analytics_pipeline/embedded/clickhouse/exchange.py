@@ -4,13 +4,21 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
 from typing import TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
-from analytics_pipeline.embedded.clickhouse.errors import ClientGoneError
+from analytics_pipeline.embedded.clickhouse.errors import SOCKET_TIMEOUT, ClientGoneError, clickhouse_error
 
 T = TypeVar("T")
+
+# The longest wait for the next piece of a body, and for the whole body of a request that is refused anyway.
+CHUNK_SECONDS = 60.0
+REFUSED_SECONDS = 5.0
+# A client that sends rows reads the answer only after the last one: an error must wait until they are in.
+DRAIN_BYTES = 1024 * 1024 * 1024
 
 
 class Exchange:
@@ -28,12 +36,28 @@ class Exchange:
         self._on_gone: Callable[[], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Tells whether the client has sent all of its request."""
+        return self._watcher is not None
+
     def body(self) -> Iterator[bytes]:
         """Yields the request body as it arrives; raises ClientGoneError when it never ends."""
         while not self._body_ended:
-            chunk = self._wait(self._next_chunk())
+            chunk = self._wait(self._next_chunk(), CHUNK_SECONDS)
             if chunk:
                 yield chunk
+
+    async def discard_body(self) -> None:
+        """Reads the body and forgets it, up to a limit of time and size; `body` yields nothing afterwards."""
+        with suppress(asyncio.TimeoutError, ClientGoneError):
+            await asyncio.wait_for(self._discard(), REFUSED_SECONDS)
+        self._body_ended = True
+
+    async def _discard(self) -> None:
+        received = 0
+        while not self._body_ended and received < DRAIN_BYTES:
+            received += len(await self._next_chunk())
 
     def send(self, messages: Iterable[Message]) -> None:
         """Sends messages and waits until the client has taken most of what was sent before."""
@@ -80,7 +104,7 @@ class Exchange:
             pass
         self.abort()
 
-    def _wait(self, work: Coroutine[object, object, T]) -> T:
+    def _wait(self, work: Coroutine[object, object, T], seconds: float | None = None) -> T:
         with self._lock:
             if self._gone:
                 work.close()
@@ -88,8 +112,13 @@ class Exchange:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             self._pending = future  # type: ignore[assignment]
         try:
-            return future.result()
+            return future.result(seconds)
         except CancelledError as error:
             raise ClientGoneError from error
+        except NotInTime:
+            future.cancel()
+            self._body_ended = True
+            message = f"Timeout exceeded while receiving data from client: nothing came for {seconds:g} s"
+            raise clickhouse_error(SOCKET_TIMEOUT, message) from None
         finally:
             self._pending = None

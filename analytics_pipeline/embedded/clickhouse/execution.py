@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from starlette.types import Scope
+
 from analytics_pipeline.embedded.clickhouse.answers import answer, command, select
 from analytics_pipeline.embedded.clickhouse.compression import decode
 from analytics_pipeline.embedded.clickhouse.engine import Engine
@@ -15,6 +17,7 @@ from analytics_pipeline.embedded.clickhouse.errors import (
     QUERY_ID_IN_USE,
     READONLY,
     SYNTAX_ERROR,
+    ClickHouseError,
     ClientGoneError,
     as_clickhouse_error,
     clickhouse_error,
@@ -59,20 +62,28 @@ class Executor:
         version, timezone = engine.text("SELECT version(), timezone()").split("\t")
         self._info = ServerInfo(version, timezone)
 
-    def serve(self, exchange: Exchange) -> None:
+    def admit(self, scope: Scope) -> Request | ClickHouseError:
+        """Returns the request of an authenticated client, or why it is refused; reads nothing of the body."""
+        try:
+            return read_request(scope, self._account.user, self._account.password)
+        except Exception as error:  # noqa: BLE001 - whatever the head was, the client is told and the server goes on
+            return as_clickhouse_error(error)
+
+    def serve(self, exchange: Exchange, admitted: Request | ClickHouseError) -> None:
         """Answers one request; every failure becomes an answer as long as somebody listens."""
         reply = Reply(exchange, self._info)
         with suppress(ClientGoneError):
             try:
-                self._serve(exchange, reply)
+                self._serve(admitted, exchange, reply)
             except ClientGoneError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever broke, the client is told and the server goes on
                 reply.fail(as_clickhouse_error(error))
             reply.finish()
 
-    def _serve(self, exchange: Exchange, reply: Reply) -> None:
-        request = read_request(exchange.scope, self._account.user, self._account.password)
+    def _serve(self, request: Request | ClickHouseError, exchange: Exchange, reply: Reply) -> None:
+        if isinstance(request, ClickHouseError):
+            raise request
         chunks = decode(request.headers.get("content-encoding", ""), exchange.body())
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             request = with_form(request, exchange.scope, chunks)

@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from analytics_pipeline.embedded.clickhouse.errors import UNKNOWN_SETTING, clickhouse_error
+from analytics_pipeline.embedded.clickhouse.errors import TIMEOUT_EXCEEDED, UNKNOWN_SETTING, clickhouse_error
 
 # chDB does not let the client choose the query id. A setting that only Redis and NATS tables read marks the handle's
 # queries in system.processes instead (custom settings prefixes have no effect in chDB).
@@ -15,6 +17,7 @@ TAG_SETTING = "stream_like_engine_insert_queue"
 # chDB reads any text as a SELECT; a server answers SYNTAX_ERROR.
 _SERVER_SETTINGS = {"implicit_select": "0"}
 _DEFAULT_DATABASE = "default"
+_INLINE_TIMEOUT = re.compile(rb"\bmax_execution_time\s*=\s*'?([\d.]+)")
 _SETTING_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -87,12 +90,27 @@ class Handle:
             yield from map(_block, iter(result.fetch, None))
 
     def insert(self, sql: bytes, fmt: str, chunks: Iterable[bytes]) -> Stats:
-        """Inserts rows as they arrive; an exception in `chunks` cancels the INSERT."""
+        """Inserts rows as they arrive; an exception in `chunks` cancels the INSERT.
+
+        The engine calls an INSERT that passes `max_execution_time` a success and stores nothing of it, so the time is
+        looked at here, before each piece and at the end.
+        """
+        began, limit = time.monotonic(), self._longest(sql)
         with self._connection.send_insert(sql, fmt) as inserter:
             for chunk in chunks:
+                _refuse_late(began, limit)
                 inserter.append(chunk)
+            _refuse_late(began, limit)
             done = inserter.finish()
+        _refuse_late(began, limit)
         return Stats(written_rows=done.rows_written, written_bytes=done.bytes_written)
+
+    def _longest(self, sql: bytes) -> float:
+        """Returns the seconds that a statement may take; infinite when it is not to fail for that."""
+        inline = _INLINE_TIMEOUT.search(sql)
+        text = inline[1].decode() if inline else self._current.get("max_execution_time", "0")
+        throws = self._current.get("timeout_overflow_mode", "throw") == "throw"
+        return (float(text) if throws else 0.0) or inf
 
     def close(self) -> None:
         """Closes the connection; chDB keeps some of its threads and files, so only for the end and accidents."""
@@ -135,6 +153,14 @@ class Handle:
 
     def _execute(self, sql: bytes) -> None:
         self._connection.query(sql, "Null")
+
+
+def _refuse_late(began: float, limit: float) -> None:
+    elapsed = time.monotonic() - began
+    if elapsed >= limit:
+        raise clickhouse_error(
+            TIMEOUT_EXCEEDED, f"Timeout exceeded: elapsed {elapsed * 1000:.3f} ms, maximum: {limit * 1000:.3f} ms."
+        )
 
 
 def _assignments(values: Mapping[str, str], defaults: Iterable[str]) -> bytes:

@@ -11,12 +11,10 @@ from starlette.types import Message
 
 from analytics_pipeline.embedded.clickhouse.compression import Encoder, negotiate
 from analytics_pipeline.embedded.clickhouse.errors import ClickHouseError
-from analytics_pipeline.embedded.clickhouse.exchange import Exchange
+from analytics_pipeline.embedded.clickhouse.exchange import DRAIN_BYTES, Exchange
 from analytics_pipeline.embedded.clickhouse.handle import Stats
 
 _DISPLAY_NAME = b"chdb"
-# A client that sends rows reads the answer only after the last one: an error must wait until they are in.
-_DRAIN_BYTES = 1024 * 1024 * 1024
 # Small answers go out at once, and an error that comes before this much is still a status.
 _BUFFER_BYTES = 64 * 1024
 
@@ -86,7 +84,9 @@ class Reply:
             b"x-clickhouse-server-display-name": _DISPLAY_NAME,
             b"x-clickhouse-timezone": self._info.timezone.encode(),
         }
-        pairs = list({**common, **headers}.items())
+        # What is left of a request would be taken for the next one.
+        ending = {} if self._exchange.is_whole else {b"connection": b"close"}
+        pairs = list({**common, **headers, **ending}.items())
         self._outbox.append({"type": "http.response.start", "status": status, "headers": pairs})
 
     def _write(self, data: bytes) -> None:
@@ -105,7 +105,7 @@ class Reply:
         received = 0
         for chunk in self._exchange.body():
             received += len(chunk)
-            if received > _DRAIN_BYTES:
+            if received > DRAIN_BYTES:
                 return
 
     def _summary(self, stats: Stats) -> bytes:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from analytics_pipeline.embedded.clickhouse.app import create_app
 from analytics_pipeline.embedded.clickhouse.engine import MAX_HANDLES, Engine
@@ -25,6 +26,7 @@ from analytics_pipeline.embedded.clickhouse.handle import identifier
 # Long enough for a killed query to report that it was killed.
 _GRACE_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 60
+_HEAD_SECONDS = 10
 # The query log of chDB lives in memory and ends with the process. Settings of a request reach the engine as SET, which
 # is logged as well: read the log WHERE query_kind != 'Set'.
 _CONFIG = """<clickhouse>
@@ -73,6 +75,7 @@ def _serve(engine: Engine, options: Options, listener: socket.socket) -> None:
         app = create_app(Executor(engine, options.account), threads)
         settings = uvicorn.Config(
             app,
+            http=_BoundedProtocol,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -82,6 +85,24 @@ def _serve(engine: Engine, options: Options, listener: socket.socket) -> None:
         )
         _Server(settings, engine, _url(options.host, listener)).run(sockets=[listener])
         engine.kill_all()
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's, which would wait for ever for the head of a connection's first request."""
+
+    _has_begun = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(_HEAD_SECONDS, self._close_without_request)
+
+    def on_headers_complete(self) -> None:
+        self._has_begun = True
+        super().on_headers_complete()
+
+    def _close_without_request(self) -> None:
+        if not self._has_begun:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

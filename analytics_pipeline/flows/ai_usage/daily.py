@@ -48,13 +48,13 @@ class DailyUsage:
         """Replace neighbouring days of one month."""
         with self.clickhouse.staging(FIGURES.name) as staging:
             uncountable = self._lost_events().intersection(days)
-            ((built_at,),) = self.postgres.query("SELECT now()")
+            ((built_at,),) = self.postgres.ledgers.query("SELECT now()")
             computed_at = FIGURES.next_version(self.clickhouse, days)
             self._count(staging, "chat", SOURCES[0].table, days, computed_at)
             self._count(staging, "code_suggestions", SOURCES[1].table, days, computed_at)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
             found = {day: rows.get(day, 0) for day in days}
-            with self.postgres.connect() as ledger:
+            with self.postgres.ledgers.connect() as ledger:
                 swap_days(self.clickhouse, ledger, FIGURES, staging, days)
                 self._record(ledger, found, built_at)
                 lose_days(ledger, FIGURES, uncountable)

@@ -20,11 +20,11 @@ from analytics_pipeline.resources.postgres import Postgres
 LOOK_BACK = timedelta(days=7)
 
 
-def pending_days(postgres: Postgres, clickhouse: ClickHouse, today: date, start: date) -> list[date] | None:
-    """Days from `start` to `today` to bring in, in order; moves the watermarks. None: nothing is kept up to date."""
+def pending_days(postgres: Postgres, clickhouse: ClickHouse, today: date, start: date) -> list[date] | str:
+    """Days from `start` to `today` to bring in, in order; moves the watermarks. Text: why there are none to follow."""
     epoch = _followed(postgres)
-    if epoch is None:
-        return None
+    if isinstance(epoch, str):
+        return epoch
     lost = lost_usage_days(postgres, clickhouse)
     changed = {day.day for source in SOURCES for day in touched_days(postgres, source, start, today)}
     since = epoch.last_day or epoch.requested_at.date()
@@ -33,14 +33,15 @@ def pending_days(postgres: Postgres, clickhouse: ClickHouse, today: date, start:
     return sorted(day for day in days if start <= day <= today)
 
 
-def changed_closed_days(postgres: Postgres, clickhouse: ClickHouse, now: datetime, start: date) -> list[date] | None:
+def changed_closed_days(postgres: Postgres, clickhouse: ClickHouse, now: datetime, start: date) -> list[date] | str:
     """Closed days, in order, with rows that were deleted, moved or changed unseen, or not held as recorded.
 
-    Of the last seven, and of all older ones from `start` on those whose turn it is in this hour. None: nothing is being
-    kept up to date.
+    Of the last seven, and of all older ones from `start` on those whose turn it is in this hour. Text: why there are
+    none to follow.
     """
-    if _followed(postgres) is None:
-        return None
+    epoch = _followed(postgres)
+    if isinstance(epoch, str):
+        return epoch
     recent = [now.date() - timedelta(days=number) for number in range(1, LOOK_BACK.days + 1)]
     older = days_in_turn(start, recent[-1] - timedelta(days=1), now)
     days = [day for day in (*older, *recent) if day >= start]
@@ -59,17 +60,21 @@ def lost_usage_days(postgres: Postgres, clickhouse: ClickHouse, thoroughly: Coll
     return set[date]().union(*(lost_days(postgres, table) for table in tables))
 
 
-def _followed(postgres: Postgres) -> Epoch | None:
-    """The newest epoch, when the events are to be kept up to date.
+def _followed(postgres: Postgres) -> Epoch | str:
+    """The newest epoch, when the events are to be kept up to date; else the reason why they are not.
 
     They are not when the setting is off, before any history was asked for, and while one is being brought in: it has
     the days to itself. One that was given up does not keep today's events out, nor does the feature flag, which is
     about the history alone.
     """
     epoch = EnablementLedger(postgres).newest("ai_usage").get(SCOPE)
-    if epoch is None or not setting_is_on(postgres):
-        return None
-    return None if epoch.closed_at is None and epoch.state in ("requested", "running") else epoch
+    if not setting_is_on(postgres):
+        return "AI usage is switched off"
+    if epoch is None:
+        return "no history of AI usage has been asked for yet"
+    if epoch.closed_at is None and epoch.state in ("requested", "running"):
+        return "AI usage is on, and its history is still being brought in"
+    return epoch
 
 
 def _uncounted(postgres: Postgres) -> set[date]:

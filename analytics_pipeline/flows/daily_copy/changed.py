@@ -28,8 +28,8 @@ def days_as_they_are(
 
 def changed_days(postgres: Postgres, source: DaySource, days: Sequence[date]) -> set[date]:
     """Those of the days that were copied and are no longer what the copy holds."""
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
         found = days_as_they_are(connection, postgres, source, copied)
     return {day for day, (state, _) in copied.items() if not state.is_of(found[day])}
 
@@ -42,8 +42,8 @@ def intact_days(
     They were read after they had ended, ClickHouse still holds what their copy did, and so does the source.
     """
     note_losses(postgres, clickhouse, source.held, days)
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
         whole = {day: state for day, (state, at) in copied.items() if at.taken_at >= day_start(next_day(day))}
         found = days_as_they_are(connection, postgres, source, whole)
     return {day: state for day, state in whole.items() if state.is_of(found[day])}

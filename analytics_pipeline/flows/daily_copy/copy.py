@@ -8,53 +8,45 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-import psycopg
 from psycopg import sql
 
 from analytics_pipeline.flows.daily_copy.ledger import (
-    CHANGES_MODULUS,
     DayState,
-    Snapshot,
     SourceDay,
-    between,
     copied_days,
     counted_rows,
     estimated_rows,
+    merged,
     record,
-    snapshot,
+    remainder,
     source_days,
 )
-from analytics_pipeline.flows.daily_copy.refusals import dead_letters
+from analytics_pipeline.flows.daily_copy.reading import Reading, Span, gave_way, pieces_of, reading, span_of
+from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead_letters
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.daily_copy.typed import as_found
-from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
 from analytics_pipeline.flows.held_days import swap_days
-from analytics_pipeline.resources.arrow import arrow_stream, exported_snapshot
+from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 10.0
 # Swaps of a year take seconds; a run that waits longer than this for another one's has found a broken one.
 _SWAP_PATIENCE = timedelta(minutes=10)
-# One stream is one statement, which has to end within CLICKHOUSE_TIMEOUT_SECONDS.
-ROWS_PER_PIECE = 10_000_000
 # Two at a time keep Postgres and ClickHouse busy, of which each works for a stream with one processor; and while one is
-# swapped, another streams. Many would read a table often that has no index on its days.
-PIECES_AT_ONCE, PIECES = 2, 4
-_WORTH_A_PIECE = 250_000
+# swapped, another streams.
+PIECES_AT_ONCE = 2
 # Of a million, as is usual, ClickHouse would write nothing until they are there: it and the stream would take turns.
 _BLOCK_ROWS = 1 << 18
 
-Answer = TypeVar("Answer")
 Progress = Callable[[int], None]
 Counted: TypeAlias = "Future[int]"
 
@@ -88,74 +80,62 @@ class DayCopy:
     def _copy(self, first: date, last: date) -> list[DayState]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
-            self._reading() as reading,
-            self._beside(reading) as beside,
+            reading(self.postgres, self.source, self.clickhouse.attempts) as moment,
             ThreadPoolExecutor(1, "count") as counter,
             ThreadPoolExecutor(PIECES_AT_ONCE, "copy") as workers,
+            moment.interruptible(),
         ):
-            pieces = _pieces(days, self._ask(estimated_rows, reading.connection, days))
+            pieces = pieces_of(days, sum(moment.ask(estimated_rows, span_of(days))), self.postgres.lock_seconds)
             # Counted beside the first streams; a piece waits for its own before it is swapped.
-            counted = [counter.submit(self._ask, counted_rows, beside, piece) for piece in pieces]
+            counted = [counter.submit(_counted, moment, piece) for piece in pieces]
             try:
-                copied = workers.map(lambda piece, rows: self._copy_piece(reading, piece, rows), pieces, counted)
+                copied = workers.map(lambda piece, rows: self._copy_piece(moment, piece, rows), pieces, counted)
                 return [state for states in copied for state in states]
             finally:
                 counter.shutdown(wait=False, cancel_futures=True)
 
-    def _copy_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
-        attempt = retrying(self.clickhouse.attempts, is_transient)
+    def _copy_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
+        attempt = retrying(self.clickhouse.attempts, _passes_soon, moment.stop)
         try:
-            return attempt(self._try_piece, reading, days, counted)
+            return attempt(self._try_piece, moment, days, counted)
         except IncompleteCopy:
             if not self.source.key or self.source.is_distinct:
                 raise
             # The table took two rows for one. They are told apart by sorting, which is not for every copy.
-            distinct = replace(self, source=replace(self.source, is_distinct=True))
-            return attempt(distinct._try_piece, reading, days, counted)
+            source = replace(self.source, is_distinct=True)
+            distinct = replace(self, source=source)
+            return attempt(distinct._try_piece, replace(moment, source=source), days, counted)
 
-    def _try_piece(self, reading: "_Reading", days: Sequence[date], counted: Counted) -> list[DayState]:
+    def _try_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
         with self.clickhouse.staging(self.source.table) as staging:
-            sent = self._stream(reading, days, staging)
+            sent = self._fill(moment, span_of(days), staging)
             stored = self._stored(staging, days, sent)
             # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
             whole = counted.result() == sent
-            found = stored if whole else self._ask(source_days, reading.connection, days)
+            found = stored if whole else merged(moment.ask(source_days, span_of(days)))
+            moment.check_shape(span_of(days))
             states = _states(days, {day.day: day.rows for day in stored}, found)
-            self._swap(reading, staging, states)
+            self._swap(moment, staging, states)
         return states
 
-    def _ask(
-        self,
-        question: Callable[[Connection, Postgres, DaySource, sql.Composable], Answer],
-        connection: Connection,
-        days: Sequence[date],
-    ) -> Answer:
-        return question(connection, self.postgres, self.source, self._between(days))
+    def _fill(self, moment: Reading, span: Span, staging: str) -> int:
+        """Send the accepted rows of the span into the empty table, in one stream or more; returns how many."""
+        try:
+            return self._stream(moment, span, staging)
+        except LockHeldTooLong as error:
+            halves = moment.halves(span, error)
+            logger.info("%s: %s; its halves are read one after the other", self.source.name, error)
+            self.clickhouse.execute(f"TRUNCATE TABLE {quoted(staging)}{self.clickhouse.on_cluster} SYNC")
+        return sum(self._add(moment, half, staging) for half in halves)
 
-    def _between(self, days: Sequence[date]) -> sql.Composed:
-        """The condition of neighbouring days."""
-        return between(self.source, day_start(days[0]), day_start(next_day(days[-1])))
+    def _add(self, moment: Reading, span: Span, staging: str) -> int:
+        with self.clickhouse.staging(self.source.table) as part:
+            sent = self._fill(moment, span, part)
+            self.clickhouse.move_partitions(staging, part)
+        return sent
 
-    @contextmanager
-    def _reading(self) -> Iterator["_Reading"]:
-        with closing(self.postgres.open()) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            with connection:
-                yield _Reading(connection, snapshot(connection), exported_snapshot(connection))
-
-    @contextmanager
-    def _beside(self, reading: "_Reading") -> Iterator[Connection]:
-        """A connection that sees the same moment, so that neither has to wait for what the other asks."""
-        with closing(self.postgres.open()) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            with connection:
-                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(reading.exported)))
-                yield connection
-
-    def _stream(self, reading: "_Reading", days: Sequence[date], staging: str) -> int:
-        """Send the accepted rows of these neighbouring days; returns how many Postgres sent."""
+    def _stream(self, moment: Reading, span: Span, staging: str) -> int:
+        """Send them in one stream; returns how many Postgres sent."""
         # Arrow is read by name.
         what = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(sql.SQL(value), sql.Identifier(column))
@@ -169,8 +149,8 @@ class DayCopy:
                 sent += part.rows
                 yield part.content
 
-        statement = self.source.rows(self.postgres, what, self._between(days)).as_string(reading.connection)
-        with arrow_stream(self.postgres, statement, reading.exported) as parts:
+        statement = self.source.rows(self.postgres, what, moment.condition(span)).as_string()
+        with arrow_stream(moment.postgres, statement, moment.exported) as parts:
             # Once: after a failure the staging table holds a part, and only a new one is empty.
             replace(self.clickhouse, attempts=1).insert_stream(
                 staging,
@@ -202,7 +182,7 @@ class DayCopy:
                 final="FINAL" if self.source.key else "",
             )
         )
-        stored = [SourceDay(day_of[id_], count, newest, _remainder(total)) for id_, count, newest, total in rows]
+        stored = [SourceDay(day_of[id_], count, newest, remainder(total)) for id_, count, newest, total in rows]
         if (count := sum(day.rows for day in stored)) != sent:
             raise IncompleteCopy(
                 f"Of {sent} rows of {self.source.name} ClickHouse stored {count}; the days stay as they were."
@@ -210,20 +190,21 @@ class DayCopy:
             )
         return stored
 
-    def _swap(self, reading: "_Reading", staging: str, states: Sequence[DayState]) -> None:
+    def _swap(self, moment: Reading, staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         held = self.source.held
-        with self.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.connect() as ledger:
+        with moment.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.ledgers.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
-            older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= reading.at.taken_at]
+            older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]
             days = [state.day for state in older]
             left_out = [state.day for state in states if state not in older]
             swap_days(self.clickhouse, ledger, held, staging, days, left_out)
             for day in self._days_with_dead_letters(staging, older):
                 # One day's at a time: they are whole rows.
-                letters = self._ask(dead_letters, reading.connection, [day])
-                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), letters, self.run_id)
-            record(ledger, self.source, older, reading.at, self.run_id)
+                letters = [letter for part in moment.ask(dead_letters, span_of([day])) for letter in part]
+                kept = letters[:DEAD_LETTERS_KEPT]
+                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), kept, self.run_id)
+            record(ledger, self.source, older, moment.at, self.run_id)
 
     def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
         """The days that had any before, or that have rows now that were refused, or kept without a part of them."""
@@ -240,31 +221,18 @@ class DayCopy:
         return {found for (found,) in rows}
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A transaction that sees one moment, which other connections can see as `exported`."""
+def _counted(moment: Reading, days: Sequence[date]) -> int:
+    return sum(moment.ask(counted_rows, span_of(days)))
 
-    connection: Connection
-    at: Snapshot
-    exported: str
+
+def _passes_soon(error: BaseException) -> bool:
+    return is_transient(error) or gave_way(error)
 
 
 def _states(days: Sequence[date], stored: Mapping[date, int], found: Sequence[SourceDay]) -> list[DayState]:
     """What a copy of each of the days holds, also of the empty ones."""
     of_source = {one.day: one for one in found}
     return [of_source.get(day, SourceDay(day)).copied(stored.get(day, 0)) for day in days]
-
-
-def _remainder(total: int) -> int:
-    """With the sign of the total, as in SQL."""
-    return total % CHANGES_MODULUS if total >= 0 else -(-total % CHANGES_MODULUS)
-
-
-def _pieces(days: Sequence[date], rows: int) -> list[Sequence[date]]:
-    """The days in order, in groups of neighbours that have about as many rows each."""
-    wanted = max(min(PIECES, rows // _WORTH_A_PIECE), rows // ROWS_PER_PIECE, 1)
-    length = -(-len(days) // wanted)
-    return [days[start : start + length] for start in range(0, len(days), length)]
 
 
 # The same as `source_days` counts at the source, rounded alike.

@@ -1,6 +1,6 @@
 """The ledger `source_copies`: what the last copy of each source day held, and how far changes are known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -66,7 +66,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE, SETTLE]).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 3).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -85,6 +85,22 @@ def source_days(
         condition=condition,
     )
     return sorted((SourceDay(*row) for row in connection.execute(statement)), key=attrgetter("day"))
+
+
+def merged(parts: Iterable[Sequence[SourceDay]]) -> list[SourceDay]:
+    """The days of a source that was asked in parts, of which two may have told of the same day; in order."""
+    days: dict[date, SourceDay] = {}
+    for found in (day for part in parts for day in part):
+        one = days.get(found.day, SourceDay(found.day))
+        newest = max(filter(None, (one.newest, found.newest)), default=None)
+        total = one.changes + found.changes
+        days[found.day] = SourceDay(found.day, one.rows + found.rows, newest, remainder(total))
+    return [days[day] for day in sorted(days)]
+
+
+def remainder(total: int) -> int:
+    """What is kept of a sum of changes: with the sign of the total, as in SQL."""
+    return total % CHANGES_MODULUS if total >= 0 else -(-total % CHANGES_MODULUS)
 
 
 def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
@@ -170,7 +186,9 @@ _SNAPSHOT = """
             SELECT min(xact_start) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
-        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database())
+        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database()),
+        -- A replica knows nothing of what is open on its primary, and lags behind it.
+        CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() - %s::interval END
     )
 """
 

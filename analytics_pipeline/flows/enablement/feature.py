@@ -35,9 +35,10 @@ class Feature:
     `switched_on` reads the switches as they are now: each scope that is on, with the setting that shapes its history.
     `history` is the range of days that a scope's history has, both inclusive, or None. `progress` looks into the
     ledgers of the `assets`; `tables` are those of their tables of which days may be lost. `config` narrows the run to
-    the scope: per asset. `stores` names the settings without which there is nothing to do. A feature that
-    `follows_today` has no past: its history is the present day. Runs cover `margin` more days at both ends. Where the
-    work for one scope `is_shared` by the others, one run at a time is asked for.
+    the scope: per asset. `stores` names the settings without which there is nothing to do. `canonical_setting` gives a
+    recorded setting the name by which `switched_on` calls it today. A feature that `follows_today` has no past: its
+    history is the present day. Runs cover `margin` more days at both ends. Where the work for one scope `is_shared` by
+    the others, one run at a time is asked for.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Feature:
     progress: Callable[[Postgres, Epoch], Progress]
     config: Callable[[Postgres, str], RunConfig] = lambda _postgres, _scope: {}
     stores: tuple[tuple[str, str], ...] = (("clickhouse", "clickhouse_url"),)
+    canonical_setting: Callable[[str], str] = lambda setting: setting
     follows_today: bool = False
     margin: timedelta = timedelta(0)
     is_shared: bool = False

@@ -58,7 +58,7 @@ class EnablementLedger:
 
     def now(self) -> datetime:
         """The time on the clock that writes the ledger: this machine's may be another."""
-        ((now,),) = self.postgres.query("SELECT now()")
+        ((now,),) = self.postgres.ledgers.query("SELECT now()")
         assert isinstance(now, datetime)
         return now
 
@@ -81,7 +81,7 @@ class EnablementLedger:
 
     def record(self, feature: str, observed: Changes, planned: Sequence[PlannedEpoch]) -> None:
         """Close, open and see what was observed, all of it or nothing. Recording it twice changes nothing."""
-        with self.postgres.connect() as connection, connection.cursor() as cursor:
+        with self.postgres.ledgers.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(_CLOSE, [_key(epoch) for epoch in observed.close])
             cursor.execute(_SEE, {"feature": feature, "scopes": [epoch.scope for epoch in observed.seen]})
             cursor.executemany(
@@ -126,7 +126,7 @@ class EnablementLedger:
         return next(iter(self._select(statement, **parameters)), None)
 
     def _select(self, statement: LiteralString, **parameters: Any) -> list[Epoch]:
-        with self.postgres.connect() as connection, connection.cursor(row_factory=class_row(Epoch)) as cursor:
+        with self.postgres.ledgers.connect() as connection, connection.cursor(row_factory=class_row(Epoch)) as cursor:
             return cursor.execute(statement, parameters).fetchall()
 
 

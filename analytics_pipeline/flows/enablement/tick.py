@@ -7,7 +7,7 @@ one derives the same, and a history that is asked for twice is claimed once.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
 from openfeature.client import OpenFeatureClient
@@ -119,7 +119,12 @@ class Tick:
     def _observe(self, feature: Feature) -> int:
         """Record which scopes are on; returns how many."""
         switched_on = feature.switched_on(self.postgres, self.flags)
-        seen = changes(switched_on, self.ledger.newest(feature.name))
+        # What was recorded long ago may have another name today.
+        newest = {
+            scope: replace(epoch, setting=feature.canonical_setting(epoch.setting))
+            for scope, epoch in self.ledger.newest(feature.name).items()
+        }
+        seen = changes(switched_on, newest)
         planned: list[PlannedEpoch] = []
         for opening in seen.open[:EPOCHS_PER_TICK]:
             with _alone(feature, opening.scope):

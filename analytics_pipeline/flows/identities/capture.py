@@ -26,7 +26,9 @@ from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "identity-rows/1"
+FORMAT = "identity-rows/2"
+# Its lines do not tell lists and maps from what ClickHouse makes of them.
+EARLIER_FORMAT = "identity-rows/1"
 MAX_DEAD_LETTERS = 10_000
 _LOG_EVERY_SECONDS = 10.0
 # File systems take 255 bytes for a name, of which `environment=` takes 12.

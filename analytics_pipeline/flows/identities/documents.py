@@ -3,6 +3,9 @@
 The mapping follows the product's own reading of a document: system traits overlay identity traits, of a repeated trait
 key the last one wins, integers outside Int64 become their decimal text, a trait without a value is null.
 
+A list or a map becomes its JSON text, and the row names its key in `structured_traits`. ClickHouse's JSON would change
+the types inside a list and store a map as traits whose keys hold dots.
+
 Nearly all documents have the usual shape, which msgspec reads several times faster into structs of its own. One that
 has another shape is read again as any document: what it becomes, or why it is refused, is decided there.
 """
@@ -23,6 +26,8 @@ MAX_IDENTIFIER_LENGTH = 1024
 # DynamoDB's own limit; beyond it a short text could ask for gigabytes of digits.
 _MAX_EXPONENT = 125
 _INT64 = range(-(2**63), 2**63)
+# The rows of a version before 2 hold lists and maps as ClickHouse's JSON does.
+TRAITS_FORMAT = 2
 # As many digits are within Int64 whatever they are.
 _SHORT = 18
 # Fractions of which Decimal makes the same text.
@@ -47,6 +52,7 @@ class AttributeValue(msgspec.Struct, gc=False, omit_defaults=True, frozen=True):
 Document: TypeAlias = dict[str, AttributeValue]
 
 _NULL = AttributeValue(NULL=True)
+_STRUCTURED = (dict, list)
 
 
 class _Text(msgspec.Struct, gc=False, frozen=True):
@@ -90,7 +96,7 @@ class Unmappable(ValueError):
     """The document cannot become a row; the text says why."""
 
 
-class IdentityRow(msgspec.Struct, gc=False):
+class IdentityRow(msgspec.Struct, gc=False, omit_defaults=True):
     """One line of a landing-zone file: the columns of `identities` that the capture decides."""
 
     snapshot_date: str
@@ -99,7 +105,9 @@ class IdentityRow(msgspec.Struct, gc=False):
     identifier: str
     identity_key: str
     traits: dict[str, Any]
+    traits_format: int
     inserted_at: str
+    structured_traits: list[str] = []
 
 
 class RowMapper:
@@ -155,6 +163,9 @@ class RowMapper:
 
     def _row(self, identifier: str, identity_key: str, traits: dict[str, Any]) -> IdentityRow:
         self._last_identifier = identifier
+        structured = [key for key, value in traits.items() if type(value) in _STRUCTURED]
+        for key in structured:
+            traits[key] = msgspec.json.encode(traits[key]).decode()
         return IdentityRow(
             snapshot_date=self._day,
             project_id=self._environment.project_id,
@@ -162,7 +173,9 @@ class RowMapper:
             identifier=identifier,
             identity_key=identity_key,
             traits=traits,
+            traits_format=TRAITS_FORMAT,
             inserted_at=self._version,
+            structured_traits=structured,
         )
 
 
@@ -213,12 +226,18 @@ def _plain(value: AttributeValue) -> Any:
     if value.BOOL is not None:
         return value.BOOL
     if value.M is not None:
-        return {key: _plain(item) for key, item in value.M.items()}
+        return {key: _inner(item) for key, item in value.M.items()}
     if value.L is not None:
-        return [_plain(item) for item in value.L]
+        return [_inner(item) for item in value.L]
     if value.NULL:
         return None
     raise Unmappable("a trait holds binary data or a set")
+
+
+def _inner(value: AttributeValue) -> Any:
+    """The same inside a list or a map, where an int beyond Int64 stays a number: the engine prints it as one."""
+    plain = _plain(value)
+    return msgspec.Raw(plain.encode()) if value.N is not None and isinstance(plain, str) else plain
 
 
 def number(digits: str) -> Any:

@@ -14,8 +14,19 @@ from analytics_pipeline.resources.landing import LandingZone, Manifest
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at")
-# A trait key "a.b" beside a trait "a" with a key "b" is one path to ClickHouse and would refuse the whole file.
+COLUMNS = (
+    "snapshot_date",
+    "project_id",
+    "environment_id",
+    "identifier",
+    "identity_key",
+    "traits",
+    "structured_traits",
+    "traits_format",
+    "inserted_at",
+)
+# In files of an earlier version a trait key "a.b" may stand beside a trait "a" with a key "b". To ClickHouse they are
+# one path, and it would refuse the whole file.
 JSON_SETTINGS = {"type_json_skip_duplicated_paths": 1}
 
 

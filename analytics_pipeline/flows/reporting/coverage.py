@@ -14,7 +14,7 @@ from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.flows.reporting.zones import DayBounds, day_bounds, utc_days
+from analytics_pipeline.flows.reporting.zones import DayBounds, canonical_of_stored, day_bounds, utc_days
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 Reason = Literal["never", "timezone", "registry", "bounds", "source"]
@@ -128,7 +128,7 @@ def stale(
 def _reason(day: AccountDay, covered: Covered | None, sources: Copies, registry: Registry) -> Reason | None:
     if covered is None:
         return "never"
-    if covered.timezone != day.account.timezone:
+    if canonical_of_stored(covered.timezone) != day.account.timezone:
         return "timezone"
     if covered.registry_version != registry.version:
         return "registry"

@@ -9,7 +9,7 @@ from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.flows.reporting.zones import local_date
+from analytics_pipeline.flows.reporting.zones import canonical_of_stored, local_date, names_of
 from analytics_pipeline.resources.postgres import Postgres
 
 _SCOPE = "account:"
@@ -36,7 +36,12 @@ def complete_days(
 
     Those only that were rolled up after `since`, when it is given.
     """
-    parameters = {"source": REPORTING_EVENTS.name, "account": _account(scope), "zone": zone, "days": list(days)}
+    parameters = {
+        "source": REPORTING_EVENTS.name,
+        "account": _account(scope),
+        "zones": names_of(zone),
+        "days": list(days),
+    }
     return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, since=since, **parameters))
 
 
@@ -49,7 +54,7 @@ _COMPLETE_DAYS = """
     SELECT covered.date, coalesce(copy.rows, 0)
     FROM analytics_pipeline.held_rollups AS covered
     LEFT JOIN analytics_pipeline.source_copies AS copy ON copy.source = %(source)s AND copy.day = covered.date
-    WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = %(zone)s
+    WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = ANY(%(zones)s)
         AND covered.registry_version = %(registry)s
         AND covered.computed_at >= coalesce(%(since)s::timestamptz, '-infinity')
         AND (
@@ -71,6 +76,7 @@ REPORTING = Feature(
             postgres, epoch.scope, epoch.setting, epoch.days, epoch.requested_at if epoch.from_scratch else None
         )
     ),
+    canonical_setting=canonical_of_stored,
     # A day in a zone overlaps the UTC days beside it.
     margin=timedelta(days=1),
     # A run rolls up all accounts, so the next one's history may be complete already when it has ended.

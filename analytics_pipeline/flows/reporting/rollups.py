@@ -107,7 +107,7 @@ class Rollups:
             staging = cleanup.enter_context(self.clickhouse.staging(ROLLUPS.name))
             self._insert_rollups(staging, bounds, days, computed_at)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            with self.postgres.connect() as ledger:
+            with self.postgres.ledgers.connect() as ledger:
                 coverage.forget_others(ledger, dates, days, self.registry)
                 swap_days(self.clickhouse, ledger, BOUNDS, bounds, dates)
                 swap_days(self.clickhouse, ledger, ROLLUPS, staging, dates)

@@ -43,7 +43,25 @@ def canonical(name: str) -> str:
         UnknownZone: there is none.
     """
     iana = iana_name(name)
-    return _links().get(iana, iana)
+    while iana in _links():
+        iana = _links()[iana]
+    return iana
+
+
+def canonical_of_stored(name: str) -> str:
+    """The same of a name that a ledger holds: an earlier time zone database may have called that a zone which is a
+    link now (Europe/Kiev), so that both sides of a comparison need today's name. One that is unknown now is itself.
+    """
+    try:
+        return canonical(name)
+    except UnknownZone:
+        return name
+
+
+def names_of(name: str) -> list[str]:
+    """Every name that is the zone today, sorted, for a ledger that may hold any of them; one that is unknown, alone."""
+    zone_itself = canonical_of_stored(name)
+    return sorted({name, *(one for one in zone_names() if canonical(one) == zone_itself)})
 
 
 def iana_name(name: str) -> str:

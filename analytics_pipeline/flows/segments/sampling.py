@@ -3,42 +3,50 @@
 The tests prove that both agree on what was thought of. This looks at the product's own segments and identities.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
-from itertools import islice
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
 
-from clickhouse_connect.driver.exceptions import DatabaseError
-
-from analytics_pipeline.flows.segments.counting import SEGMENTS_PER_STATEMENT, STATEMENT_SETTINGS
-from analytics_pipeline.flows.segments.engine.fallback import (
+from analytics_pipeline.flows.isolation import Done, isolated
+from analytics_pipeline.flows.segments.engine.fallback import blames_case, judge_of
+from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.engine.rows import (
     Case,
-    Reads,
+    IdentityRow,
+    Replaced,
     Unreadable,
-    identity_row,
-    judge_of,
+    case_of,
     read_identities,
-    reads_of,
-    request_row,
     union_of,
 )
-from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
 from analytics_pipeline.flows.segments.source import Segment, live_segments
-from analytics_pipeline.flows.segments.translation.predicates import Predicate, Untranslatable, translate
+from analytics_pipeline.flows.segments.statement import Translated, ask, blames_segments, groups
+from analytics_pipeline.flows.segments.translation.predicates import Untranslatable, translate
 from analytics_pipeline.flows.tenants import Environment, Project, all_projects
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
-from analytics_pipeline.resources.clickhouse.errors import is_transient
+from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, parts, size_of
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from analytics_pipeline.resources.postgres import Postgres
 
 IDENTITIES = 300
 # Of a project and a day; which ones changes with the day.
 ENVIRONMENTS = 20
-PROJECTS = 50
+SEGMENTS = 1_000
+PROJECTS = 200
 # For all projects; the sample that was compared until then is the check.
 SECONDS = 300.0
+_ENVIRONMENTS_AT_ONCE = 100
+_HASH = "sipHash64(toString({day:Date}), i.identifier)"
+# The identities of a sample are named by environment and hash: identifiers may be too long for a parameter.
+_SAMPLED = f"AND (i.environment_id, {_HASH}) IN {{sample:Array(Tuple(String, UInt64))}}"
+
+# Segment id and environment key.
+_Pair: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -56,33 +64,63 @@ class Disagreement:
     example: str
 
 
+@dataclass
+class Comparison:
+    """How much was compared of the day's sample, and where SQL and the engine disagree.
+
+    `left_out`: projects and segments that the run counted and the sample leaves out, because there are too many or the
+    time was over. Segments that only the engine counts have nothing to be compared with and are in neither.
+    """
+
+    projects: int = 0
+    environments: int = 0
+    segments: int = 0
+    identities: int = 0
+    projects_left_out: int = 0
+    segments_left_out: int = 0
+    found: list[Disagreement] = field(default_factory=list)
+
+    def add(self, other: "Comparison") -> None:
+        """Take another day's comparison in."""
+        for name, count in other.counts().items():
+            setattr(self, name, getattr(self, name) + count)
+        self.found += other.found
+
+    def counts(self) -> dict[str, int]:
+        """How much, by the names above."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
+
+
 @dataclass(frozen=True)
-class _Pair:
-    """A segment that both SQL and the engine can be asked about."""
+class _Sample:
+    """Environments of a project, and of each the hashes of its sampled identities."""
 
-    case: Case
-    predicate: Predicate
+    environments: list[Environment]
+    hashes: list[tuple[str, int]]
 
 
-def disagreements(clickhouse: ClickHouse, postgres: Postgres, day: date, run_id: str) -> list[Disagreement]:
-    """Where SQL and the engine disagree on the day's sample: of the projects that the run counted, else of all.
+def compare(clickhouse: ClickHouse, postgres: Postgres, day: date, run_id: str) -> Comparison:
+    """Ask SQL and the engine about the day's sample: of the projects that the run counted, else of all.
 
-    The sample is chosen by hashes of the day and the identifier, so it is the same whenever the day is looked at.
+    The sample is chosen by hashes of the day, the segment and the identifier, so it is the same whenever the day is
+    looked at.
     """
     in_time = clickhouse.limited(Deadline.after(SECONDS, "the check's time is over"))
-    found: list[Disagreement] = []
-    for project in _counted_projects(postgres, day, run_id):
+    counted = _counted_projects(postgres, day, run_id)
+    comparison = Comparison(projects_left_out=max(len(counted) - PROJECTS, 0))
+    for number, project in enumerate(counted[:PROJECTS]):
         try:
-            found += _of_project(in_time, day, project, live_segments(postgres, project.id))
+            _compare(in_time, day, project, live_segments(postgres, project.id), comparison)
         except TimeLimitReached:
+            comparison.projects_left_out += len(counted[:PROJECTS]) - number
             break
-    return found
+    return comparison
 
 
 def _counted_projects(postgres: Postgres, day: date, run_id: str) -> list[Project]:
     rows = postgres.query(_COUNTED, day=day)
     own = [project for project, run in rows if run == run_id]
-    chosen = (own or [project for project, _ in rows])[:PROJECTS]
+    chosen = own or [project for project, _ in rows]
     projects = {project.id: project for project in all_projects(postgres)}
     return [projects[id_] for id_ in chosen if id_ in projects]
 
@@ -94,139 +132,130 @@ _COUNTED = """
 """
 
 
-def _of_project(
-    clickhouse: ClickHouse, day: date, project: Project, segments: Sequence[Segment]
-) -> Iterator[Disagreement]:
-    pairs = list(_pairs(segments, project.environments))
-    samples = _samples(clickhouse, day, project.environments) if pairs else {}
-    for environment in project.environments:
-        if sample := samples.get(environment.key):
-            yield from _of_environment(clickhouse, day, environment, pairs, sample)
+def _compare(
+    clickhouse: ClickHouse, day: date, project: Project, segments: Sequence[Segment], comparison: Comparison
+) -> None:
+    live = [segment for segment in segments if not segment.defect]
+    chosen = sorted(live, key=lambda segment: sha256(f"{day}:{segment.id}".encode()).digest())[:SEGMENTS]
+    sample = _sample(clickhouse, day, project.environments)
+    if not sample.hashes:
+        return
+    asked = list(_asked(chosen, sample.environments))
+    by_sql = _sql_members(clickhouse, day, sample, [item for item, _ in asked])
+    cases = [case for item, case in asked if any((item.segment.id, e.key) in by_sql for e in sample.environments)]
+    by_engine = _engine_members(clickhouse, day, sample, cases)
+    compared = by_sql.keys() & by_engine.keys()
+    comparison.projects += 1
+    comparison.environments += len(sample.environments)
+    comparison.identities += len(sample.hashes)
+    comparison.segments += len({segment for segment, _ in compared})
+    comparison.segments_left_out += len(live) - len(chosen)
+    comparison.found += _disagreements(sample, {pair: by_sql[pair] ^ by_engine[pair] for pair in compared})
 
 
-def _pairs(segments: Sequence[Segment], environments: Sequence[Environment]) -> Iterator[_Pair]:
+def _disagreements(sample: _Sample, differing: Mapping[_Pair, set[str]]) -> Iterator[Disagreement]:
+    environments = {environment.key: environment for environment in sample.environments}
+    sampled = Counter(key for key, _ in sample.hashes)
+    for (segment, key), identifiers in sorted(differing.items()):
+        if identifiers:
+            example = sha256(min(identifiers).encode()).hexdigest()[:16]
+            one = environments[key]
+            yield Disagreement(one.project_id, segment, one.id, len(identifiers), sampled[key], example)
+
+
+def _asked(segments: Sequence[Segment], environments: Sequence[Environment]) -> Iterator[tuple[Translated, Case]]:
     for segment in segments:
-        if segment.defect or not environments:
-            continue
         try:
-            yield _Pair(Case(segment, reads_of(segment)), translate(segment, environments))
+            yield Translated(segment, translate(segment, environments)), case_of(segment)
         except (Unreadable, Untranslatable):
-            continue  # the engine counts it, so there is nothing to compare
+            continue  # there is one answer at most, so nothing to compare
 
 
-def _samples(clickhouse: ClickHouse, day: date, environments: Sequence[Environment]) -> dict[str, list[str]]:
-    """Identifiers by environment key: each of up to `ENVIRONMENTS` gets its share of `IDENTITIES`."""
-    rows = clickhouse.query(
-        f"SELECT environment_id, groupArraySorted({IDENTITIES})((sipHash64(toString({{day:Date}}), identifier),"
-        " identifier)) AS sample\n"
-        "FROM identities FINAL\n"
-        "WHERE snapshot_date = {day:Date} AND environment_id IN {environments:Array(String)}\n"
-        "GROUP BY environment_id ORDER BY sipHash64(toString({day:Date}), environment_id), environment_id\n"
-        f"LIMIT {ENVIRONMENTS}",
-        day=day,
-        environments=[environment.key for environment in environments],
-    )
-    share = IDENTITIES // max(len(rows), 1)
-    return {key: [identifier for _, identifier in sample[:share]] for key, sample in rows}
-
-
-def _of_environment(
-    clickhouse: ClickHouse, day: date, environment: Environment, pairs: Sequence[_Pair], sample: Sequence[str]
-) -> Iterator[Disagreement]:
-    by_sql = _sql_members(clickhouse, day, environment, pairs, sample)
-    asked = [pair.case for pair in pairs if pair.case.segment.id in by_sql]
-    by_engine = _engine_members(clickhouse, day, environment, asked, sample)
-    for segment, members in by_engine.items():
-        if differing := members ^ by_sql[segment]:
-            example = sha256(min(differing).encode()).hexdigest()[:16]
-            yield Disagreement(environment.project_id, segment, environment.id, len(differing), len(sample), example)
+def _sample(clickhouse: ClickHouse, day: date, environments: Sequence[Environment]) -> _Sample:
+    """Each of up to `ENVIRONMENTS` environments that have identities gets its share of `IDENTITIES`."""
+    ranked = sorted(environments, key=lambda one: sha256(f"{day}:{one.key}".encode()).digest())
+    found: dict[str, list[int]] = {}
+    for part in parts(ranked, lambda one: size_of(one.key), PARAMETER_BYTES, _ENVIRONMENTS_AT_ONCE):
+        found |= clickhouse.query(
+            f"SELECT i.environment_id, groupArraySorted({IDENTITIES})({_HASH})\n"
+            "FROM identities AS i FINAL\n"
+            "WHERE i.snapshot_date = {day:Date} AND i.environment_id IN {environments:Array(String)}\n"
+            "GROUP BY i.environment_id",
+            day=day,
+            environments=[environment.key for environment in part],
+        )
+        if len(found) >= ENVIRONMENTS:
+            break
+    chosen = [environment for environment in ranked if environment.key in found][:ENVIRONMENTS]
+    share = IDENTITIES // max(len(chosen), 1)
+    return _Sample(chosen, [(one.key, identity) for one in chosen for identity in found[one.key][:share]])
 
 
 def _sql_members(
-    clickhouse: ClickHouse, day: date, environment: Environment, pairs: Sequence[_Pair], sample: Sequence[str]
-) -> dict[int, set[str]]:
-    """Members by segment id, of the segments that SQL counts: a guard that trips leaves one to the engine."""
-    members: dict[int, set[str]] = {}
-    remaining = iter(pairs)
-    while group := list(islice(remaining, SEGMENTS_PER_STATEMENT)):
-        members |= _members_of_group(clickhouse, day, environment, group, sample)
+    clickhouse: ClickHouse, day: date, sample: _Sample, translated: Sequence[Translated]
+) -> dict[_Pair, set[str]]:
+    """The identifiers of the members, where SQL counts: a guard that trips leaves a segment to the engine."""
+
+    def work(group: Sequence[Translated]) -> dict[_Pair, set[str]]:
+        found = ask(
+            clickhouse,
+            day,
+            group,
+            sample.environments,
+            aggregate="groupArrayIf(i.identifier, {predicate})",
+            which=_SAMPLED,
+            sample=sample.hashes,
+        )
+        return {
+            (item.segment.id, key): set(answer.values[position])
+            for key, answer in found.items()
+            for position, item in enumerate(group)
+            if answer.tripped.isdisjoint(item.predicate.guards)
+        }
+
+    members: dict[_Pair, set[str]] = {}
+    for group in groups(translated):
+        for outcome in isolated(group, work, blames_segments):
+            members |= outcome.result if isinstance(outcome, Done) else {}  # the engine counts what ClickHouse refuses
     return members
 
 
-def _members_of_group(
-    clickhouse: ClickHouse, day: date, environment: Environment, group: Sequence[_Pair], sample: Sequence[str]
-) -> dict[int, set[str]]:
-    try:
-        return dict(_ask_sql(clickhouse, day, environment, group, sample))
-    except DatabaseError as error:
-        if is_transient(error):
-            raise
-        if len(group) == 1:
-            return {}  # what ClickHouse refuses, the engine counts
-        middle = len(group) // 2
-        return {
-            **_members_of_group(clickhouse, day, environment, group[:middle], sample),
-            **_members_of_group(clickhouse, day, environment, group[middle:], sample),
-        }
+def _engine_members(clickhouse: ClickHouse, day: date, sample: _Sample, cases: Sequence[Case]) -> dict[_Pair, set[str]]:
+    """The identifiers of the members, where the engine has an answer."""
 
-
-def _ask_sql(
-    clickhouse: ClickHouse, day: date, environment: Environment, group: Sequence[_Pair], sample: Sequence[str]
-) -> Iterator[tuple[int, set[str]]]:
-    guards = sorted({guard.sql for pair in group for guard in pair.predicate.guards})
-    columns = [*(f"groupArrayIf(i.identifier, {pair.predicate.sql})" for pair in group), *guards]
-    parameters: dict[str, Any] = {}
-    for pair in group:
-        parameters |= pair.predicate.parameters
-    ((*values,),) = clickhouse.query(
-        f"SELECT {', '.join(columns)}\nFROM identities AS i FINAL\n"
-        "WHERE i.snapshot_date = {day:Date} AND i.environment_id = {environment:String}"
-        f" AND i.identifier IN {{sample:Array(String)}}\n{STATEMENT_SETTINGS}",
-        day=day,
-        environment=environment.key,
-        sample=list(sample),
-        **parameters,
-    )
-    tripped = {sql for sql, value in zip(guards, values[len(group) :], strict=True) if value}
-    for pair, found in zip(group, values[: len(group)], strict=True):
-        if tripped.isdisjoint(guard.sql for guard in pair.predicate.guards):
-            yield pair.case.segment.id, set(found)
-
-
-def _engine_members(
-    clickhouse: ClickHouse, day: date, environment: Environment, cases: Sequence[Case], sample: Sequence[str]
-) -> dict[int, set[str]]:
-    """Members by segment id, of the segments that the engine has an answer for."""
-    if not cases:
-        return {}
-    keys = sorted(union_of(cases).traits)
-    reads = Reads(frozenset(keys), identity=True)
-    rows = read_identities(
-        clickhouse, day, environment, keys, "AND i.identifier IN {sample:Array(String)}", sample=list(sample)
-    )
-    requests = {row[0]: request_row(identity_row(row, reads), keys, 1) for row in rows}
-    try:
-        with judge_of(cases, clickhouse.deadline) as judge:
-            return _judged(judge, environment, cases, requests)
-    except JudgeDied:
-        if len(cases) == 1:
+    def work(part: Sequence[Case]) -> dict[_Pair, set[str]]:
+        keys = sorted(union_of(part).traits)
+        try:
+            rows = read_identities(
+                clickhouse,
+                day,
+                sample.environments,
+                keys,
+                f"{_SAMPLED} ORDER BY i.environment_id, i.identifier",
+                sample=sample.hashes,
+            )
+        except Replaced:
             return {}
-        middle = len(cases) // 2
-        return {
-            **_engine_members(clickhouse, day, environment, cases[:middle], sample),
-            **_engine_members(clickhouse, day, environment, cases[middle:], sample),
-        }
+        with judge_of(part, clickhouse.deadline) as judge:
+            return _judged(judge, sample, part, rows)
+
+    members: dict[_Pair, set[str]] = {}
+    for outcome in isolated(cases, work, blames_case):
+        members |= outcome.result if isinstance(outcome, Done) else {}
+    return members
 
 
 def _judged(
-    judge: JudgeProcess, environment: Environment, cases: Sequence[Case], requests: Mapping[str, Any]
-) -> dict[int, set[str]]:
-    members: dict[int, set[str]] = {case.segment.id: set() for case in cases}
+    judge: JudgeProcess, sample: _Sample, cases: Sequence[Case], rows: Sequence[IdentityRow]
+) -> dict[_Pair, set[str]]:
+    environments = {environment.key: environment for environment in sample.environments}
+    members: dict[_Pair, set[str]] = {}
     failures: Mapping[int, str] = {}
-    for identifier, request in requests.items():
-        # One identity at a time, so that the judge's counts are its verdicts.
-        counts, failures = judge.count(environment, [request])
+    for key, group in groupby(rows, key=itemgetter(0)):
+        identities = list(group)
+        # The n-th identity counts 2^n, so that the sum tells which ones are members.
+        counts, failures = judge.count(environments[key], [[1 << n, *row[1:]] for n, row in enumerate(identities)])
         for case, count in zip(cases, counts, strict=True):
-            members[case.segment.id] |= {identifier} if count else set()
+            members[case.segment.id, key] = {row[1] for n, row in enumerate(identities) if count >> n & 1}
     unanswered = {cases[number].segment.id for number in failures}
-    return {segment: found for segment, found in members.items() if segment not in unanswered}
+    return {pair: found for pair, found in members.items() if pair[0] not in unanswered}

@@ -1,5 +1,6 @@
-"""Schema `analytics_pipeline` in the application's Postgres, migrated by Alembic. Nothing outside it is touched."""
+"""Schema `analytics_pipeline` in the ledgers' Postgres, migrated by Alembic. Nothing outside it is touched."""
 
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +11,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from analytics_pipeline.resources.postgres import SCHEMA, Postgres
+
+_MIGRATION_SECONDS = 3_600
 
 
 def migrate(postgres: Postgres) -> list[str]:
@@ -43,5 +46,6 @@ def _config() -> Config:
 
 
 def _engine(postgres: Postgres) -> Engine:
-    # Our own connections: the same URLs are understood, and the same errors say what is wrong.
-    return create_engine("postgresql+psycopg://", creator=postgres.open, poolclass=NullPool)
+    # Our own connections: the same URLs are understood, and the same errors say what is wrong. What they lock is ours.
+    creator = partial(postgres.ledgers.open, statement_seconds=_MIGRATION_SECONDS)
+    return create_engine("postgresql+psycopg://", creator=creator, poolclass=NullPool)

@@ -244,6 +244,11 @@ class ClickHouse:
         """Add the staging table's rows of one partition to `table`: all of them appear at once."""
         self._alter(table, f"ATTACH PARTITION ID {_literal(partition)} FROM {quoted(staging)}")
 
+    def move_partitions(self, table: str, staging: str) -> None:
+        """Add all rows of the staging table to `table` and empty it; repeated, there is nothing left to add."""
+        for partition in self.partitions(staging):
+            self._alter(staging, f"MOVE PARTITION ID {_literal(partition)} TO TABLE {quoted(table)}")
+
     def _alter(self, table: str, change: str, *, empty_source_allowed: int = 0) -> None:
         settings = {"alter_sync": 2} if self.cluster else {}
         if empty_source_allowed:

@@ -1,5 +1,6 @@
 """`analytics-pipeline stack` on real engines."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -58,7 +59,21 @@ def test_status__all_running__shows_each_and_exits_with_0(stack_environment: Map
         ("clickhouse", "running"),
         ("aws", "running"),
     ]
-    assert [row[4].strip() for row in rows][2] == stack_environment["AWS_ENDPOINT_URL"]
+    # Below the table, where a path of any length stays whole.
+    assert f"aws: {stack_environment['AWS_ENDPOINT_URL']}" in shown.stdout.splitlines()
+    assert max(len(line) for line in shown.stdout.splitlines() if line[0] in "┏┃│└") <= 80
+
+
+def test_status_and_env__as_json__say_the_same(stack_environment: Mapping[str, str]) -> None:
+    home = stack_environment["ANALYTICS_HOME"]
+    engines = json.loads(_run("status", "--home", home, "--json").stdout)
+    assert [(engine["name"], engine["state"]) for engine in engines] == [
+        ("postgres", "running"),
+        ("clickhouse", "running"),
+        ("aws", "running"),
+    ]
+    assert engines[2]["address"] == stack_environment["AWS_ENDPOINT_URL"]
+    assert json.loads(_run("env", "--home", home, "--json").stdout) == dict(stack_environment)
 
 
 def test_status__nothing_running__exits_with_3_and_creates_nothing(tmp_path: Path) -> None:

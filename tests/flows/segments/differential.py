@@ -3,13 +3,15 @@
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 import msgspec
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from flag_engine.segments.evaluator import is_context_in_segment
 
-from analytics_pipeline.flows.identities.documents import AttributeValue, IdentityRow, RowMapper
+from analytics_pipeline.flows.identities.documents import IdentityRow, RowMapper
+from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
@@ -17,7 +19,6 @@ from analytics_pipeline.resources.clickhouse.client import ClickHouse
 
 DAY = datetime.now(timezone.utc).date()  # older rows expire
 _CAPTURED = datetime.now(timezone.utc)
-_COLUMNS = ("snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def load(clickhouse: ClickHouse, people: Sequence[Person]) -> list[IdentityRow]:
     """Make the people the day's snapshot, through the pipeline's own mapping; returns the rows."""
     environments = environments_of(people)
     rows = [
-        RowMapper(environment, DAY, _CAPTURED).row(_document(person, environment.key))
+        RowMapper(environment, DAY, _CAPTURED).read(
+            msgspec.Raw(msgspec.json.encode(wire_document(person, environment.key)))
+        )
         for person, environment in zip(people, environments, strict=True)
     ]
     clickhouse.execute("TRUNCATE TABLE identities")
@@ -45,13 +48,12 @@ def load(clickhouse: ClickHouse, people: Sequence[Person]) -> list[IdentityRow]:
     def body() -> Generator[bytes, None, None]:
         yield msgspec.json.Encoder().encode_lines(rows)
 
-    clickhouse.insert_stream(
-        "identities", _COLUMNS, body, fmt="JSONEachRow", settings={"type_json_skip_duplicated_paths": 1}
-    )
+    clickhouse.insert_stream("identities", COLUMNS, body, fmt="JSONEachRow", settings=JSON_SETTINGS)
     return rows
 
 
-def _document(person: Person, environment_key: str) -> dict[str, AttributeValue]:
+def wire_document(person: Person, environment_key: str) -> dict[str, Any]:
+    """The identity's document as DynamoDB answers it."""
     plain = {
         "composite_key": f"{environment_key}_{person.identifier}",
         "environment_api_key": environment_key,
@@ -60,32 +62,38 @@ def _document(person: Person, environment_key: str) -> dict[str, AttributeValue]
         "system_traits": None,
         "django_id": person.django_id,
     }
-    serialized = {key: TypeSerializer().serialize(value) for key, value in plain.items()}
-    return msgspec.convert(serialized, dict[str, AttributeValue])
+    return {key: TypeSerializer().serialize(value) for key, value in plain.items()}
 
 
-def verdicts(rows: Sequence[IdentityRow], people: Sequence[Person], segment: Segment) -> list[bool] | str:
-    """The engine's verdict on each identity as its row holds it, or the name of what the engine raises."""
+def verdicts(people: Sequence[Person], segment: Segment) -> list[bool] | str:
+    """The engine's verdict on each identity as its document holds it, or the name of what the engine raises."""
     try:
         return [
-            is_context_in_segment(_context(row, environment), segment.context)
-            for row, environment in zip(rows, environments_of(people), strict=True)
+            is_context_in_segment(_context(person, environment), segment.context)
+            for person, environment in zip(people, environments_of(people), strict=True)
         ]
     except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
         return type(error).__name__
 
 
-def _context(row: IdentityRow, environment: Environment) -> Any:
-    traits = {key: _value(value) for key, value in row.traits.items()}
+def _context(person: Person, environment: Environment) -> Any:
+    wire = wire_document(person, environment.key)
+    document = {name: TypeDeserializer().deserialize(value) for name, value in wire.items()}
+    key = document["composite_key"] if person.django_id is None else str(person.django_id)
+    traits = {entry["trait_key"]: own_value(entry["trait_value"]) for entry in document["identity_traits"]}
     return {
         "environment": {"key": environment.key, "name": environment.name},
-        "identity": {"identifier": row.identifier, "key": row.identity_key, "traits": traits},
+        "identity": {"identifier": person.identifier, "key": key, "traits": traits},
     }
 
 
-def _value(value: Any) -> Any:
-    """A fraction of a row is the text of its digits; ClickHouse stores the nearest float."""
-    return float(bytes(value)) if isinstance(value, msgspec.Raw) else value
+def own_value(value: Any) -> Any:
+    """What the product makes of a value of DynamoDB: a whole number is an int of any size, any other a float."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {key: own_value(inner) for key, inner in value.items()}
+    return [own_value(inner) for inner in value] if isinstance(value, list) else value
 
 
 def count(
@@ -100,11 +108,11 @@ def count(
 
 def differences(clickhouse: ClickHouse, people: Sequence[Person], segments: Sequence[Segment]) -> list[str]:
     """Where the pipeline says otherwise than the engine, in words; a segment the engine raises on must be failed."""
-    rows = load(clickhouse, people)
+    load(clickhouse, people)
     counts = count(clickhouse, people, segments)
     found = []
     for segment in segments:
-        expected = verdicts(rows, people, segment)
+        expected = verdicts(people, segment)
         answers = counts[segment.id]
         statuses = {answer.status for answer in answers}
         if isinstance(expected, str):

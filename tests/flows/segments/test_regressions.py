@@ -107,9 +107,9 @@ class Counted:
         people = [Person("person", traits)]
         (rule,) = condition(operator, name, value)
         segment = Segment(1, "segment", [{**rule, "type": kind}])
-        rows = load(self._clickhouse, people)
+        load(self._clickhouse, people)
         (answer,) = count(self._clickhouse, people, [segment])[1]
-        assert [bool(answer.count)] == verdicts(rows, people, segment)
+        assert [bool(answer.count)] == verdicts(people, segment)
         return bool(answer.count), answer.status
 
 

@@ -1,14 +1,15 @@
 """The sample on which SQL and the engine are compared: bounded, and the same for the same day."""
 
+from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from analytics_pipeline.flows.segments import sampling
 from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
-from analytics_pipeline.flows.segments.sampling import Disagreement, disagreements
+from analytics_pipeline.flows.segments.sampling import Disagreement, compare
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import all_projects
 from tests.product import KEY, Product, condition, document, today
@@ -34,7 +35,7 @@ def _wrong_for(monkeypatch: pytest.MonkeyPatch, identifier: str) -> None:
 
 
 def _found(product: Product) -> list[Disagreement]:
-    return disagreements(product.clickhouse, product.postgres, today(), "another run")
+    return compare(product.clickhouse, product.postgres, today(), "another run").found
 
 
 def test_sample__of_all_identities__finds_the_only_difference(
@@ -63,13 +64,23 @@ def test_sample__smaller_than_the_snapshot__is_the_same_again_and_another_on_ano
     environments = all_projects(counted.postgres)[0].environments
 
     first, again, before = (
-        sampling._samples(counted.clickhouse, day, environments)[KEY]
+        _identifiers(counted, day, sampling._sample(counted.clickhouse, day, environments).hashes)
         for day in (today(), today(), today() - timedelta(days=1))
     )
 
     assert len(first) == len(before) == 3
     assert first == again
-    assert set(first) != set(before) or first != before
+    assert first != before
+
+
+def _identifiers(product: Product, day: date, hashes: list[tuple[str, int]]) -> set[str]:
+    rows = product.clickhouse.query(
+        "SELECT identifier FROM identities FINAL WHERE snapshot_date = {day:Date}"
+        " AND sipHash64(toString({day:Date}), identifier) IN {hashes:Array(UInt64)}",
+        day=day,
+        hashes=[one for _, one in hashes],
+    )
+    return {identifier for (identifier,) in rows}
 
 
 def test_sample__several_environments__share_it(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +90,9 @@ def test_sample__several_environments__share_it(counted: Product, monkeypatch: p
     monkeypatch.setattr(sampling, "IDENTITIES", 6)
     environments = all_projects(counted.postgres)[0].environments
 
-    samples = sampling._samples(counted.clickhouse, today(), environments)
+    sample = sampling._sample(counted.clickhouse, today(), environments)
 
-    assert {key: len(sample) for key, sample in samples.items()} == {KEY: 3, "other": 3}
+    assert Counter(key for key, _ in sample.hashes) == {KEY: 3, "other": 3}
 
 
 def test_sample__clickhouse_refuses_one_segment__the_others_are_compared(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH
+from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH, TRAITS_FORMAT
 from analytics_pipeline.flows.identities.staging import JSON_SETTINGS
 from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse, quoted
 from analytics_pipeline.resources.landing import Bucket, CorruptUnit, LandedFile, LandingZone, Manifest
@@ -68,15 +68,16 @@ class ExportSource:
         for group in self._groups():
             self.clickhouse.execute(
                 f"INSERT INTO {quoted(staging)} (snapshot_date, project_id, environment_id, identifier, identity_key,"
-                " traits, inserted_at)"
+                " traits, traits_format, inserted_at)"
                 " SELECT {day:Date}, transform(assumeNotNull(environment), {environments:Array(String)},"
                 " {projects:Array(UInt64)}, toUInt64(0)), assumeNotNull(environment), assumeNotNull(identifier),"
-                " identity_key, traits_json, {captured_at:DateTime64(3, 'UTC')}"
+                " identity_key, traits_json, {traits_format:UInt8}, {captured_at:DateTime64(3, 'UTC')}"
                 f" FROM ({_DOCUMENTS}) WHERE environment IN {{environments:Array(String)}} AND is_plain"
                 f" SETTINGS {_SETTINGS}",
                 day=day,
                 environments=list(projects),
                 projects=list(projects.values()),
+                traits_format=TRAITS_FORMAT,
                 captured_at=self.manifest.captured_at,
                 **self._parameters(group),
             )

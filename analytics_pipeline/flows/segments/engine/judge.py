@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from flag_engine.segments.evaluator import is_context_in_segment
 
-# Of lists, ClickHouse keeps these as they were; the others come back with other types inside.
+# What a row holds as it was. Lists are among it only in rows of an earlier version; of those, ClickHouse keeps these.
 _FAITHFUL = frozenset(
     {
         "None",
@@ -40,13 +40,15 @@ class Unfaithful(ValueError):
 
 
 def read_value(kind: str, text: str) -> Any:
-    """A trait's value from its type in ClickHouse and its JSON.
+    """A trait's value from its type in ClickHouse and its JSON; the type JSON is text that holds a list or a map.
 
     Raises:
         Unfaithful: with the type.
     """
     if kind == "Float64":
         return float(text)
+    if kind == "JSON":
+        return json.loads(json.loads(text))
     if kind not in _FAITHFUL:
         raise Unfaithful(f"a trait holds a value of the type {kind}, which a snapshot does not keep exactly")
     return json.loads(text)
@@ -63,15 +65,16 @@ class Judge:
     def count(self, environment: dict[str, str], rows: Sequence[Sequence[Any]]) -> list[int]:
         """The counts by segment; those of a segment in `failures` mean nothing.
 
-        A row: how many identities are alike, identifier, key, and for each trait key its type and JSON.
+        A row: how many identities are alike, identifier, key, and of each trait its key, type and JSON.
         """
+        stored = [(*row, {key: (kind, text) for key, kind, text in traits}) for *row, traits in rows]
         counts = [0] * len(self.segments)
         for number, segment in enumerate(self.segments):
             if number in self.failures:
                 continue
             try:
                 with _time_limit(self.seconds):
-                    counts[number] = sum(self._members(environment, segment, rows))
+                    counts[number] = sum(self._members(environment, segment, stored))
             except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
                 self.failures[number] = _reason(error, self.seconds)
         return counts

@@ -6,8 +6,7 @@ from typing import Any
 
 from flag_engine.segments.evaluator import is_context_in_segment
 
-from analytics_pipeline.flows.segments.translation import operators as comparisons
-from analytics_pipeline.flows.segments.translation import patterns
+from analytics_pipeline.flows.segments.translation import operators, patterns
 from analytics_pipeline.flows.segments.translation.operators import SYMBOLS, VERSION_SUFFIX
 from analytics_pipeline.flows.segments.translation.properties import Property, read_property
 from analytics_pipeline.flows.segments.translation.subjects import Guard, Inexact, Subject, column, shadow_guard, trait
@@ -51,14 +50,16 @@ class Translator:
         return Sql(sql.text, sql.guards | {shadow_guard(text)})
 
     def _found(self, found: Property, operator: str, value: Any, condition: Mapping[str, Any]) -> Sql:
-        if found.kind == "other":
+        if found.kind in ("inside", "several", "unseen"):
             raise Inexact("it uses a path into the identity that has no column")
         if found.kind == "constant":
             return Sql(str(self._constant(condition)).lower())
         subject = trait(found.key) if found.kind == "trait" else column(found.kind)
-        if operator == "PERCENTAGE_SPLIT":
-            return self._split(subject, value, subject.printed_guards)
-        return self._operator(subject, operator, value)
+        sql = self._operator(subject, operator, value)
+        guards = sql.guards | subject.guards
+        if found.path and operator in ("IS_SET", "IS_NOT_SET"):
+            guards |= subject.structure_guards  # at the end of a JSONPath the engine reads no list or map
+        return Sql(sql.text, guards)
 
     def _constant(self, condition: Mapping[str, Any]) -> bool:
         """What the engine says of any identity of the environment."""
@@ -78,29 +79,31 @@ class Translator:
         if operator == "IS_NOT_SET":
             return Sql(f"NOT {subject.is_set}")
         if operator == "IN":
-            return Sql(comparisons.contained_in(subject, value, self.bound))
+            return Sql(*operators.contained_in(subject, value, self.bound))
+        if operator == "PERCENTAGE_SPLIT":
+            return self._split(subject, value, subject.printed_guards)
         if not isinstance(value, str):
             raise Inexact("its value is not a text")
         if operator in SYMBOLS:
             return self._compare(subject, operator, value)
         if operator == "MODULO":
-            return Sql(*comparisons.modulo(subject, value))
+            return Sql(*operators.modulo(subject, value))
         return self._text_operator(subject, operator, value)
 
     def _compare(self, subject: Subject, operator: str, value: str) -> Sql:
-        sql = comparisons.compare(subject, operator, value, self.bound)
-        if operator == "EQUAL" and not comparisons.looks_like_list(value):
+        sql = operators.compare(subject, operator, value, self.bound)
+        if operator == "EQUAL" and not operators.looks_structured(value):
             return Sql(sql)
-        return Sql(sql, subject.list_guards | subject.digits_guards)
+        return Sql(sql, subject.structure_guards)
 
     def _text_operator(self, subject: Subject, operator: str, value: str) -> Sql:
         if operator == "REGEX":
             return self._regex(subject, value)
         if operator == "CONTAINS" and not value.endswith(VERSION_SUFFIX):
             holder = subject.words if set(value) <= _NUMBER_CHARACTERS else subject.is_text
-            return Sql(f"{holder} AND {self._position(subject, value)}", subject.list_guards)
+            return Sql(f"{holder} AND {self._position(subject, value)}", subject.structure_guards)
         if operator == "NOT_CONTAINS":
-            return Sql(f"{subject.words} AND NOT {self._position(subject, value)}", subject.list_guards)
+            return Sql(f"{subject.words} AND NOT {self._position(subject, value)}", subject.structure_guards)
         raise Inexact(f"SQL does not know {operator} {value!r}")
 
     def _position(self, subject: Subject, value: str) -> str:
@@ -120,5 +123,5 @@ class Translator:
             return Sql("false")
         except TypeError as error:
             raise Inexact("its percentage is no number") from error
-        split, guard = comparisons.percentage_split(self.segment_key, threshold, subject.printed, self.bound)
+        split, guard = operators.percentage_split(self.segment_key, threshold, subject.printed, self.bound)
         return Sql(f"{subject.is_set} AND ({split})", guards | {guard})

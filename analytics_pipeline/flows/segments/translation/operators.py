@@ -96,14 +96,13 @@ def _float(value: str) -> float | None:
     return number
 
 
-def contained_in(subject: Subject, value: object, bound: Callable[[str], str]) -> str:
+def contained_in(subject: Subject, value: object, bound: Callable[[str], str]) -> tuple[str, frozenset[Guard]]:
     """IN: only text and whole numbers can match, each by the text that Python prints of it."""
     items = _items(value)
-    if any(looks_like_list(item) for item in items):
-        raise Inexact("it compares with the text of a list")
+    guards = subject.structure_guards if any(map(looks_structured, items)) else frozenset()
     numbers = [item for item in items if _INTEGER.fullmatch(item)]
     words = [item for item in items if not _NUMERIC.fullmatch(item)]
-    return any_of(_contained(subject, numbers, words, bound))
+    return any_of(_contained(subject, numbers, words, bound)), guards
 
 
 def _contained(subject: Subject, numbers: list[str], words: list[str], bound: Callable[[str], str]) -> Iterator[str]:
@@ -137,9 +136,9 @@ def _listed(value: str) -> list[Any]:
     return value.split(",")
 
 
-def looks_like_list(text: str) -> bool:
-    """Whether it may be what Python prints of a list, which is the text that the engine sees of one."""
-    return text.startswith("[") and text.endswith("]")
+def looks_structured(text: str) -> bool:
+    """Whether it may be what Python prints of a list or a map, which is the text that the engine sees of one."""
+    return text.startswith(("[", "{")) and text.endswith(("]", "}"))
 
 
 def modulo(subject: Subject, value: str) -> tuple[str, frozenset[Guard]]:

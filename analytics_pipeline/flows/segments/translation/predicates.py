@@ -1,10 +1,10 @@
 """Segment rules as ClickHouse predicates over `identities AS i`, with every text of a rule as a bound parameter.
 
 The rules are combined here and not by flagsmith-sql-flag-engine, whose conditions differ from the engine's in the cases
-that `conditions` and `comparisons` name. A rule that SQL cannot say exactly has no predicate.
+that `conditions` and `operators` name. A rule that SQL cannot say exactly has no predicate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from analytics_pipeline.flows.segments.translation.conditions import Sql, Transl
 from analytics_pipeline.flows.segments.translation.properties import read_property
 from analytics_pipeline.flows.segments.translation.subjects import Guard, Inexact
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, STATEMENT_BYTES, size_of
 
 _JOINS = {"ALL": " AND ", "ANY": " OR ", "NONE": " OR "}
 
@@ -28,8 +29,18 @@ class Predicate:
     """A boolean SQL expression, the values of its placeholders, and what must be 0 for it to be exact."""
 
     sql: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, Any]
     guards: frozenset[Guard]
+
+    @property
+    def size(self) -> int:
+        """Bytes in a statement."""
+        return size_of(self.sql) + guards_size(self.guards)
+
+
+def guards_size(guards: Iterable[Guard]) -> int:
+    """Bytes of guards in a statement."""
+    return sum(size_of(guard.sql) + 2 for guard in guards)
 
 
 def translate(segment: Segment, environments: Sequence[Environment]) -> Predicate:
@@ -41,28 +52,34 @@ def translate(segment: Segment, environments: Sequence[Environment]) -> Predicat
         Untranslatable: the rules use what SQL cannot say.
     """
     try:
-        if any(_reads_environment(rule) for rule in segment.rules):
-            return _branches(segment, environments)
+        predicate = _predicate(segment, environments)
+    except Inexact as error:
+        raise Untranslatable(str(error)) from error
+    except Exception as error:
+        raise Untranslatable(f"its rules are malformed ({type(error).__name__}: {error})") from error
+    if predicate.size > STATEMENT_BYTES:
+        raise Untranslatable("it is too long for one statement")
+    if any(size_of(text) > PARAMETER_BYTES for text in predicate.parameters.values() if isinstance(text, str)):
+        raise Untranslatable("a text of it is too long for one statement")
+    return predicate
+
+
+def _predicate(segment: Segment, environments: Sequence[Environment]) -> Predicate:
+    if not any(_reads_environment(rule) for rule in segment.rules):
         binder = _binder(f"s{segment.id}_")
         sql = _segment(segment, environments[0], binder)
         return Predicate(sql.text, binder.params, sql.guards)
-    except Inexact as error:
-        raise Untranslatable(str(error)) from error
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise Untranslatable(f"its rules are malformed ({type(error).__name__}: {error})") from error
-
-
-def _branches(segment: Segment, environments: Sequence[Environment]) -> Predicate:
-    parameters: dict[str, str] = {}
-    guards: frozenset[Guard] = frozenset()
-    branches = []
+    branches: dict[Sql, list[str]] = {}
     for environment in environments:
-        binder = _binder(f"s{segment.id}_e{environment.id}_")
-        sql = _segment(segment, environment, binder)
-        branches.append(f"(i.environment_id = {binder.add(environment.key)} AND ({sql.text}))")
-        parameters |= binder.params
-        guards |= sql.guards
-    return Predicate(" OR ".join(branches), parameters, guards)
+        # The same conditions with the same values, so the parameters of all branches have the same names and values.
+        binder = _binder(f"s{segment.id}_")
+        branches.setdefault(_segment(segment, environment, binder), []).append(environment.key)
+    parameters: dict[str, Any] = dict(binder.params)
+    texts = []
+    for number, (sql, keys) in enumerate(branches.items()):
+        parameters[f"s{segment.id}_environments{number}"] = keys
+        texts.append(f"(i.environment_id IN {{s{segment.id}_environments{number}:Array(String)}} AND ({sql.text}))")
+    return Predicate(" OR ".join(texts), parameters, frozenset().union(*(sql.guards for sql in branches)))
 
 
 def _segment(segment: Segment, environment: Environment, binder: Binder) -> Sql:

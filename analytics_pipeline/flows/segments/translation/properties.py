@@ -5,12 +5,18 @@ from typing import Literal, TypeAlias
 
 import jsonpath_rfc9535
 
-Kind: TypeAlias = Literal["trait", "identifier", "identity_key", "constant", "other"]
+Kind: TypeAlias = Literal["trait", "inside", "identifier", "identity_key", "constant", "several", "unseen"]
 
 
 @dataclass(frozen=True)
 class Property:
-    """`key`: the trait's key, for a trait. `path`: the property is a JSONPath, which a trait of that name precedes."""
+    """What a property names.
+
+    `inside` is a place in a trait's list or map. `constant` is the same for all identities of an environment. `several`
+    are places of which the engine takes the first, in an order that no row keeps. `unseen` is what a snapshot does not
+    hold. `key`: the trait's, for a trait and for what is inside of one. `path`: the property is a JSONPath, which a
+    trait of that name precedes.
+    """
 
     kind: Kind
     key: str = ""
@@ -18,11 +24,7 @@ class Property:
 
 
 def read_property(text: str) -> Property:
-    """Sort the property as the engine does: what begins with `$.` is a JSONPath, unless it is no valid one.
-
-    `constant` is the same for all identities of an environment; `other` may depend on the identity in a way that has
-    no column.
-    """
+    """Sort the property as the engine does: what begins with `$.` is a JSONPath, unless it is no valid one."""
     if not text.startswith("$."):
         return Property("trait", text)
     try:
@@ -30,35 +32,25 @@ def read_property(text: str) -> Property:
     except jsonpath_rfc9535.JSONPathSyntaxError:
         return Property("trait", text)
     except jsonpath_rfc9535.JSONPathError:
-        return Property("other", path=True)  # the engine raises as well
-    return _read_names(_names(query))
-
-
-def is_singular(text: str) -> bool:
-    """Whether the property names one place: a query for several takes the first, in an order that no row keeps."""
-    try:
-        return not text.startswith("$.") or jsonpath_rfc9535.compile(text).singular_query()
-    except jsonpath_rfc9535.JSONPathError:
-        return True
-
-
-def _names(query: jsonpath_rfc9535.JSONPathQuery) -> list[str] | None:
-    """The names of `$.a.b` as ["a", "b"]; None when it is not made of names alone."""
+        return Property("unseen", path=True)  # the engine raises as well
     if not query.singular_query():
-        return None
-    names = [getattr(segment.selectors[0], "name", None) for segment in query.segments]
-    return [name for name in names if name is not None] if None not in names else None
+        return Property("several", path=True)
+    return _read_names([getattr(segment.selectors[0], "name", None) for segment in query.segments])
 
 
-def _read_names(names: list[str] | None) -> Property:
+def _read_names(names: list[str | None]) -> Property:
+    """Sort `$.a.b` as ["a", "b"]; None stands for an index."""
     match names:
         case ["identity", "identifier"]:
             return Property("identifier", path=True)
         case ["identity", "key"]:
             return Property("identity_key", path=True)
-        case ["identity", "traits", key]:
+        case ["identity", "traits", str(key)]:
             return Property("trait", key, path=True)
-        case ["identity", "traits", _, *_] | None:
-            return Property("other", path=True)
-        case _:
+        case ["identity", "traits", str(key), *_]:
+            return Property("inside", key, path=True)
+        # Of objects the engine reads nothing.
+        case ["identity"] | ["identity", "traits"] | ["environment"] | ["environment", "key" | "name"]:
             return Property("constant", path=True)
+        case _:
+            return Property("unseen", path=True)

@@ -4,9 +4,10 @@ The engine decides by the Python type of a value, and reads text first (`flag_en
 are an int, digits with a point between them a float. A row holds a trait as one JSON type of ClickHouse. So a value is
 exactly one of nothing, Bool, Int64, Float64, text that reads as a whole number, as a fraction, or as neither.
 
-The engine is asked about what the row holds. An int beyond 64 bits is stored as its decimal text, which it reads as the
-same int. A map is stored as its entries, one trait for each, with keys joined by dots, because the column cannot tell
-it from traits whose keys hold dots.
+An int beyond 64 bits is stored as its decimal text, which the engine reads as the same int. A list or a map is stored
+as its JSON text, and the row names its key: the engine reads what Python prints of it, or nothing at the end of a
+JSONPath. Rows of an earlier version hold a list as ClickHouse's JSON changed it, and a map as traits with dots in their
+keys.
 """
 
 import struct
@@ -17,11 +18,23 @@ from analytics_pipeline.resources.clickhouse.client import quoted
 _NUMERIC = "^-?[0-9]+([.][0-9]+)?$"
 # Python refuses to read an int of more digits, and the engine then raises.
 _LONGEST_INT = 4300
+# Longer keys are no keys of traits, and would fill a statement.
+_LONGEST_KEY = 2000
+# What guards ask of a group of rows, computed once for all of them.
+GUARD_FACTS = (
+    "distinctJSONPathsAndTypes(i.traits) AS kinds, groupUniqArrayArray(i.structured_traits) AS structured,"
+    " countIf(i.traits_format < 2) AS earlier"
+)
 # Numbers that str() prints otherwise than they are written, and some that it does not.
 _REPRINTED = "^-?(0[0-9]+([.][0-9]+)?|[0-9]{10,}[.][0-9]+|[0-9]+[.][0-9]{7,}|[0-9]+[.][0-9]+0|0[.][0-9]{5,})$|^-0$"
 _SCALARS = "('String', 'Bool', 'Int64', 'Float64')"
 # ClickHouse reads `.:` and its like before a backtick as syntax, even inside the quotation of a key.
 _SYNTAX_BEFORE_BACKTICK = (":`", "^`", "@`", "]`")
+
+
+FLATTENED = (
+    "the snapshot was captured by an earlier version, which does not tell a map from traits whose keys hold dots"
+)
 
 
 class Inexact(ValueError):
@@ -40,7 +53,8 @@ class Guard:
 class Subject:
     """A value of each row: a column, which is text, or the trait of a `key`, which may be of any type or null.
 
-    `text` is never null; the expressions of the other types are null where the value is not of that type.
+    `text` is never null; the expressions of the other types are null where the value is not of that type. A list or a
+    map is text, that of its JSON.
     """
 
     text: str
@@ -94,22 +108,32 @@ class Subject:
         return f"concat({', '.join(parts)})"  # one of them at most is not empty
 
     @property
-    def list_guards(self) -> frozenset[Guard]:
-        """Against lists, which the engine reads as the text that Python prints of them."""
+    def guards(self) -> frozenset[Guard]:
+        """What every condition needs: the engine reads a text of digits before it looks at the operator."""
         if self.key is None:
             return frozenset()
-        lists = f"length(arrayFilter(kind -> kind NOT IN {_SCALARS}, {_kinds(self.key)}))"
-        return frozenset({Guard(lists, "a trait that it reads holds a list")})
+        inside, key = literal(f"{self.key}."), literal(self.key)
+        matches = f"startsWith(path, {inside})" + (f" OR path = {key}" if "." in self.key else "")
+        return frozenset(
+            {
+                Guard(f"countIf(length({self.text}) > {_LONGEST_INT})", "a text may be too long for a number"),
+                Guard(f"earlier > 0 AND arrayExists(path -> {matches}, mapKeys(kinds))", FLATTENED),
+            }
+        )
 
     @property
-    def digits_guards(self) -> frozenset[Guard]:
-        return frozenset({Guard(f"countIf(length({self.text}) > {_LONGEST_INT})", "a text is too long for a number")})
+    def structure_guards(self) -> frozenset[Guard]:
+        """Against lists and maps, which the engine reads as the text that Python prints of them."""
+        if self.key is None:
+            return frozenset()
+        key = literal(self.key)
+        found = f"has(structured, {key}) OR arrayExists(kind -> kind NOT IN {_SCALARS}, kinds[{key}])"
+        return frozenset({Guard(found, "a trait that it reads holds a list or a map")})
 
     @property
     def printed_guards(self) -> frozenset[Guard]:
         reason = "Python prints a number that it reads in another way"
-        guards = self.list_guards | self.digits_guards
-        guards |= {Guard(f"countIf(match({self.text}, '{_REPRINTED}'))", reason)}
+        guards = self.structure_guards | {Guard(f"countIf(match({self.text}, '{_REPRINTED}'))", reason)}
         if self.path is None:
             return guards
         size = f"abs({self.path}.:Float64)"
@@ -134,18 +158,19 @@ def trait_path(key: str) -> str:
     """The trait's path in the JSON column."""
     if not key or any(syntax in key for syntax in _SYNTAX_BEFORE_BACKTICK):
         raise Inexact(f"SQL has no name for the trait key {key!r}")
+    if len(key) > _LONGEST_KEY:
+        raise Inexact(f"the trait key {key[:50]!r}… is longer than {_LONGEST_KEY:,} characters")
     return f"i.traits.{quoted(key)}"
 
 
 def shadow_guard(key: str) -> Guard:
     """Against a trait of that key, which the engine prefers to what the key says as a JSONPath."""
-    return Guard(f"length({_kinds(key)})", f"an identity has a trait named {key!r}")
+    return Guard(f"length(kinds[{literal(key)}])", f"an identity has a trait named {key!r}")
 
 
-def _kinds(key: str) -> str:
-    """The types that a group's rows hold the trait in: ClickHouse knows them without reading the values."""
-    escaped = key.replace("\\", "\\\\").replace("'", "\\'")
-    return f"distinctJSONPathsAndTypes(i.traits)['{escaped}']"
+def literal(text: str) -> str:
+    """The text as a literal of ClickHouse."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def float_literal(value: float) -> str:

@@ -95,8 +95,8 @@ def _once(body: bytes) -> Generator[bytes, None, None]:
 
 def _rows(product: Product, staging: str) -> list[tuple[Any, ...]]:
     return product.clickhouse.query(
-        "SELECT snapshot_date, project_id, environment_id, identifier, identity_key, toJSONString(traits), inserted_at,"
-        f" source, is_deleted FROM {quoted(staging)} FINAL ORDER BY ALL"
+        "SELECT snapshot_date, project_id, environment_id, identifier, identity_key, toJSONString(traits),"
+        f" structured_traits, traits_format, inserted_at, source, is_deleted FROM {quoted(staging)} FINAL ORDER BY ALL"
     )
 
 

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
+from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
 
 from analytics_pipeline.flows.segments.counting import count_segments
-from analytics_pipeline.flows.segments.engine import fallback
-from analytics_pipeline.flows.segments.engine.fallback import Case
+from analytics_pipeline.flows.segments.engine import fallback, rows
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.engine.rows import Case
 from analytics_pipeline.flows.segments.source import Segment
+from analytics_pipeline.flows.segments.translation.subjects import FLATTENED
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.deadline import Deadline
-from tests.flows.segments.differential import DAY, Person, load
+from tests.flows.segments.differential import DAY, Person, count, load
 from tests.product import Product, condition
 
 # Backtracks without end on a text of "a"s and something else.
@@ -48,7 +50,7 @@ def _answers(product: Product, *segments: Segment) -> list[tuple[int | None, str
 def test_fallback__more_identities_than_a_page__all_are_judged(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fallback, "PAGE", 3)
+    monkeypatch.setattr(rows, "PAGE", 3)
     _fill_one_environment(empty_product, [{"plan": "pro" if n % 2 else "free"} for n in range(10)])
     pages: list[int] = []
     ask = JudgeProcess.count
@@ -156,7 +158,7 @@ def test_fallback__judge_dies_of_one_segment__only_that_one_is_unknown(
         return process
 
     monkeypatch.setattr(fallback, "judge_of", deadly)
-    monkeypatch.setattr(fallback, "PAGE", 1)
+    monkeypatch.setattr(rows, "PAGE", 1)
 
     answers = _answers(empty_product, *(_segment(number, "REGEX", "plan", "(?=pro)") for number in range(1, 6)))
 
@@ -209,6 +211,10 @@ def test_fallback__page_fails_for_a_moment__is_read_again(
             "'$.identity.traits.*' may name several values, and a snapshot does not keep their order",
         ),
         ("$..plan", "'$..plan' may name several values, and a snapshot does not keep their order"),
+        ("$.flags.beta.enabled", "'$.flags.beta.enabled' is not part of a snapshot, which holds identities and traits"),
+        ("$.identity.email", "'$.identity.email' is not part of a snapshot, which holds identities and traits"),
+        ("$.environment.id", "'$.environment.id' is not part of a snapshot, which holds identities and traits"),
+        ("$.anything", "'$.anything' is not part of a snapshot, which holds identities and traits"),
         ("a.:`x`", "SQL has no name for the trait key 'a.:`x`'"),
     ],
 )
@@ -220,13 +226,64 @@ def test_fallback__no_row_holds_what_the_segment_reads__is_unknown(
     assert _answers(empty_product, _segment(1, "EQUAL", name, "pro")) == [(None, "failed", reason)]
 
 
-def test_fallback__list_that_comes_back_changed__is_unknown(empty_product: Product) -> None:
-    _fill_one_environment(empty_product, [{"k": [1, "a"]}])
+def test_fallback__list_in_a_row_of_an_earlier_version__is_unknown(empty_product: Product) -> None:
+    _fill_one_environment(empty_product, [{}, {"k": [1, "a"]}])
 
     ((count, status, reason),) = _answers(empty_product, _segment(1, "CONTAINS", "k", "1"))
 
     assert (count, status) == (None, "failed")
     assert reason == "a trait holds a value of the type Array(Dynamic), which a snapshot does not keep exactly"
+
+
+@pytest.mark.parametrize(
+    ("name", "traits"), [("a.b", {"a": {"b": "x"}}), ("a.b", {"a.b": "x"}), ("a", {"a": {"b": "x"}})]
+)
+@pytest.mark.parametrize("operator", ["EQUAL", "IS_SET", "IS_NOT_SET", "REGEX"])
+def test_counts__map_or_dotted_key_in_a_row_of_an_earlier_version__is_unknown(
+    empty_product: Product, operator: str, name: str, traits: dict[str, Any]
+) -> None:
+    _fill_one_environment(empty_product, [{}, traits])
+
+    answers = _answers(empty_product, _segment(1, operator, name, "x"), _segment(2, operator, "other", "x"))
+
+    assert answers[0] == (None, "failed", FLATTENED)
+    assert answers[1][1] == "counted"
+
+
+def test_counts__map_and_dotted_key__are_told_apart(empty_product: Product) -> None:
+    traits: list[dict[str, Any]] = [{"a.b": "x"}, {"a": {"b": "x"}}, {"a.b": "y", "a": {"b": "x"}}, {"a": "x"}, {}]
+    people = [Person(f"person-{n}", one) for n, one in enumerate(traits)]
+    load(empty_product.clickhouse, people)
+    segments = [_segment(1, "EQUAL", "a.b", "x"), _segment(2, "IS_SET", "a", ""), _segment(3, "IS_SET", "a.b", "")]
+    segments += [_segment(4, "EQUAL", "$.identity.traits.a.b", "x"), _segment(5, "IS_SET", "$.identity.traits.a", "")]
+
+    counts = count(empty_product.clickhouse, people, segments)
+
+    answers = {number: ([one.count for one in found], found[0].status) for number, found in counts.items()}
+    assert answers == {
+        1: ([1, 0, 0, 0, 0], "counted"),
+        2: ([0, 1, 1, 1, 0], "counted"),
+        3: ([1, 0, 1, 0, 0], "counted"),
+        4: ([0, 1, 1, 0, 0], "fallback"),
+        5: ([0, 0, 0, 1, 0], "fallback"),
+    }
+
+
+@pytest.mark.parametrize("operator", [*sorted(MATCHERS_BY_OPERATOR), "IS_SET", "IS_NOT_SET", "IN", "PERCENTAGE_SPLIT"])
+def test_counts__text_of_more_digits_than_python_reads__is_unknown(empty_product: Product, operator: str) -> None:
+    """The engine raises before it looks at the operator."""
+    _fill_one_environment(empty_product, [{"k": "9" * 4301}, {"k": "1"}])
+
+    ((count, status, reason),) = _answers(empty_product, _segment(1, operator, "k", "50"))
+
+    assert (count, status) == (None, "failed")
+    assert reason.startswith("the engine raises ValueError: Exceeds the limit (4300 digits)")
+
+
+def test_counts__long_text_that_is_no_number__counts_as_the_engine_decides(empty_product: Product) -> None:
+    _fill_one_environment(empty_product, [{"k": "x" * 5000}, {"k": "9" * 4300}])
+
+    assert _answers(empty_product, _segment(1, "IS_SET", "k", ""))[0][:2] == (2, "fallback")
 
 
 def test_pages__of_an_empty_environment__ask_nothing_of_the_engine(empty_product: Product) -> None:

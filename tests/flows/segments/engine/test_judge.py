@@ -22,7 +22,13 @@ def _case(operator: str, value: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
-    [("Int64", "1", 1), ("Float64", "1", 1.0), ("Bool", "true", True), ("String", '"1"', "1"), ("None", "null", None)],
+    [
+        ("Int64", "1", 1),
+        ("Float64", "1", 1.0),
+        ("Bool", "true", True),
+        ("String", '"1"', "1"),
+        ("JSON", '"[true, 1, 1.5]"', [True, 1, 1.5]),
+    ],
 )
 def test_value__json_of_clickhouse__is_read_by_its_type(kind: str, text: str, value: Any) -> None:
     read = read_value(kind, text)
@@ -37,7 +43,7 @@ def test_value__type_that_changes_on_the_way__is_refused() -> None:
 
 def test_judge__reads_lines__answers_each_batch() -> None:
     case = _case("EQUAL", "x")
-    batch = {"environment": {"key": "e", "name": "n"}, "rows": [[3, "", "", {"k": ["String", '"x"']}], [1, "", "", {}]]}
+    batch = {"environment": {"key": "e", "name": "n"}, "rows": [[3, "", "", [["k", "String", '"x"']]], [1, "", "", []]]}
     answers = io.StringIO()
 
     serve(io.StringIO("\n".join(map(json.dumps, [{"segments": [case], "seconds": 1}, batch, batch]))), answers)
@@ -48,7 +54,7 @@ def test_judge__reads_lines__answers_each_batch() -> None:
 def test_judge__segment_failed_before__is_not_judged_again() -> None:
     case = _case("MODULO", "0|0")
     judge = Judge([case], seconds=1)
-    row = [1, "", "", {"k": ["Int64", "5"]}]
+    row = [1, "", "", [["k", "Int64", "5"]]]
 
     first = judge.count({"key": "e", "name": "n"}, [row])
     second = judge.count({"key": "e", "name": "n"}, [])
@@ -67,7 +73,7 @@ def test_judge_process__does_not_stop_by_itself__is_killed(monkeypatch: pytest.M
 
 def test_judge_process__deadline_passes_while_it_works__is_killed() -> None:
     case = _case("REGEX", "(a+)+$")
-    row = [1, "", "", {"k": ["String", json.dumps("a" * 60 + "!")]}]
+    row = [1, "", "", [["k", "String", json.dumps("a" * 60 + "!")]]]
     begun = time.monotonic()
 
     with JudgeProcess([case], seconds=60, deadline=Deadline.after(1, "over")) as judge:
