@@ -7,6 +7,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.migrations import FIGURES_LEASES, migrate
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations.clickhouse.takeover import TABLES, TakeoverFailed, take_over
@@ -119,6 +120,13 @@ def test_take_over__a_row_changes_meanwhile__is_refused_and_the_table_stays(
         take_over(by_day)
     assert _layouts(by_day)["reporting_day_bounds"] == "date"
     assert by_day.scalar("SELECT count() FROM reporting_day_bounds") == len(BOUNDS) + 1
+
+
+def test_tables_by_day__code_that_reads_by_month__is_told_to_migrate(by_day: ClickHouse) -> None:
+    with pytest.raises(ClickHouseError) as refusal:
+        by_day.query("SELECT count() FROM reporting_rollups FINAL")
+
+    assert "analytics-pipeline migrate all" in reason_of(refusal.value)
 
 
 def test_tables_by_month__code_that_writes_by_day__fails_loudly(by_day: ClickHouse) -> None:
