@@ -11,6 +11,7 @@ from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Environment, Project
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -39,10 +40,9 @@ _LOADED_ROWS = """
 """
 _STORED = """
     SELECT segment_id, environment_id, count, status, reason FROM segment_counts FINAL
-    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
+    WHERE project_id = {project:UInt64} AND date = {day:Date}
     ORDER BY segment_id, environment_id
 """
-_COUNTED_AGAIN = " AND segment_id IN {segments:Array(UInt64)} AND environment_id IN {environments:Array(UInt64)}"
 
 
 class SnapshotBusy(Passing):
@@ -81,10 +81,9 @@ class CountRefresh:
     def stored(self, project: Project) -> ProjectCounts:
         """The project's counts of the day as they are stored."""
         environments = {environment.id: environment for environment in project.environments}
-        rows = self.clickhouse.query(_STORED, project=project.id, day=self.day, environments=list(environments))
-        return ProjectCounts(
-            project, [SegmentCount(segment, environments[id_], *answer) for segment, id_, *answer in rows]
-        )
+        rows = self.clickhouse.query(_STORED, project=project.id, day=self.day)
+        counts = [SegmentCount(one, environments[id_], *answer) for one, id_, *answer in rows if id_ in environments]
+        return ProjectCounts(project, counts)
 
     def refresh(self, project: Project) -> ProjectCounts:
         """Count the project's live segments and replace its stored counts of the day.
@@ -155,17 +154,17 @@ class CountRefresh:
         return [environment for environment in project.environments if environment.key in captured]
 
     def _store_history(self, clickhouse: ClickHouse, project: Project, counts: Sequence[SegmentCount]) -> datetime:
+        in_segments, segments = one_of("segment_id", "UInt64", sorted({count.segment_id for count in counts}))
+        in_environments, environments = one_of(
+            "environment_id", "UInt64", sorted({count.environment.id for count in counts})
+        )
+        again = [] if self.is_open else [in_segments, in_environments]
         target = Slice(
             table="segment_counts",
             key=("project_id", "segment_id", "environment_id", "date"),
             version="computed_at",
-            predicate="project_id = {project:UInt64} AND date = {day:Date}" + ("" if self.is_open else _COUNTED_AGAIN),
-            parameters={
-                "project": project.id,
-                "day": self.day,
-                "segments": sorted({count.segment_id for count in counts}),
-                "environments": sorted({count.environment.id for count in counts}),
-            },
+            predicate=" AND ".join(["project_id = {project:UInt64}", "date = {day:Date}", *again]),
+            parameters={"project": project.id, "day": self.day, **segments, **environments},
         )
         computed_at = target.next_version(clickhouse)
         rows = [_row(self.day, count, computed_at) for count in counts]

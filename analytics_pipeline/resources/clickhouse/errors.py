@@ -35,7 +35,7 @@ TRANSIENT_CODES = frozenset(
     }
 )
 TIMEOUT_EXCEEDED = 159
-_MEMORY_LIMIT = 241
+MEMORY_LIMIT_EXCEEDED = 241
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 
 
@@ -56,7 +56,7 @@ def is_transient(error: BaseException) -> bool:
     if code is None:
         return isinstance(error, OperationalError)
     # A limit of the query itself repeats; the server's own is somebody else's load.
-    return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
+    return code in TRANSIENT_CODES or (code == MEMORY_LIMIT_EXCEEDED and "(total)" in str(error))
 
 
 def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool], interrupted: Event | None = None) -> Retrying:
