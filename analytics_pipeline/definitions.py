@@ -18,6 +18,7 @@ from analytics_pipeline.checks.ai_usage import (
     suggestion_events_equal_source,
 )
 from analytics_pipeline.checks.identities import (
+    captures_are_kept,
     every_environment_loaded,
     no_environment_emptied,
     snapshot_rows_equal_capture,
@@ -29,7 +30,7 @@ from analytics_pipeline.checks.reporting import (
     no_uncovered_days,
     rollups_equal_events,
 )
-from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_within_identities
+from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_are_stored, counts_within_identities
 from analytics_pipeline.config import FlowName, Settings
 from analytics_pipeline.orchestration import partitions
 from analytics_pipeline.resources.configurable import (
@@ -67,12 +68,12 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             raw_identities,
             identity_snapshots,
         ),
-        checks=(every_environment_loaded, snapshot_rows_equal_capture, no_environment_emptied),
+        checks=(every_environment_loaded, snapshot_rows_equal_capture, no_environment_emptied, captures_are_kept),
     ),
     "segments": _Flow(
         days=partitions.daily,
         assets=(segment_counts,),
-        checks=(counts_within_identities, counts_agree_with_engine),
+        checks=(counts_within_identities, counts_are_stored, counts_agree_with_engine),
         schedules=(segments_closed_days,),
         sensors=(segment_changes,),
     ),

@@ -9,6 +9,8 @@ import dagster as dg
 from analytics_pipeline.assets import sources
 from analytics_pipeline.flows.ai_usage.daily import TABLE, DailyUsage
 from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.trends import DAYS, EventTrend, trends
+from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.flow_asset import flow_asset
@@ -111,7 +113,26 @@ def ai_usage_daily(
     def build(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
         with clickhouse.connect(Tag("ai_usage", "daily", run_id=context.run.run_id)) as warehouse:
             rows = DailyUsage(warehouse, postgres.store(), context.run.run_id).build(first, last)
+            of_the_last_day = {"events": _chart(trends(warehouse, last))}
             of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, TABLE)
-        return {day: {"dagster/partition_row_count": count, **of_the_run} for day, count in rows.items()}
+        return {
+            day: {
+                "dagster/partition_row_count": count,
+                **(of_the_last_day if day == last else {}),
+                **of_the_run,
+            }
+            for day, count in rows.items()
+        }
 
     yield from materialize_range(context, build)
+
+
+def _chart(found: list[EventTrend]) -> dg.MetadataValue:
+    """Each event over the last days, one bar a day."""
+    rows = [
+        f"| {trend.event.replace('_', ' ')} | {trend.counts[-1]:,} | {trend.users:,} | `{sparkline(trend.counts)}` |"
+        for trend in found
+    ]
+    return dg.MetadataValue.md(
+        "\n".join([f"| event | this day | users | last {DAYS} days |", "|---|--:|--:|---|", *rows])
+    )

@@ -11,8 +11,10 @@ from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import identity_snapshots
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
+from analytics_pipeline.flows.segments.current import purge_others
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
-from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts, purge_others
+from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts
+from analytics_pipeline.flows.segments.snapshot import why_lost
 from analytics_pipeline.flows.segments.trends import DAYS, Trend, trends
 from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.orchestration.flow_asset import flow_asset
@@ -69,12 +71,14 @@ def segment_counts(
             results, busy, failures = _refresh_each(context, refresh, tenants.projects)
             if busy and not results and not failures:
                 raise LeaseHeld(f"another run is counting all {busy} projects and was left to it")
-            purged = purge_others(store, [project.id for project in tenants.projects], config.projects)
+            gone = refresh.remove_gone(tenants, config.projects) if refresh.is_open else []
+            purged = purge_others(store, day, [project.id for project in tenants.projects], config.projects)
             if failures:
                 repair = f"materialise segment_counts of {day} again, with the run config `projects` narrowed to these"
                 raise PartialFailure("Segment counts", failures, len(results), repair)
             cost = cost_metadata(warehouse.cost)
             metadata = _metadata(results) | {"projects_busy": busy, "current_counts_purged": purged}
+            metadata["projects_gone"] = len(gone)
             metadata |= _decoration(context, warehouse, store, day)
         return metadata | tenants_metadata(tenants) | cost
 
@@ -87,17 +91,24 @@ def _refresh_each(
     """The refreshed projects, how many were left to another run that counts them now, and those that failed."""
     results: list[ProjectCounts] = []
     failures: list[Failure] = []
+    busy = 0
     done = refresh.ledger.completed() if context.retry_number else set()
     for project in projects:
         try:
-            results.append(refresh.stored(project) if project.id in done else refresh.refresh(project))
+            found = refresh.stored(project) if project.id in done else refresh.refresh(project)
         except LeaseHeld as error:
+            busy += 1
             context.log.info("project %s: %s", project.id, error)
         except Exception as error:
             context.log.warning("project %s failed", project.id, exc_info=True)
-            refresh.ledger.fail(project, reason_of(error))
+            with refresh.postgres.connect() as connection:
+                refresh.ledger.fail(connection, project, reason_of(error))
             failures.append(Failure.of(f"project {project.id}", error))
-    return results, len(projects) - len(results) - len(failures), failures
+        else:
+            results.append(found)
+            reason = why_lost(refresh.day)
+            failures += [Failure(f"project {project.id}, environment {one.id}", reason) for one in found.lost]
+    return results, busy, failures
 
 
 def _decoration(context: dg.AssetExecutionContext, warehouse: ClickHouse, store: Postgres, day: date) -> dict[str, Any]:

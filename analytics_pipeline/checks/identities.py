@@ -6,11 +6,21 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.identities import identity_snapshots
-from analytics_pipeline.flows.identities.audit import emptied_environments, row_differences, unloaded_environments
+from analytics_pipeline.flows.identities.audit import (
+    emptied_environments,
+    row_differences,
+    unkept_captures,
+    unloaded_environments,
+)
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.orchestration.findings import Finding, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
-from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
+from analytics_pipeline.resources.configurable import (
+    ClickHouseResource,
+    FeatureFlagsResource,
+    LandingZoneResource,
+    PostgresResource,
+)
 
 _TAG = Tag("identities", "check")
 
@@ -40,6 +50,21 @@ def snapshot_rows_equal_capture(
             return [asdict(difference) for difference in row_differences(postgres.store(), warehouse, day)]
 
     return check_days(context, look)
+
+
+@dg.asset_check(asset=identity_snapshots)
+def captures_are_kept(
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, landing: LandingZoneResource
+) -> dg.AssetCheckResult:
+    """The landing zone keeps, whole, the capture of every loaded environment: only from it can a past day be rebuilt.
+
+    A warning: the snapshot itself is unharmed.
+    """
+
+    def look(day: date) -> list[Finding]:
+        return [{"environment_key": key} for key in unkept_captures(postgres.store(), landing.zone(), day)]
+
+    return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=identity_snapshots)

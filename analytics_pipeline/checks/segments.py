@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.segments import segment_counts
-from analytics_pipeline.flows.segments.audit import impossible_counts
+from analytics_pipeline.flows.segments.audit import impossible_counts, lost_counts
 from analytics_pipeline.flows.segments.sampling import Comparison, compare
 from analytics_pipeline.orchestration.findings import Finding, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
@@ -24,6 +24,19 @@ def counts_within_identities(
     def look(day: date) -> list[Finding]:
         with clickhouse.connect(_TAG) as warehouse:
             return [asdict(count) for count in impossible_counts(warehouse, day)]
+
+    return check_days(context, look)
+
+
+@dg.asset_check(asset=segment_counts)
+def counts_are_stored(
+    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """ClickHouse holds the day's counts of every project that the ledger `segment_refreshes` calls completed."""
+
+    def look(day: date) -> list[Finding]:
+        with clickhouse.connect(_TAG) as warehouse:
+            return [{"project": project} for project in lost_counts(postgres.store(), warehouse, day)]
 
     return check_days(context, look)
 

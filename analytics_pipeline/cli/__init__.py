@@ -1,6 +1,7 @@
 """The `analytics-pipeline` command. Commands are imported when they are asked for, so that `--help` answers at once."""
 
 import importlib
+import signal
 from typing import Any
 
 import click
@@ -58,10 +59,13 @@ def main(context: click.Context) -> None:
 
     \b
     Exit codes: 0 done, 1 the work failed, 2 wrong usage, 3 something is missing or pending,
-    4 the configuration is not valid, 5 a store cannot be reached.
+    4 the configuration is not valid, 5 a store cannot be reached, 130 interrupted by Ctrl-C.
 
     Settings come from the environment; demo, dev and stack set their own, the other commands also read a file .env in
     the current directory, without overriding it.
     """
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.default_int_handler):
+        # Loading is over, which Ctrl-C ended on the spot: from here on commands have something to tidy up.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if context.invoked_subcommand in _ON_YOUR_STORES:
         load_dotenv(".env")

@@ -20,6 +20,8 @@ class Exit(IntEnum):
     GAPS = 3
     CONFIGURATION = 4
     UNREACHABLE = 5
+    # As shells call a process that Ctrl-C has ended.
+    INTERRUPTED = 130
 
 
 @contextmanager
@@ -27,6 +29,8 @@ def reported() -> Iterator[None]:
     """Turn expected errors into a message on stderr and an exit code; others keep their stack trace."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
     except ConfigurationError as error:
         _stop(str(error), Exit.CONFIGURATION)
     except NotConfigured as error:

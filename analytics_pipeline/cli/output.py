@@ -1,6 +1,7 @@
 """What commands print: text whose lines are never broken, tables, progress bars, or one JSON document."""
 
 import os
+from typing import IO
 
 import click
 import msgspec
@@ -13,12 +14,12 @@ _PIPE_COLUMNS = 10_000
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
-def new_console(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
     """A console that never breaks a line of text, so that a command can be copied whole; tables fit the terminal.
 
     Where there is no terminal, tables are as wide as they need, unless COLUMNS is set.
     """
-    console = Console(stderr=stderr, soft_wrap=True, highlight=False)
+    console = Console(stderr=stderr, file=file, soft_wrap=True, highlight=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = _PIPE_COLUMNS
     return console

@@ -81,8 +81,17 @@ def stop(session: Session, child: "subprocess.Popen[bytes] | None", seconds: flo
     return len(family)
 
 
+def stop_at_once(token: str, seconds: float) -> None:
+    """End what this start has started, in twice these seconds at most."""
+    processes.stop_all(_marked(token), seconds)
+
+
 def members(session: Session) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if _carries(process, session.token)]
+    return _marked(session.token)
+
+
+def _marked(token: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _carries(process, token)]
 
 
 def _carries(process: psutil.Process, token: str) -> bool:

@@ -159,7 +159,7 @@ def _initdb(directory: Path, account: tuple[int, int]) -> None:
     # The same collation on every machine, whichever locales it has.
     locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     # Trust is enough behind a socket in a directory of mode 0700.
-    options = ["-U", _SUPERUSER, "--auth=trust", "--no-sync", "--no-instructions", *locale]
+    options = ["-U", _SUPERUSER, "--auth=trust", "--no-sync", *locale]
     as_root = os.geteuid() == 0
     done = subprocess.run(  # noqa: S603 - the wheel's own program
         [str(_program("initdb")), "-D", str(directory), *options],
@@ -172,7 +172,8 @@ def _initdb(directory: Path, account: tuple[int, int]) -> None:
         group=account[1] if as_root else None,
         extra_groups=[] if as_root else None,
     )
-    if done.returncode != 0:
+    # Not the exit code alone: where somebody else has waited for the process, it is unknown and reads as 0.
+    if done.returncode != 0 or "Success." not in done.stdout:
         raise StackError(f"PostgreSQL could not create its data directory:\n{done.stderr.strip()}")
 
 

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import psutil
 # Clock corrections shift the creation time that the system reports by fractions of a second.
 _CLOCK_TOLERANCE_SECONDS = 2.0
 _POLL_SECONDS = 0.05
+_KILLED_SECONDS = 0.5
 _TAIL_LINES = 15
 _LOG_BYTES = 10_000_000
 
@@ -131,6 +132,27 @@ def stop_all(processes: Iterable[psutil.Process], seconds: float = 2.0) -> None:
     _, alive = psutil.wait_procs(alive, timeout=seconds)
     _signal(alive, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=seconds)
+
+
+def stop_children(polite: Mapping[int, signal.Signals], spared: Collection[int], seconds: float) -> None:
+    """End all that this process has started, and all that those have: politely for `seconds`, then by force.
+
+    `polite` holds the signals, by pid, of those that SIGTERM is not for; `spared` are pids that go on.
+    """
+    children = _children_but(spared)
+    family = [process for child in children for process in (child, *_descendants(child))]
+    for child in children:
+        _signal([child], polite.get(child.pid, signal.SIGTERM))
+    psutil.wait_procs(family, timeout=seconds)
+    # Asked again, because another thread may have gone on starting some.
+    again = [process for child in _children_but(spared) for process in (child, *_descendants(child))]
+    rest = [process for process in {*family, *again} if process.is_running()]
+    _signal(rest, signal.SIGKILL)
+    psutil.wait_procs(rest, timeout=_KILLED_SECONDS)
+
+
+def _children_but(spared: Collection[int]) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.pid not in spared]
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -82,6 +82,17 @@ class Stack:
                 stopped = list(pool.map(lambda engine: self._stop(engine, report), engines))
             return [engine.name for engine, was_running in zip(engines, stopped, strict=True) if was_running]
 
+    def abandon(self, *, keep: bool, seconds: float) -> None:
+        """Stop at once what this process has started, whatever it is doing; engines that run may be kept.
+
+        The lock is not waited for: this process may hold it. Nothing is lost that a killed process would not lose.
+        """
+        state = self._state.read()
+        engines = self._engines(create=False)
+        found = {engine: processes.find(state.get(engine.name), engine.signature) for engine in engines}
+        polite = {process.pid: engine.polite_signal for engine, process in found.items() if process}
+        processes.stop_children(polite, set(polite) if keep else set(), seconds)
+
     def status(self) -> list[EngineStatus]:
         state = self._state.read()
         return [self._status_of(engine, state.get(engine.name)) for engine in self._engines(create=False)]

@@ -6,10 +6,13 @@ import urllib.request
 from http.client import HTTPException
 
 from analytics_pipeline.config import Settings
+from analytics_pipeline.resources.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5
+# From the first byte to the last: the other limit is for each.
+_WEBHOOK = Patience("the webhook at ALERT_WEBHOOK_URL", 10)
 LONGEST = 2_000
 
 
@@ -30,7 +33,7 @@ def alert(settings: Settings, text: str) -> None:
     if settings.alert_webhook_url is None:
         return
     try:
-        _post(settings.alert_webhook_url.get_secret_value(), json.dumps({"text": text}).encode())
+        _WEBHOOK.wait_for(_post, settings.alert_webhook_url.get_secret_value(), json.dumps({"text": text}).encode())
     except (OSError, HTTPException, ValueError) as error:
         # Its text could hold the address, which is a secret.
         logger.warning("the webhook at ALERT_WEBHOOK_URL did not take the alert: %s", type(error).__name__)

@@ -10,14 +10,13 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
+from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code, is_transient, trouble
 from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost, MomentLost
 
 _LONGEST_REASON = 300
 # In what stores say, values are in quotes; the user and password of an address end with its last @.
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 _CREDENTIALS = re.compile(r"([A-Za-z][\w+.-]*://)\S*@")
-_MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
 
 
 # AWS asks for patience with these; its own errors (5xx) pass as well.
@@ -97,6 +96,8 @@ def reason_of(error: Exception) -> str:
         return _reason_of_postgres(error)
     if isinstance(error, ClickHouseError):
         return _reason_of_clickhouse(error)
+    if isinstance(error, obstore.exceptions.BaseError):
+        return f"Landing zone: {_line(error)}. Check LANDING_URL, then run: analytics-pipeline doctor"
     if isinstance(error, BotoCoreError | ClientError):
         return f"AWS: {_line(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
     return _line(error)
@@ -134,8 +135,8 @@ def _reason_of_postgres(error: psycopg.Error) -> str:
 def _reason_of_clickhouse(error: ClickHouseError) -> str:
     code = error_code(error)
     if code is None:
-        return f"ClickHouse: {_line(error)}. Run: analytics-pipeline doctor"
-    if code in _MISSING_IN_SCHEMA:
+        return f"ClickHouse: {trouble(error)} ({type(error).__name__}). Run: analytics-pipeline doctor"
+    if code in MISSING_IN_SCHEMA:
         return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
     # What could not be read or converted, and the statement around it.
     message = _QUOTED.sub(r"\1…\1", str(error).rpartition("DB::Exception: ")[2])
@@ -143,7 +144,8 @@ def _reason_of_clickhouse(error: ClickHouseError) -> str:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {_shortened(str(error))}"
+    # What follows in a text of the landing zone's client is the request as its program sees it.
+    return f"{type(error).__name__}: {_shortened(str(error).partition('Debug source:')[0])}"
 
 
 def _shortened(text: str) -> str:

@@ -10,6 +10,8 @@ from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
 
 SEGMENT_MEMBERSHIP_FLAG = "segment_membership_inspection"
+# Why a project is left out.
+FEATURE_OFF, NO_SEGMENTS = "ff_disabled", "no_live_segments"
 
 
 class UnknownProjects(Exception):
@@ -37,7 +39,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A project that is left out: `ff_disabled` or `no_live_segments`."""
+    """A project that is left out: because of `FEATURE_OFF` or `NO_SEGMENTS`."""
 
     project_id: int
     organisation_id: int
@@ -111,8 +113,8 @@ def all_projects(postgres: Postgres) -> list[Project]:
 
 def _reason(project: Project, enabled: Collection[int], with_segments: Collection[int]) -> str | None:
     if project.organisation_id not in enabled:
-        return "ff_disabled"
-    return None if project.id in with_segments else "no_live_segments"
+        return FEATURE_OFF
+    return None if project.id in with_segments else NO_SEGMENTS
 
 
 def _enabled(flags: OpenFeatureClient, organisations: Collection[int]) -> set[int]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+from rich.filesize import decimal
 
 from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost
@@ -20,8 +21,13 @@ def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
 
 
 def cost_metadata(cost: Cost) -> dict[str, Any]:
-    """What the work cost ClickHouse."""
+    """What the work cost ClickHouse: in words, and in numbers that Dagster plots over partitions."""
     return {
+        "clickhouse_cost": (
+            f"{cost.statements:,} statements, {cost.seconds:,.1f} s:"
+            f" {cost.read_rows:,} rows ({decimal(cost.read_bytes)}) read,"
+            f" {cost.written_rows:,} rows ({decimal(cost.written_bytes)}) written"
+        ),
         "clickhouse_statements": cost.statements,
         "clickhouse_read_rows": cost.read_rows,
         "clickhouse_read_bytes": cost.read_bytes,

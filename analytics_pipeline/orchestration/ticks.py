@@ -6,9 +6,11 @@ from typing import TypeVar
 
 import dagster as dg
 import psycopg
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
 
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
@@ -28,10 +30,17 @@ def settings_with_clickhouse() -> Settings:
 
 
 def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
-    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet."""
+    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet.
+
+    Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
+    """
     try:
         return look(settings_with_clickhouse())
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
-    except psycopg.errors.UndefinedTable as error:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    except ClickHouseError as error:
+        if error_code(error) not in MISSING_IN_SCHEMA:
+            raise
         return dg.SkipReason(f"skipped: {reason_of(error)}")

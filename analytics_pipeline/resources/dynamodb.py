@@ -1,4 +1,4 @@
-"""DynamoDB as the flows use it: boto3 with its standard environment, adaptive retries and bounded waits."""
+"""DynamoDB as the flows use it: boto3 with its standard environment, retries and bounded waits."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -94,9 +94,11 @@ def identities_table(settings: Settings) -> IdentitiesTable:
     if settings.identities_table is None:
         raise NotConfigured("dynamodb", "IDENTITIES_TABLE")
     config = Config(
-        retries={"mode": "adaptive", "max_attempts": 10},
+        # Each request waits for itself: mode "adaptive" lets one throttled environment slow all of them down. Ten
+        # retries of one that is throttled take about a minute, of a silent server four.
+        retries={"mode": "standard", "max_attempts": 10},
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=15,
         max_pool_connections=settings.identity_capture_concurrency,
     )
     client = boto3.session.Session().client("dynamodb", config=config)

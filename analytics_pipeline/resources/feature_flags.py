@@ -6,17 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, FlagNotFoundError, TypeMismatchError
-from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
+from openfeature.flag_evaluation import FlagEvaluationDetails, FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata, ProviderStatus
 
 from analytics_pipeline.config import ConfigurationError, Settings
 from analytics_pipeline.resources.booleans import boolean
+from analytics_pipeline.resources.patience import NoAnswer, Patience
 from analytics_pipeline.resources.postgres import Postgres
 
 DOMAIN = "analytics_pipeline"
@@ -24,6 +25,7 @@ GLOBAL_SCOPE = "global"
 _FRESH_SECONDS = 1.0
 # Sensors and schedules look from several threads of one process.
 _BUILDING = Lock()
+_PROVIDER = Patience("the provider of feature flags (FEATURE_FLAG_PROVIDER)", 10)
 _USABLE = (ProviderStatus.READY, ProviderStatus.STALE)
 
 
@@ -105,23 +107,43 @@ def feature_flags(settings: Settings, postgres: Postgres) -> OpenFeatureClient:
 
     The provider is built once per process, because a customer's one keeps connections and a cache. One that could not
     begin, or gave up, is replaced by a new one. What our relation said before this call is forgotten.
+
+    Raises:
+        ConfigurationError: there is no such provider.
+        FlagsUnavailable: it cannot begin, or does not begin in time.
     """
     client = api.get_client(domain=DOMAIN)
     wanted = (settings.feature_flag_provider, postgres.url, tuple(sorted(postgres.relations.items())))
     with _BUILDING:
         if client.get_provider_status() not in _USABLE:
             _provider.cache_clear()
-        provider = _provider(*wanted)
-        if client.provider is not provider:
-            api.set_provider_and_wait(provider, domain=DOMAIN)
+        provider = _begun(client, *wanted)
     if isinstance(provider, RelationProvider):
         provider.forget()
     return client
 
 
+def _begun(client: OpenFeatureClient, *wanted: Any) -> AbstractProvider:
+    try:
+        provider = _provider(*wanted)
+        if client.provider is not provider:
+            _PROVIDER.wait_for(api.set_provider_and_wait, provider, domain=DOMAIN)
+    except NoAnswer as error:
+        raise FlagsUnavailable(f"{error}; nothing was changed") from None
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a customer's code may raise anything
+        # Its text may hold what the provider was to connect with.
+        told = f"{_PROVIDER.peer} cannot begin: {type(error).__name__}; its own log says why"
+        raise FlagsUnavailable(f"{told}. Nothing was changed") from None
+    return provider
+
+
 @lru_cache(maxsize=1)
 def _provider(path: str | None, url: str, relations: tuple[tuple[str, str], ...]) -> AbstractProvider:
-    return _customer_provider(path) if path else RelationProvider(Postgres(url, dict(relations)))
+    if path is None:
+        return RelationProvider(Postgres(url, dict(relations)))
+    return _PROVIDER.wait_for(_customer_provider, path)
 
 
 def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
@@ -131,11 +153,28 @@ def is_enabled(flags: OpenFeatureClient, name: str, **scope: object) -> bool:
         FlagsUnavailable: the provider fails. That is not "off": what is off gets purged.
     """
     context = EvaluationContext(attributes={kind: str(value) for kind, value in scope.items()})
-    details = flags.get_boolean_details(flag_key=name, default_value=False, evaluation_context=context)
+    try:
+        details = _asked(flags, flag_key=name, default_value=False, evaluation_context=context)
+    except NoAnswer as error:
+        raise FlagsUnavailable(f"the feature flag {name} cannot be read: {error}; nothing was changed") from None
     if details.error_code not in (None, ErrorCode.FLAG_NOT_FOUND):
-        reason = " ".join((details.error_message or "the provider gives no reason").split())
+        reason = _reason(flags, details)
         raise FlagsUnavailable(f"the feature flag {name} cannot be read: {reason}; nothing was changed")
     return details.value
+
+
+def _asked(flags: OpenFeatureClient, **question: Any) -> FlagEvaluationDetails[bool]:
+    """Our relation's sessions know their limits; of a customer's provider nobody knows any."""
+    if isinstance(flags.provider, RelationProvider):
+        return flags.get_boolean_details(**question)
+    return _PROVIDER.wait_for(flags.get_boolean_details, **question)
+
+
+def _reason(flags: OpenFeatureClient, details: FlagEvaluationDetails[bool]) -> str:
+    """Why there is no answer. What a customer's provider says may hold addresses and keys: its own log has it."""
+    if not isinstance(flags.provider, RelationProvider):
+        return f"{_PROVIDER.peer} failed with {details.error_code}; its own log says why"
+    return " ".join((details.error_message or "the provider gives no reason").split())
 
 
 def _customer_provider(path: str) -> AbstractProvider:

@@ -21,7 +21,7 @@ import zstandard
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, S3Store
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -269,18 +269,28 @@ def landing_zone(settings: Settings) -> LandingZone:
 
     Raises:
         NotConfigured: `LANDING_URL` is not set.
+        AccessRefused: it is no directory, and none can be made there.
     """
     if settings.landing_url is None:
         raise NotConfigured("landing_zone", "LANDING_URL")
     parts = urlsplit(settings.landing_url)
     if parts.scheme == "file":
-        root = Path(unquote(parts.path))
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return LandingZone(LocalStore(root))
+        return LandingZone(_local_store(Path(unquote(parts.path))))
     session = boto3.Session()
     endpoint = session.client("s3").meta.endpoint_url
     bucket = Bucket(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), session)
     return LandingZone(_s3_store(bucket), bucket)
+
+
+def _local_store(root: Path) -> LocalStore:
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LocalStore(root)
+    except OSError as error:
+        told = "a file is in its place" if root.is_file() else error.strerror
+        raise AccessRefused(
+            f"The landing zone at {root} cannot be used: {told}. Check LANDING_URL, then run: analytics-pipeline doctor"
+        ) from None
 
 
 def _s3_store(bucket: Bucket) -> "ObjectStore":

@@ -1,21 +1,25 @@
 """Level-triggered: each tick asks for what the ledgers say is missing, so a missed tick loses nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
-from analytics_pipeline.flows.segments.pending import missing
+from analytics_pipeline.flows.segments.pending import Missing, Stores, missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
-from analytics_pipeline.orchestration.ticks import LOOK_BACK, settings_with_clickhouse
+from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
+from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
+from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import postgres
 
 GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
+NOTHING = "nothing is missing that can still be had, or a run for it is under way"
 
 
 @dg.schedule(
@@ -23,36 +27,42 @@ GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
     target=dg.AssetSelection.assets(*GRAPH),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks, each hour, for the captures, loads and counts that the last seven closed days lack and that can"
-    " still be had.",
+    description="Asks, each hour, for the captures, loads and counts that today and the last seven closed days lack and"
+    " that can still be had.",
 )
 def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """One request for each closed day that lacks something, the newest first.
+    """One request for each day that lacks something, the newest first.
 
-    The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last; an older day
-    that is loaded but not counted is counted. A day that is complete, or has a run under way, is left alone.
+    The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last. What was
+    loaded and is not in ClickHouse any more is loaded again from the landing zone, or captured again while that is
+    possible; what is loaded but not counted, or whose counts are not in ClickHouse any more, is counted. Of today only
+    what was begun is brought to its end. A day that is complete, or has a run under way, is left alone.
     """
     now = context.scheduled_execution_time
-    try:
-        wanted = [request for request in _missing(now) if not _is_under_way(context.instance, request)]
-    except NotConfigured as error:
-        return dg.SkipReason(f"skipped: {error.reason}")
-    return wanted or dg.SkipReason("nothing is missing that can still be had, or a run for it is under way")
+    found = looked(lambda settings: _missing(settings, now))
+    if isinstance(found, dg.SkipReason):
+        return found
+    tenants, gaps = found
+    lost = _told([gap for gap in gaps if gap.lost])
+    if lost:
+        context.log.warning(lost)
+    requests = [_request(gap, now, tenants) for gap in gaps if gap.to_count]
+    wanted = [request for request in requests if not _is_under_way(context.instance, request)]
+    return wanted or dg.SkipReason("; ".join(text for text in (NOTHING, lost) if text))
 
 
-def _missing(now: datetime) -> Iterator[dg.RunRequest]:
-    settings = settings_with_clickhouse()
+def _missing(settings: Settings, now: datetime) -> tuple[Tenants, list[Missing]]:
     identities_table(settings)
-    store = postgres(settings)
+    store, landing = postgres(settings), landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
-    last = now.date() - timedelta(days=1)
-    first = max(last - LOOK_BACK + timedelta(days=1), settings.analytics_start_date)
-    for gap in missing(store, tenants, first, last):
-        to_load = gap.to_load if _can_be_captured(gap.day, now, settings) else frozenset[int]()
-        # Without its snapshot a project cannot be counted.
-        to_count = to_load | (gap.to_count - gap.unloaded)
-        if to_count:
-            yield _request(gap.day, now, tenants, to_load, to_count)
+    today = now.date()
+    # What has expired must not be loaded only to expire again.
+    back = min(LOOK_BACK, timedelta(days=max(1, settings.identity_snapshot_retention_days - 1)))
+    first = max(today - back, settings.analytics_start_date)
+    days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
+    open_days = [day for day in days if _can_be_captured(day, now, settings)]
+    with connect(settings, Tag("segments", "look")) as clickhouse:
+        return tenants, missing(Stores(store, clickhouse, landing), tenants, days, today, open_days)
 
 
 def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
@@ -63,22 +73,31 @@ def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
     return True
 
 
-def _request(
-    day: date, now: datetime, tenants: Tenants, to_load: frozenset[int], to_count: frozenset[int]
-) -> dg.RunRequest:
+def _told(gaps: Sequence[Missing]) -> str:
+    """What can never be had again."""
+    if not gaps:
+        return ""
+    days = ", ".join(f"{gap.day} ({len(gap.lost)} environments)" for gap in gaps)
+    return (
+        f"snapshots that ClickHouse has lost and the landing zone does not keep cannot be had again: {days}; their"
+        " counts of before stay"
+    )
+
+
+def _request(gap: Missing, now: datetime, tenants: Tenants) -> dg.RunRequest:
     """A run for just these projects, so that nothing that is complete is captured or counted again.
 
     When they are all there are, the run is not narrowed: only such a run also removes what has gone from the source.
     """
-    projects = dict.fromkeys(GRAPH[:2], to_load) if to_load else {}
-    projects[GRAPH[2]] = to_count
+    projects = dict(zip(GRAPH, (gap.to_capture, gap.to_load, gap.to_count), strict=True))
     everything = {project.id for project in tenants.projects if project.environments}
-    narrowed = {asset: sorted(ids) for asset, ids in projects.items() if ids != everything}
+    wanted = {asset: ids for asset, ids in projects.items() if ids}
+    narrowed = {asset: sorted(ids) for asset, ids in wanted.items() if ids != everything}
     return dg.RunRequest(
         # The tick is part of the key: a day that failed is asked for again.
-        run_key=f"{day}:{now:%Y%m%d%H%M}",
-        partition_key=day.isoformat(),
-        asset_selection=[dg.AssetKey(asset) for asset in projects],
+        run_key=f"{gap.day}:{now:%Y%m%d%H%M}",
+        partition_key=gap.day.isoformat(),
+        asset_selection=[dg.AssetKey(asset) for asset in wanted],
         run_config={"ops": {asset: {"config": {"projects": ids}} for asset, ids in narrowed.items()}},
     )
 

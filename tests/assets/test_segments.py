@@ -135,14 +135,15 @@ def test_counts__older_day_counted_again__current_counts_stay(product: Product) 
 def test_counts__snapshot_has_expired__fails_and_keeps_the_counts(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
-    before = (product.history(), product.current())
+    history = product.history()
     product.clickhouse.execute("TRUNCATE TABLE identities")
 
     result = product.materialise("segment_counts")
 
     assert not result.success
-    assert f"Materialise identity_snapshots of {today()} first" in failure_text(result)
-    assert (product.history(), product.current()) == before
+    assert "project 10, environment 100: ClickHouse does not hold the snapshot of" in failure_text(result)
+    assert f"Materialise identity_snapshots of {today()}, then segment_counts" in failure_text(result)
+    assert (product.history(), product.current()) == (history, {(1, 100): (1, "failed")})
 
 
 def test_counts__flags_cannot_be_read__fails_and_purges_nothing(product: Product) -> None:

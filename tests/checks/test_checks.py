@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_pipeline.flows.identities.capture import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests.product import KEY, Product, condition, document, today
 
@@ -15,7 +16,9 @@ ALL = {
     "every_environment_loaded",
     "snapshot_rows_equal_capture",
     "no_environment_emptied",
+    "captures_are_kept",
     "counts_within_identities",
+    "counts_are_stored",
     "counts_agree_with_engine",
 }
 
@@ -82,6 +85,28 @@ def test_checks__count_exceeds_identities__is_named(product: Product) -> None:
 
     assert findings(result, "counts_within_identities") == [
         {"day": str(today()), "segment_id": 1, "environment_id": 100, "count": 1, "identities": 0}
+    ]
+
+
+def test_checks__counts_are_not_in_clickhouse__project_is_named(product: Product) -> None:
+    product.materialise()
+    product.clickhouse.execute("TRUNCATE TABLE segment_counts")
+
+    assert findings(product.check("segment_counts", "counts_are_stored"), "counts_are_stored") == [
+        {"day": str(today()), "project": 10}
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["manifest.json", ".jsonl.zst"])
+def test_checks__capture_is_not_kept__environment_is_named(product: Product, pattern: str) -> None:
+    product.put(document("alice"))
+    product.materialise()
+    unit = unit_of(today(), KEY)
+    (name,) = [file.name for file in product.landing.stored(unit) if pattern in file.name]
+    product.landing.store.delete(f"{unit}/{name}")
+
+    assert findings(product.check("identity_snapshots", "captures_are_kept"), "captures_are_kept") == [
+        {"day": str(today()), "environment_key": KEY}
     ]
 
 

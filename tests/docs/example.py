@@ -1,7 +1,7 @@
 """The worked example of CONTRIBUTING: files that the page quotes and that a test adds to a copy of the repository.
 
 `docs/example/environment_sizes` mirrors the repository. A file `x.diff` there is a change of the file `x`: each hunk is
-lines that stay and lines that are added. After a change of the example, `python -m tests.docs.example` renews the
+lines that stay, go and come. After a change of the example, `python -m tests.docs.example` renews the
 quotes.
 """
 
@@ -46,12 +46,12 @@ def add_to_copy(directory: Path) -> None:
 
 
 def patched(text: str, diff: str) -> str:
-    """The text with the lines added. Each hunk's lines that stay have to stand there exactly once."""
+    """The text with each hunk's lines exchanged. Those that stay or go have to stand there exactly once."""
     for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE):
         lines = hunk.splitlines(keepends=True)
-        before = "".join(line[1:] for line in lines if line.startswith(" "))
+        before = "".join(line[1:] for line in lines if line[0] in " -")
         assert text.count(before) == 1, f"stands there {text.count(before)} times:\n{before}"
-        text = text.replace(before, "".join(line[1:] for line in lines))
+        text = text.replace(before, "".join(line[1:] for line in lines if line[0] in " +"))
     return text
 
 

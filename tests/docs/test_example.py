@@ -57,7 +57,7 @@ def test_numbers__of_its_migrations__are_the_next_free_ones(copy: Path, folder: 
 
 
 def test_patched__lines_that_stay__have_to_stand_there_once() -> None:
-    assert patched("a\nb\nc\n", " a\n+new\n b\n@@\n c\n+last\n") == "a\nnew\nb\nc\nlast\n"
+    assert patched("a\nb\nc\n", " a\n+new\n b\n@@\n-c\n+last\n") == "a\nnew\nb\nlast\n"
     with pytest.raises(AssertionError, match="2 times"):
         patched("a\na\n", " a\n+new\n")
 

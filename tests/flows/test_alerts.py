@@ -3,11 +3,12 @@
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import alerts
 from analytics_pipeline.flows.alerts import LONGEST, alert
+from analytics_pipeline.resources.patience import Patience
 
 SECRET = "S3CRET"
 LOGGER = "analytics_pipeline.flows.alerts"
@@ -145,6 +147,32 @@ def test_alert__webhook_never_answers__is_given_up(
         alert(Webhook(silent.getsockname()[1]).settings, "text")
 
     assert _logged(caplog) == _refused("TimeoutError")
+
+
+def test_alert__webhook_drips_its_answer__is_given_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time; all of them would take as long as the process lives."""
+    monkeypatch.setattr(alerts, "_WEBHOOK", Patience("the webhook", 0.5))
+    ended = Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+            while not ended.wait(0.05):
+                connection.sendall(b".")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=drip, args=(listener,))
+        thread.start()
+        begun = time.monotonic()
+        alert(Webhook(listener.getsockname()[1]).settings, "text")
+        ended.set()
+        thread.join()
+
+    assert time.monotonic() - begun < 5
+    assert _logged(caplog) == _refused("NoAnswer")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Flags: the narrower scope wins, an unknown flag is off, and a provider that fails is not an answer."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing_extensions import LiteralString
 from analytics_pipeline.config import ConfigurationError, Settings
 from analytics_pipeline.resources import feature_flags as module
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable, feature_flags, is_enabled
+from analytics_pipeline.resources.patience import Patience
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 FLAG = "segment_membership_inspection"
@@ -258,8 +260,12 @@ def test_feature_flags__provider_could_not_begin__the_next_one_is_built_anew(
     lives: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CountsItsLives, "broken", True)
-    with pytest.raises(RuntimeError, match="cannot be reached"):
+    with pytest.raises(FlagsUnavailable) as failure:
         _enabled(organisation=1)
+    assert str(failure.value) == (
+        "the provider of feature flags (FEATURE_FLAG_PROVIDER) cannot begin: RuntimeError; its own log says why."
+        " Nothing was changed"
+    )
     monkeypatch.setattr(CountsItsLives, "broken", False)
 
     assert [_enabled(organisation=1), _enabled(organisation=1)] == [True, True]
@@ -281,15 +287,33 @@ def test_feature_flags__customers_provider__answers(monkeypatch: pytest.MonkeyPa
     assert [_enabled(organisation=number) for number in (1, 4)] == [True, False]
 
 
-@pytest.mark.parametrize(("organisation", "reason"), [(2, "the flag service is down"), (3, "Expected type")])
+@pytest.mark.parametrize(("organisation", "reason"), [(2, "GENERAL"), (3, "TYPE_MISMATCH")])
 def test_feature_flags__customers_provider_fails__is_unknown_and_not_off(
     monkeypatch: pytest.MonkeyPatch, organisation: int, reason: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/product")
     monkeypatch.setenv("FEATURE_FLAG_PROVIDER", f"{__name__}:CustomersProvider")
 
-    with pytest.raises(FlagsUnavailable, match=f"the feature flag {FLAG} cannot be read: {reason}"):
+    with pytest.raises(FlagsUnavailable) as failure:
         _enabled(organisation=organisation)
+    assert str(failure.value) == (
+        f"the feature flag {FLAG} cannot be read: the provider of feature flags (FEATURE_FLAG_PROVIDER) failed with"
+        f" {reason}; its own log says why; nothing was changed"
+    )
+
+
+@pytest.mark.parametrize("hangs_at", ["__init__", "initialize", "resolve_boolean_details"])
+def test_feature_flags__customers_provider_hangs__is_given_up_and_named(
+    lives: list[str], monkeypatch: pytest.MonkeyPatch, hangs_at: str
+) -> None:
+    monkeypatch.setattr(module, "_PROVIDER", Patience("the provider", 0.3))
+    ends = threading.Event()
+    monkeypatch.setattr(CountsItsLives, hangs_at, lambda *_, **__: ends.wait(30))
+    try:
+        with pytest.raises(FlagsUnavailable, match=r"the provider has not answered within 0\.3 s; nothing was changed"):
+            _enabled(organisation=1)
+    finally:
+        ends.set()
 
 
 @pytest.mark.parametrize(

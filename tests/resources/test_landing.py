@@ -15,7 +15,7 @@ import obstore
 import pytest
 import zstandard
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.flows.identities.capture import unit_of
 from analytics_pipeline.resources import landing as module
 from analytics_pipeline.resources.landing import MANIFEST, CorruptUnit, LandedFile, LandingZone, Manifest, landing_zone
@@ -266,6 +266,22 @@ def test_landing_zone__bucket_with_or_without_prefix__is_where_the_objects_are(
 
     held = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
     assert [item["Key"] for item in held] == [f"{prefix}{UNIT}/{file.name}", f"{prefix}{UNIT}/{MANIFEST}"]
+
+
+@pytest.mark.parametrize(("below", "told"), [("", "a file is in its place"), ("/zone", "Not a directory")])
+def test_landing_zone__file_is_in_its_place__is_said_with_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, told: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("LANDING_URL", f"{(tmp_path / 'file').as_uri()}{below}")
+
+    with pytest.raises(AccessRefused) as refusal:
+        landing_zone(Settings.load())
+
+    assert str(refusal.value) == (
+        f"The landing zone at {tmp_path}/file{below} cannot be used: {told}."
+        " Check LANDING_URL, then run: analytics-pipeline doctor"
+    )
 
 
 def test_landing_zone__not_configured__says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
+import msgspec
 import pytest
 import time_machine
 
 from analytics_pipeline.definitions import defs
-from analytics_pipeline.schedules.segments import GRAPH
-from tests.product import KEY, Product, document, today
+from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.schedules.segments import GRAPH, NOTHING
+from tests.product import KEY, Product, condition, document, today
 
-NOTHING = "nothing is missing that can still be had, or a run for it is under way"
 YESTERDAY = today() - timedelta(days=1)
 
 
@@ -111,6 +112,145 @@ def test_schedule__loaded_again_after_the_count__counts_again(product: Product, 
 
 def test_schedule__day_can_no_longer_be_captured__skips(product: Product, instance: dg.DagsterInstance) -> None:
     assert evaluate(tick(6), instance) == NOTHING
+
+
+@pytest.fixture
+def closed(product: Product) -> Product:
+    """Two projects, of which YESTERDAY was captured after its end, loaded and counted: one pro each."""
+    product.add_project(11)
+    product.add_environment(110, project=11, key="other")
+    product.add_segment(2, condition("EQUAL", "plan", "pro"), project=11)
+    product.put(document("alice", plan="pro"), document("olga", "other", plan="pro"))
+    with time_machine.travel(tick(), tick=True):
+        assert product.materialise(day=YESTERDAY).success
+    return product
+
+
+COUNTS = {(1, 100): (1, "counted"), (2, 110): (1, "counted")}
+RESTORED = [(str(YESTERDAY), {"identity_snapshots": None, "segment_counts": None})]
+
+
+def lose_captures(product: Product, pattern: str = "") -> None:
+    unit = f"identities/day={YESTERDAY}"
+    for file in product.landing.stored(unit):
+        if pattern in file.name:
+            product.landing.store.delete(f"{unit}/{file.name}")
+
+
+@pytest.mark.parametrize(
+    ("lost", "wanted"),
+    [
+        ("ALTER TABLE identities DROP PARTITION {day:Date}", RESTORED),
+        ("TRUNCATE TABLE segment_counts", [(str(YESTERDAY), {"segment_counts": None})]),
+        (
+            "DELETE FROM identities WHERE environment_id = 'other' AND snapshot_date = {day:Date}",
+            [(str(YESTERDAY), {"identity_snapshots": [11], "segment_counts": [11]})],
+        ),
+        (
+            "DELETE FROM segment_counts WHERE project_id = 11 AND date = {day:Date}",
+            [(str(YESTERDAY), {"segment_counts": [11]})],
+        ),
+    ],
+)
+def test_schedule__clickhouse_lost_a_closed_day__asks_until_it_is_there_again(
+    closed: Product, instance: dg.DagsterInstance, lost: str, wanted: list[tuple[str, dict[str, list[int] | None]]]
+) -> None:
+    closed.clickhouse.execute(lost, day=YESTERDAY)
+
+    answer = asked(evaluate(tick(12), instance))
+
+    assert answer == wanted
+    ((_, assets),) = answer
+    for asset, projects in assets.items():
+        assert closed.materialise(asset, day=YESTERDAY, projects=projects or [10, 11]).success
+    assert evaluate(tick(13), instance) == NOTHING
+    assert (closed.history(YESTERDAY), set(closed.snapshot(YESTERDAY))) == (COUNTS, {(KEY, "alice"), ("other", "olga")})
+
+
+@pytest.mark.parametrize("pattern", ["", "manifest.json", ".jsonl.zst"])
+def test_schedule__lost_and_not_kept_by_the_landing_zone__is_captured_again_or_said_and_not_asked_for(
+    closed: Product, instance: dg.DagsterInstance, pattern: str
+) -> None:
+    closed.clickhouse.execute("TRUNCATE TABLE identities")
+    lose_captures(closed, pattern)
+
+    answers = [evaluate(tick(hour), instance) for hour in (2, 12)]
+
+    assert asked(answers[0]) == [(str(YESTERDAY), dict.fromkeys(GRAPH))]
+    assert answers[1] == (
+        f"{NOTHING}; snapshots that ClickHouse has lost and the landing zone does not keep cannot be had again:"
+        f" {YESTERDAY} (2 environments); their counts of before stay"
+    )
+    assert closed.history(YESTERDAY) == COUNTS
+
+
+def test_schedule__postgres_went_back_to_before_the_load__loads_from_the_landing_zone(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    for table in ("identity_loads", "segment_refreshes", "segment_membership_counts"):
+        closed.execute(f"DELETE FROM analytics_pipeline.{table}")
+
+    assert asked(evaluate(tick(12), instance)) == RESTORED
+    assert closed.materialise("identity_snapshots", "segment_counts", day=YESTERDAY).success
+    assert (evaluate(tick(13), instance), closed.current()) == (NOTHING, COUNTS)
+
+
+def test_schedule__landing_zone_went_back_to_an_older_capture__it_is_not_loaded_over_a_newer_one(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    unit = unit_of(YESTERDAY, "other")
+    manifest = closed.landing.manifest(unit)
+    assert manifest is not None
+    older = msgspec.structs.replace(manifest, captured_at=manifest.captured_at - timedelta(hours=1))
+    closed.landing.store.put(f"{unit}/manifest.json", msgspec.json.encode(older))
+    closed.execute("UPDATE analytics_pipeline.identity_loads SET rows = 7 WHERE environment_key = 'other'")
+
+    assert "cannot be had again" in str(evaluate(tick(12), instance))
+
+
+def test_schedule__today__only_what_was_begun_is_brought_to_its_end(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.put(document("alice"))
+    with time_machine.travel(tick() - timedelta(hours=12), tick=True):
+        product.materialise(day=YESTERDAY)
+    product.add_project(11)
+    product.add_environment(110, project=11, key="other")
+    product.add_segment(2, [], project=11)
+    at = tick() - timedelta(hours=2)
+    before = evaluate(at, instance)
+    product.clickhouse.execute("TRUNCATE TABLE identities")
+
+    lost = asked(evaluate(at, instance))
+    lose_captures(product)
+    neither = asked(evaluate(at, instance))
+
+    assert before == NOTHING
+    assert lost == [(str(YESTERDAY), {"identity_snapshots": [10], "segment_counts": [10]})]
+    assert neither == [(str(YESTERDAY), {asset: [10] for asset in GRAPH})]
+
+
+def test_schedule__load_under_way__is_left_to_it(closed: Product, instance: dg.DagsterInstance) -> None:
+    closed.clickhouse.execute("TRUNCATE TABLE identities")
+
+    with closed.postgres.lease(f"identities:{YESTERDAY}"):
+        assert evaluate(tick(12), instance) == NOTHING
+
+
+@pytest.mark.parametrize("store", ["postgres", "clickhouse"])
+def test_schedule__not_migrated__skips_with_the_repair(
+    product: Product, instance: dg.DagsterInstance, store: str
+) -> None:
+    if store == "postgres":
+        product.execute("DROP SCHEMA analytics_pipeline CASCADE")
+    else:
+        product.clickhouse.execute("DROP TABLE segment_counts")
+
+    answer = evaluate(tick(), instance)
+
+    assert isinstance(answer, str)
+    assert answer.startswith("skipped: ")
+    assert answer.endswith("Run: analytics-pipeline migrate all")
 
 
 def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:

@@ -1,22 +1,25 @@
 """The sensor that counts a project again when its segments change."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
-from analytics_pipeline.sensors.segments import PROJECTS_PER_TICK, segment_changes
-from tests.product import Product, condition, document, today
+from analytics_pipeline.orchestration.requests import FOLLOWS
+from analytics_pipeline.sensors.segments import CHANGES, PROJECTS_PER_TICK, segment_changes
+from tests.product import Product, all_assets_job, condition, document, today
 
-UNCHANGED = "the segments are those that were last counted"
+UNCHANGED = "the segments are those that were last counted, and ClickHouse holds their counts"
 
 
-def evaluate() -> list[tuple[str | None, Any]] | str:
+def evaluate(instance: dg.DagsterInstance | None = None) -> list[tuple[str | None, Any]] | str:
     """(day, run config's projects) of each request, or why there is none."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with nullcontext(instance) if instance else dg.DagsterInstance.ephemeral() as used:
         repository = defs().get_repository_def()
-        answer = segment_changes.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+        answer = segment_changes.evaluate_tick(dg.build_sensor_context(instance=used, repository_def=repository))
+    assert [request.run_key for request in answer.run_requests or []] == [None] * len(answer.run_requests or [])
     found = [
         (request.partition_key, request.run_config["ops"]["segment_counts"]["config"]["projects"])
         for request in answer.run_requests or []
@@ -98,6 +101,80 @@ def test_sensor__feature_switched_off__asks_for_nothing(product: Product) -> Non
     product.set_flag(1, enabled=False)
 
     assert evaluate() == UNCHANGED
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE segments SET deleted_at = now() - interval '30 minutes'", "DELETE FROM segments"]
+)
+def test_sensor__last_segment_deleted__asks_until_its_counts_are_gone(product: Product, change: str) -> None:
+    make_quiet(product)
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    product.execute(change)
+
+    assert evaluate() == [(str(today()), [10])]
+
+    assert product.materialise("segment_counts", projects=[10]).success
+    assert (evaluate(), product.history(), product.current()) == (UNCHANGED, {}, {})
+
+
+def test_sensor__clickhouse_lost_the_counts__asks_until_they_are_there_again(product: Product) -> None:
+    make_quiet(product)
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    product.clickhouse.execute("TRUNCATE TABLE segment_counts")
+
+    assert evaluate() == [(str(today()), [10])]
+
+    product.materialise("segment_counts", projects=[10])
+    assert (evaluate(), product.history()) == (UNCHANGED, {(1, 100): (1, "counted")})
+
+
+def test_sensor__count_died__asks_again_after_an_hour(product: Product) -> None:
+    make_quiet(product)
+    product.materialise()
+    product.execute("UPDATE analytics_pipeline.segment_refreshes SET status = 'running', started_at = now()")
+
+    assert evaluate() == UNCHANGED
+    product.execute("UPDATE analytics_pipeline.segment_refreshes SET started_at = now() - interval '61 minutes'")
+    assert evaluate() == [(str(today()), [10])]
+
+
+def test_sensor__run_for_changes_is_under_way_or_several_brought_nothing__waits(product: Product) -> None:
+    make_quiet(product)
+    product.materialise()
+    product.execute("UPDATE segments SET updated_at = now() - interval '30 minutes'")
+    job = all_assets_job(product.settings.analytics_start_date)
+
+    with dg.instance_for_test() as instance:
+        asked = [evaluate(instance)]
+        repository = defs().get_repository_def()
+        context = dg.build_sensor_context(instance=instance, repository_def=repository)
+        (request,) = segment_changes.evaluate_tick(context).run_requests or []
+        tags = {key: request.tags[key] for key in (FOLLOWS, CHANGES)}
+        running = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        asked.append(evaluate(instance))
+        instance.report_run_failed(running)
+        asked.append(evaluate(instance))
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+        asked.append(evaluate(instance))
+
+    waits = "a run for changed segments is under way, or pauses after failures"
+    assert asked == [[(str(today()), [10])], waits, [(str(today()), [10])], waits]
+
+
+@pytest.mark.parametrize("store", ["postgres", "clickhouse"])
+def test_sensor__not_migrated__skips_with_the_repair(product: Product, store: str) -> None:
+    if store == "postgres":
+        product.execute("DROP SCHEMA analytics_pipeline CASCADE")
+    else:
+        product.clickhouse.execute("DROP TABLE segment_counts")
+
+    answer = evaluate()
+
+    assert isinstance(answer, str)
+    assert answer.startswith("skipped: ")
+    assert answer.endswith("Run: analytics-pipeline migrate all")
 
 
 @pytest.mark.parametrize("variable", ["CLICKHOUSE_URL", "DATABASE_URL"])

@@ -25,11 +25,26 @@ class AlreadyRuns(click.ClickException):
     """A Dagster serves this home already."""
 
 
-def new_session(engines: tuple[str, ...], port: int) -> "Session":
+def new_token() -> str:
+    """What marks the processes of one start of Dagster."""
+    return secrets.token_hex(16)
+
+
+def new_session(engines: tuple[str, ...], port: int, token: str) -> "Session":
     """A start of Dagster, which would also stop these engines at its end."""
     from analytics_pipeline.embedded.dagster_ui import Session
 
-    return Session(secrets.token_hex(16), f"http://127.0.0.1:{port}", engines)
+    return Session(token, f"http://127.0.0.1:{port}", engines)
+
+
+def _end_dead_runs() -> None:
+    """No Dagster serves this home, so the processes of runs that have begun are gone; nobody else would end those."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        began = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+        for run in instance.get_runs(dg.RunsFilter(statuses=began)):
+            instance.report_run_canceled(run, "Its process was killed.")
 
 
 def note_of(opened: "Stack") -> Path:
@@ -66,8 +81,11 @@ def alone(opened: "Stack") -> Iterator[set[str]]:
 
 
 @contextmanager
-def dagster_beside(opened: "Stack", environment: Mapping[str, str], console: Console) -> Iterator[None]:
-    """Webserver and daemon while the caller works: those of a `dev` that runs on this home, else our own."""
+def dagster_beside(opened: "Stack", environment: Mapping[str, str], token: str, console: Console) -> Iterator[None]:
+    """Webserver and daemon while the caller works: those of a `dev` that runs on this home, else our own.
+
+    Ours are marked with `token`.
+    """
     from analytics_pipeline.embedded import dagster_ui
 
     with ExitStack() as held:
@@ -77,8 +95,9 @@ def dagster_beside(opened: "Stack", environment: Mapping[str, str], console: Con
             yield
             return
         port = free_port(DEFAULT_PORT)
-        session = new_session((), port)
+        session = new_session((), port, token)
         dagster_ui.note(note_of(opened), session)
+        _end_dead_runs()
         held.callback(note_of(opened).unlink, missing_ok=True)
         child = dagster_ui.start(session, environment, port, log_of(opened))
         held.callback(dagster_ui.stop, session, child)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
@@ -15,7 +16,8 @@ from rich.console import Console
 
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.local.dagster_process import dagster_beside
+from analytics_pipeline.cli.local.dagster_process import dagster_beside, new_token
+from analytics_pipeline.cli.local.interruption import kept_from_children, run_until_interrupted
 from analytics_pipeline.cli.local.materialise import Materialised, materialise, observe_switches
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.local.summary import show_next_steps, show_runs, show_segment_counts
@@ -50,21 +52,40 @@ def demo(home: Path, keep: bool) -> None:
     today through Dagster. Then Dagster's daemon runs, AI usage is switched on as an admin would, and the histories of
     what is switched on come in. Nothing outside the home directory is touched; running it again works again.
     """
-    console = new_console()
+    console, opened, token = new_console(), open_stack(home), new_token()
+    # Dagster's own, of what the sensors' owners are called: nothing that a newcomer can do anything about.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    exit_code = run_until_interrupted(
+        lambda: _run(opened, home, token, console, keep=keep),
+        lambda told: _abandon(opened, home, token, told, keep=keep),
+    )
+    sys.exit(exit_code)
+
+
+def _run(opened: "Stack", home: Path, token: str, console: Console, *, keep: bool) -> Exit:
     began = time.monotonic()
-    opened = open_stack(home)
     with _embedded_stack(opened, console, keep=keep) as environment:
         prepare_demo(environment, console)
         today = datetime.now(timezone.utc).date()
         # Before the work: what is materialised now counts for the histories of what is on.
         observe_switches()
         materialised = _materialise(today, console)
-        with dagster_beside(opened, environment, console):
+        with dagster_beside(opened, environment, token, console):
             _switch_ai_usage_on(environment, console)
             epochs = _watch_histories(postgres(Settings.load()), console)
         _summarise(materialised, today, console)
         show_next_steps(console, home, seconds=time.monotonic() - began, kept=keep)
-    sys.exit(_exit_of(materialised, epochs))
+    return _exit_of(materialised, epochs)
+
+
+def _abandon(opened: "Stack", home: Path, token: str, told: Console, *, keep: bool) -> None:
+    """Leave the work as a killed process would, and nothing running; ends within five seconds."""
+    from analytics_pipeline.embedded import dagster_ui
+
+    told.print("\nInterrupted: stopping what this command started …")
+    dagster_ui.stop_at_once(token, seconds=0.7)
+    opened.abandon(keep=keep, seconds=2.0)
+    told.print(f"Stopped. What was done is kept under {home}; run the command again to go on.", markup=False)
 
 
 def _exit_of(materialised: list[Materialised], epochs: list[Epoch]) -> Exit:
@@ -115,7 +136,8 @@ def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
 
 def _materialise(today: date, console: Console) -> list[Materialised]:
     console.print(f"[green]✓[/] Materialising every asset for {today} through Dagster")
-    with new_progress(console) as progress:
+    # Dagster starts helpers that would each answer Ctrl-C with a stack trace.
+    with kept_from_children(), new_progress(console) as progress:
         task = progress.add_task("assets", total=None)
         return materialise(
             today, lambda name, done, total: progress.update(task, description=name, completed=done, total=total)

@@ -19,6 +19,7 @@ from analytics_pipeline.cli.local.dagster_process import (
     free_port,
     log_of,
     new_session,
+    new_token,
     note_of,
     wait_for_locations,
 )
@@ -56,7 +57,7 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
     already_running = opened.running()
     port = free_port(wanted_port)
     engines = tuple(sorted(inherited | (set(ENGINES) - already_running)))
-    session = new_session(engines, port)
+    session = new_session(engines, port, new_token())
     dagster_ui.note(note_of(opened), session)
     child: subprocess.Popen[bytes] | None = None
     try:

@@ -66,6 +66,7 @@ def _as_copied(
                 sql.Literal(moment),
             )
             yield from source_days(connection, postgres, source, condition)
+            connection.commit()  # each question gives its lock on the relation back
 
 
 def duplicate_events(clickhouse: ClickHouse, source: DaySource, days: Sequence[date]) -> dict[date, int]:

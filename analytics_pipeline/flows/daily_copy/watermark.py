@@ -26,6 +26,7 @@ def touched_days(postgres: Postgres, source: DaySource, since: date, until: date
         now = snapshot(connection)
         passed = _watermark(connection, source) or day_start(now.taken_at.date())
         changes = _first_changes(connection, postgres, source, passed, since, until)
+        connection.commit()  # each question gives its lock on the relation back
         copied = copied_days(connection, source, list(changes))
         days = days_as_they_are(connection, postgres, source, changes)
         touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from analytics_pipeline.flows.identities.kept import kept_captures
 from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.postgres import Postgres
 
 
@@ -31,6 +33,12 @@ def row_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> li
         for key, captured in sorted(_completed_rows(postgres, day).items())
         if captured != stored.get(key, 0)
     ]
+
+
+def unkept_captures(postgres: Postgres, landing: LandingZone, day: date) -> list[str]:
+    """The keys of loaded environments whose capture of the day the landing zone does not keep, or not whole."""
+    loaded = _completed_rows(postgres, day)
+    return sorted(loaded.keys() - kept_captures(landing, day, loaded))
 
 
 def emptied_environments(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[str]:

@@ -1,6 +1,6 @@
 """The ledger `identity_loads`: for each day and environment, how its last load into ClickHouse went."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -49,12 +49,14 @@ class IdentityLedger:
         """The environment could not be loaded and kept what it had."""
         self._record([_entry(environment, "failed", error=error)])
 
-    def forget(self, environment_keys: Sequence[str]) -> None:
-        """These environments have gone from the source."""
+    def forget_gone(self, known_environment_keys: Collection[str], among: Collection[int] | None = None) -> None:
+        """Forget the environments that have gone from the source, of these projects when they are named."""
+        parameters = [self.day, list(known_environment_keys), among is None, list(among or ())]
         with self.postgres.connect() as connection:
             connection.execute(
-                "DELETE FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s AND environment_key = ANY(%s)",
-                [self.day, list(environment_keys)],
+                "DELETE FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s"
+                " AND NOT environment_key = ANY(%s) AND (%s OR project_id = ANY(%s))",
+                parameters,
             )
 
     def _record(self, entries: Sequence[dict[str, Any]]) -> None:

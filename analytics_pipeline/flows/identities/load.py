@@ -1,9 +1,9 @@
 """Landing zone → ClickHouse: each environment's slice of the day becomes what its capture holds."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
@@ -20,6 +20,7 @@ from analytics_pipeline.flows.identities.staging import (
     Stager,
     staged_rows,
 )
+from analytics_pipeline.flows.identities.stored import NOTHING, Stored, stored_environments
 from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -32,23 +33,14 @@ logger = logging.getLogger(__name__)
 # Small environments share a staging table, so that thousands of them do not become thousands of parts.
 ROWS_PER_BATCH = 500_000
 FORMATS = (FORMAT, EARLIER_FORMAT, EXPORT_FORMAT)
-_NO_VERSION = datetime.min.replace(tzinfo=timezone.utc)
 
 
 class NotCaptured(Exception):
-    """The landing zone has no capture of the environment for the day."""
+    """The landing zone has no capture of the environment for the day, or one that this version cannot read."""
 
 
 class StaleCapture(Exception):
     """ClickHouse already holds a newer capture than the landing zone does."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What ClickHouse holds of one environment's day: live rows, and the newest version (tombstones included)."""
-
-    rows: int = 0
-    version: datetime = _NO_VERSION
 
 
 @dataclass
@@ -73,52 +65,49 @@ class SnapshotLoad:
     def load(self, environments: Sequence[Environment]) -> LoadResult:
         """Load each environment's capture. One that fails keeps its slice and does not stop the others."""
         result = LoadResult()
-        stored = self._stored()
+        stored = stored_environments(self.clickhouse, self.day)
         completed = self.ledger.completed(by_this_run=self.reload)
         export = self.landing.readable_manifest(export_unit_of(self.day))
         pending: list[EnvironmentCapture] = []
         for environment in environments:
+            held, recorded = stored.get(environment.key, NOTHING), completed.get(environment.key)
+            # What is held as it was recorded is complete, also when its capture is not kept any more.
+            loaded = Loaded(environment, *recorded) if recorded and held.is_load(*recorded) else None
             try:
-                capture = self._capture(environment, export, stored.get(environment.key, Stored()))
+                capture = self._capture(environment, export, held)
             except Exception as error:  # noqa: BLE001 - whatever it is, the other environments go on
-                self._fail(environment, error, result)
+                if loaded and isinstance(error, NotCaptured):
+                    result.unchanged.append(loaded)
+                else:
+                    self._fail(environment, error, result)
                 continue
-            captured_at = capture.manifest.captured_at
-            held = stored.get(environment.key, Stored())
-            # An environment that stayed empty has no row that could carry the version.
-            is_complete = completed.get(environment.key) == (captured_at, held.rows) and (
-                held.version == captured_at or held.rows == 0
-            )
-            if is_complete:
-                result.unchanged.append(Loaded(environment, captured_at, held.rows))
+            if loaded and loaded.captured_at == capture.manifest.captured_at:
+                result.unchanged.append(loaded)
             else:
                 pending.append(capture)
         for batch in _batches(pending):
             self._load_or_split(batch, result)
         return result
 
-    def remove_gone(self, known_environment_keys: frozenset[str]) -> list[str]:
-        """Remove the environments that the source no longer has from the day's snapshot; returns their keys."""
-        gone = {key: held for key, held in self._stored().items() if key not in known_environment_keys and held.rows}
+    def remove_gone(self, known_environment_keys: frozenset[str], among: Collection[int] | None = None) -> list[str]:
+        """Remove the environments that the source no longer has from the day's snapshot; returns their keys.
+
+        `among` narrows to those that were loaded for these projects.
+        """
+        # Before the rows go: a ledger that outlives them would vouch for them for ever.
+        self.ledger.forget_gone(known_environment_keys, among)
+        rows = self.clickhouse.query(
+            "SELECT environment_id, max(inserted_at) FROM identities FINAL WHERE snapshot_date = {day:Date}"
+            " AND (empty({among:Array(UInt64)}) OR project_id IN {among:Array(UInt64)}) GROUP BY environment_id",
+            day=self.day,
+            among=list(among or ()),
+        )
+        gone = {key: version for key, version in rows if key not in known_environment_keys}
         if gone:
-            newest = max(held.version for held in gone.values())
+            newest = max(gone.values())
             with replace_slice(self.clickhouse, _slice(self.day, sorted(gone)), newest + timedelta(milliseconds=1)):
                 logger.info("%s: removing %s environments that the source no longer has", self.day, len(gone))
-            self.ledger.forget(sorted(gone))
         return sorted(gone)
-
-    def _stored(self) -> dict[str, Stored]:
-        rows = self.clickhouse.query(
-            # Live rows are counted; the version is also that of tombstones, which FINAL hides.
-            "SELECT environment_id, sum(live), max(version) FROM ("
-            " SELECT environment_id, count() AS live, max(inserted_at) AS version FROM identities FINAL"
-            " WHERE snapshot_date = {day:Date} GROUP BY environment_id"
-            " UNION ALL SELECT environment_id, 0, max(inserted_at) FROM identities"
-            " WHERE snapshot_date = {day:Date} GROUP BY environment_id"
-            ") GROUP BY environment_id",
-            day=self.day,
-        )
-        return {key: Stored(count, version) for key, count, version in rows}
 
     def _capture(self, environment: Environment, export: Manifest | None, held: Stored) -> EnvironmentCapture:
         """The newest capture that covers the environment: its own, or the export of the whole table."""

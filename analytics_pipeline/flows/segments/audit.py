@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import date
 
+from analytics_pipeline.flows.segments.ledger import StoredCounts
+from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.postgres import Postgres
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,14 @@ def impossible_counts(clickhouse: ClickHouse, day: date) -> list[Impossible]:
         day=day,
     )
     return [Impossible(*row) for row in rows]
+
+
+def lost_counts(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[int]:
+    """The projects whose counts of the day are not in ClickHouse as the ledger says they were stored."""
+    in_store = counts_in_store(clickhouse, [day])
+    rows = postgres.query(
+        "SELECT project_id, counts, computed_at FROM analytics_pipeline.segment_refreshes"
+        " WHERE snapshot_date = %(day)s AND status = 'completed' ORDER BY project_id",
+        day=day,
+    )
+    return [project for project, *stored in rows if not in_store.has(day, project, StoredCounts(*stored))]

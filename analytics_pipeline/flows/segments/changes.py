@@ -1,11 +1,13 @@
-"""Projects whose segments are no longer those that were last counted."""
+"""Projects whose counts are not those of their segments as they are now."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from analytics_pipeline.flows.segments.ledger import fingerprints
-from analytics_pipeline.flows.tenants import Tenants
+from analytics_pipeline.flows.segments.ledger import StoredCounts, fingerprints
+from analytics_pipeline.flows.segments.stored import counts_in_store
+from analytics_pipeline.flows.tenants import NO_SEGMENTS, Tenants
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 # An editor saves a segment many times in a row; counting waits until nothing has changed for this long …
@@ -25,23 +27,35 @@ class Changed:
     fingerprint: str
 
 
-def changed_projects(postgres: Postgres, tenants: Tenants) -> list[Changed]:
-    """The enabled projects whose segments have changed since their last count, the longest waiting first."""
-    enabled = {project.id for project in tenants.projects}
+def changed_projects(postgres: Postgres, clickhouse: ClickHouse, tenants: Tenants) -> list[Changed]:
+    """The enabled projects to count again, the longest waiting first.
+
+    Their segments have changed since their last count, the last one among them was deleted, a count did not come to
+    its end, or its rows are not in ClickHouse any more.
+    """
     current = fingerprints(postgres)
-    rows = postgres.query(_NEWEST_SNAPSHOTS, quiet=QUIET, patience=PATIENCE, back_off=BACK_OFF)
+    rows = postgres.query(_NEWEST_COUNTS, quiet=QUIET, patience=PATIENCE, back_off=BACK_OFF)
+    in_store = counts_in_store(clickhouse, [day for _, day, *_ in rows])
+    watched = _watched(tenants)
     return [
-        Changed(project, day, current[project])
-        for project, day, counted, is_settled in rows
-        if project in enabled and _is_changed(current, project, counted) and is_settled
+        Changed(project, day, current.get(project, ""))
+        for project, day, counted, is_settled, is_complete, *stored in rows
+        if project in watched
+        and (
+            not is_complete
+            or not in_store.has(day, project, StoredCounts(*stored))
+            or (is_settled and counted != current.get(project, ""))
+        )
     ]
 
 
-def _is_changed(current: Mapping[int, str], project: int, counted: str | None) -> bool:
-    return project in current and current[project] != counted
+def _watched(tenants: Tenants) -> Collection[int]:
+    """The projects to count, and those whose last segment was deleted: they have counts to lose."""
+    emptied = {skipped.project_id for skipped in tenants.skipped if skipped.reason == NO_SEGMENTS}
+    return emptied | {project.id for project in tenants.projects}
 
 
-_NEWEST_SNAPSHOTS = """
+_NEWEST_COUNTS = """
     WITH snapshot AS (
         SELECT project_id, max(snapshot_date) AS day FROM analytics_pipeline.identity_loads
         WHERE captured_at IS NOT NULL GROUP BY project_id
@@ -53,9 +67,14 @@ _NEWEST_SNAPSHOTS = """
         snapshot.project_id,
         snapshot.day,
         refresh.fingerprint,
-        change.newest < now() - %(quiet)s::interval OR refresh.completed_at < now() - %(patience)s::interval
+        change.newest IS NULL
+            OR change.newest < now() - %(quiet)s::interval
+            OR refresh.completed_at < now() - %(patience)s::interval,
+        refresh.status = 'completed',
+        refresh.counts,
+        refresh.computed_at
     FROM snapshot
-    JOIN change USING (project_id)
+    LEFT JOIN change USING (project_id)
     -- Only what was counted can have to be counted again; a first count is the schedule's.
     JOIN analytics_pipeline.segment_refreshes AS refresh
         ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day

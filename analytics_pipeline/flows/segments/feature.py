@@ -6,8 +6,15 @@ from typing import Any
 
 from openfeature.client import OpenFeatureClient
 
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.feature import Feature, Progress
+from analytics_pipeline.flows.identities.stored import NOTHING, glimpsed_environments
+from analytics_pipeline.flows.segments.ledger import StoredCounts
+from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres
 
 _ASSETS = ("raw_identities", "identity_snapshots", "segment_counts")
@@ -31,10 +38,29 @@ def run_config(postgres: Postgres, scope: str) -> Mapping[str, Mapping[str, Any]
     return {asset: {"projects": [project for (project,) in _projects(postgres, scope)]} for asset in _ASSETS}
 
 
-def complete_days(postgres: Postgres, scope: str, days: Sequence[date], since: datetime) -> dict[date, int]:
-    """The days on which every environment was loaded and every project counted after `since`, with their identities."""
-    rows = postgres.query(_COMPLETE_DAYS, organisation=_organisation(scope), days=list(days), since=since)
-    return dict(rows)
+def complete_days(
+    postgres: Postgres, clickhouse: ClickHouse, scope: str, days: Sequence[date], since: datetime
+) -> dict[date, int]:
+    """The days on which every environment was loaded and every project counted after `since`, with their identities.
+
+    What ClickHouse does not hold as the ledgers say is not complete.
+    """
+    parameters = {"organisation": _organisation(scope), "days": list(days), "since": since}
+    complete: dict[date, int] = dict(postgres.query(_COMPLETE_DAYS, **parameters))
+    if complete:
+        in_store, held = counts_in_store(clickhouse, complete), glimpsed_environments(clickhouse, complete)
+        for day, key, *load in postgres.query(_LOADS, **parameters):
+            if not held.get((day, key), NOTHING).has_load(*load):
+                complete.pop(day, None)
+        for day, project, *stored in postgres.query(_REFRESHES, **parameters):
+            if not in_store.has(day, project, StoredCounts(*stored)):
+                complete.pop(day, None)
+    return complete
+
+
+def _progress(postgres: Postgres, epoch: Epoch) -> Progress:
+    with connect(Settings.load(), Tag("segments", "progress")) as clickhouse:
+        return Progress.of(complete_days(postgres, clickhouse, epoch.scope, epoch.days, epoch.requested_at))
 
 
 def _projects(postgres: Postgres, scope: str) -> list[tuple[int]]:
@@ -71,13 +97,28 @@ _COMPLETE_DAYS = """
     HAVING bool_and(refresh.project_id IS NOT NULL AND (load.environment_key IS NOT NULL OR unit.api_key IS NULL))
 """
 
+_LOADS = """
+    SELECT load.snapshot_date, load.environment_key, load.captured_at, load.rows
+    FROM analytics_pipeline.identity_loads AS load
+    JOIN {environments} AS environment ON environment.api_key = load.environment_key
+    WHERE load.organisation_id = %(organisation)s AND load.snapshot_date = ANY(%(days)s) AND load.status = 'completed'
+"""
+
+_REFRESHES = """
+    SELECT refresh.snapshot_date, refresh.project_id, refresh.counts, refresh.computed_at
+    FROM analytics_pipeline.segment_refreshes AS refresh
+    JOIN {projects} AS project ON project.id = refresh.project_id
+    WHERE project.organisation_id = %(organisation)s AND refresh.snapshot_date = ANY(%(days)s)
+        AND refresh.status = 'completed'
+"""
+
 
 SEGMENTS = Feature(
     name="segments",
     assets=("raw_identities", "identity_snapshots", "segment_counts"),
     switched_on=switched_on,
     history=lambda _postgres, _scope, _setting: history(),
-    progress=lambda postgres, epoch: Progress.of(complete_days(postgres, epoch.scope, epoch.days, epoch.requested_at)),
+    progress=_progress,
     config=run_config,
     stores=(
         ("clickhouse", "clickhouse_url"),

@@ -5,10 +5,19 @@ that commits late cannot hide a change from it.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 from analytics_pipeline.flows.tenants import Project
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """How many rows a refresh left in `segment_counts`, and their version; None: it was not recorded."""
+
+    counts: int | None
+    computed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -31,31 +40,43 @@ class RefreshLedger:
 
     def start(self, project: Project) -> str:
         """The refresh begins; returns the fingerprint of the segments as they are now, for `complete`."""
-        self._record(project, "running")
+        with self.postgres.connect() as connection:
+            connection.execute(_RECORD, self._entry(project, "running"))
         return fingerprints(self.postgres).get(project.id, "")
 
-    def complete(self, project: Project, fingerprint: str) -> None:
-        """The counts of the segments with this fingerprint are stored."""
-        self._record(project, "completed", fingerprint=fingerprint)
+    def complete(self, connection: Connection, project: Project, fingerprint: str, stored: StoredCounts) -> None:
+        """The counts of the segments with this fingerprint are stored; in the transaction that makes them current."""
+        connection.execute(_RECORD, self._entry(project, "completed", fingerprint=fingerprint, stored=stored))
 
-    def fail(self, project: Project, error: str) -> None:
+    def fail(self, connection: Connection, project: Project, error: str) -> None:
         """The project could not be counted and kept what it had."""
-        self._record(project, "failed", error=error)
+        connection.execute(_RECORD, self._entry(project, "failed", error=error))
 
-    def _record(self, project: Project, status: str, *, fingerprint: str = "", error: str = "") -> None:
+    def forget(self, project_id: int) -> None:
+        """The project's counts of the day are about to be removed."""
         with self.postgres.connect() as connection:
-            connection.execute(
-                _RECORD,
-                {
-                    "project": project.id,
-                    "day": self.day,
-                    "organisation": project.organisation_id,
-                    "status": status,
-                    "fingerprint": fingerprint,
-                    "error": error,
-                    "run_id": self.run_id,
-                },
-            )
+            connection.execute(_FORGET, {"project": project_id, "day": self.day, "run_id": self.run_id})
+
+    def _entry(
+        self,
+        project: Project,
+        status: str,
+        *,
+        fingerprint: str = "",
+        error: str = "",
+        stored: StoredCounts | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "project": project.id,
+            "day": self.day,
+            "organisation": project.organisation_id,
+            "status": status,
+            "fingerprint": fingerprint,
+            "counts": stored and stored.counts,
+            "computed_at": stored and stored.computed_at,
+            "error": error,
+            "run_id": self.run_id,
+        }
 
 
 def fingerprints(postgres: Postgres) -> dict[int, str]:
@@ -70,11 +91,12 @@ def fingerprints(postgres: Postgres) -> dict[int, str]:
 
 _RECORD = """
     INSERT INTO analytics_pipeline.segment_refreshes AS ledger (
-        project_id, snapshot_date, organisation_id, status, fingerprint, error, run_id, started_at, completed_at
+        project_id, snapshot_date, organisation_id, status, fingerprint, error, run_id, started_at, completed_at,
+        counts, computed_at
     )
     VALUES (
         %(project)s, %(day)s, %(organisation)s, %(status)s, %(fingerprint)s, %(error)s, %(run_id)s, now(),
-        CASE WHEN %(status)s = 'completed' THEN now() END
+        CASE WHEN %(status)s = 'completed' THEN now() END, %(counts)s, %(computed_at)s
     )
     ON CONFLICT (project_id, snapshot_date) DO UPDATE SET
         organisation_id = excluded.organisation_id,
@@ -83,5 +105,13 @@ _RECORD = """
         error = excluded.error,
         run_id = excluded.run_id,
         started_at = CASE WHEN excluded.status = 'running' THEN excluded.started_at ELSE ledger.started_at END,
-        completed_at = coalesce(excluded.completed_at, ledger.completed_at)
+        completed_at = coalesce(excluded.completed_at, ledger.completed_at),
+        counts = excluded.counts,
+        computed_at = excluded.computed_at
+"""
+
+# As for a refresh that was begun: should this run die, the project is asked for again.
+_FORGET = """
+    UPDATE analytics_pipeline.segment_refreshes SET status = 'running', run_id = %(run_id)s, started_at = now()
+    WHERE project_id = %(project)s AND snapshot_date = %(day)s
 """

@@ -1,20 +1,22 @@
 """A project's segment counts of one day: history in ClickHouse, current counts in Postgres."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from analytics_pipeline.flows.failures import Passing
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
-from analytics_pipeline.flows.segments.ledger import RefreshLedger
-from analytics_pipeline.flows.segments.source import live_segments
-from analytics_pipeline.flows.tenants import Environment, Project
+from analytics_pipeline.flows.segments.current import store_current
+from analytics_pipeline.flows.segments.ledger import RefreshLedger, StoredCounts
+from analytics_pipeline.flows.segments.snapshot import Snapshot, SnapshotBusy, snapshot_of, why_lost
+from analytics_pipeline.flows.segments.source import Segment, live_segments
+from analytics_pipeline.flows.tenants import FEATURE_OFF, Environment, Project, Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.deadline import Deadline
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 
 logger = logging.getLogger(__name__)
 
@@ -34,31 +36,26 @@ _COLUMNS = (
 )
 
 
-_LOADED_ROWS = """
-    SELECT environment_key, rows FROM analytics_pipeline.identity_loads
-    WHERE snapshot_date = %(day)s AND project_id = %(project)s AND captured_at IS NOT NULL
-"""
 _STORED = """
     SELECT segment_id, environment_id, count, status, reason FROM segment_counts FINAL
     WHERE project_id = {project:UInt64} AND date = {day:Date}
     ORDER BY segment_id, environment_id
 """
-
-
-class SnapshotBusy(Passing):
-    """A load is changing the rows that were to be counted; this passes."""
-
-
-class SnapshotGone(Exception):
-    """ClickHouse no longer holds rows that the ledger says were loaded."""
+_NUMBERED = """
+    SELECT DISTINCT environment_id FROM segment_counts FINAL
+    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
+        AND count IS NOT NULL
+"""
+_OF_THE_DAY = "project_id = {project:UInt64} AND date = {day:Date}"
 
 
 @dataclass(frozen=True)
 class ProjectCounts:
-    """What one refresh stored for a project."""
+    """What one refresh stored for a project; the environments that ClickHouse has lost kept what they had."""
 
     project: Project
     counts: list[SegmentCount]
+    lost: tuple[Environment, ...]
 
 
 @dataclass(frozen=True)
@@ -78,20 +75,24 @@ class CountRefresh:
     def day(self) -> date:
         return self.ledger.day
 
+    def _snapshot(self, clickhouse: ClickHouse, project: Project) -> Snapshot:
+        return snapshot_of(clickhouse, self.postgres, project, self.day)
+
     def stored(self, project: Project) -> ProjectCounts:
         """The project's counts of the day as they are stored."""
         environments = {environment.id: environment for environment in project.environments}
         rows = self.clickhouse.query(_STORED, project=project.id, day=self.day)
         counts = [SegmentCount(one, environments[id_], *answer) for one, id_, *answer in rows if id_ in environments]
-        return ProjectCounts(project, counts)
+        return ProjectCounts(project, counts, self._snapshot(self.clickhouse, project).lost)
 
     def refresh(self, project: Project) -> ProjectCounts:
         """Count the project's live segments and replace its stored counts of the day.
 
+        An environment whose snapshot ClickHouse has lost keeps its counts of before.
+
         Raises:
             LeaseHeld: another run is counting the project.
             SnapshotBusy: the snapshot is being loaded at this moment; the stored counts stay.
-            SnapshotGone: ClickHouse no longer holds what was loaded; the stored counts stay.
             TimeLimitReached: counting was stopped; the stored counts stay.
         """
         with self.postgres.lease(f"segment_counts:{project.id}:{self.day}"):
@@ -102,26 +103,20 @@ class CountRefresh:
         clickhouse = tagged.limited(Deadline.after(SECONDS_PER_PROJECT, self._time_is_over(project)))
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
-        ready = self._loaded_environments(clickhouse, project)
-        counts = count_segments(clickhouse, self.day, [item for item in segments if not item.defect], ready)
-        counts += [
-            SegmentCount(segment.id, environment, None, "failed", segment.defect)
-            for segment in segments
-            for environment in ready
-            if segment.defect
-        ]
-        counts += [
-            SegmentCount(segment.id, environment, None, "failed", f"the environment has no snapshot of {self.day}")
-            for segment in segments
-            for environment in project.environments
-            if environment not in ready
-        ]
-        computed_at = self._store_history(clickhouse, project, counts)
+        snapshot = self._snapshot(clickhouse, project)
+        counts = _counted(clickhouse, self.day, segments, snapshot.ready)
+        if self._snapshot(clickhouse, project) != snapshot:
+            raise SnapshotBusy(f"the snapshot of {self.day} changed while it was counted; the stored counts stay")
+        unknown = list(self._unknown(segments, snapshot))
+        rows, computed_at = self._store_history(clickhouse, project, segments, counts, unknown)
         with self.postgres.connect() as connection:
-            _store_current(connection, project, counts, self.day, computed_at)
-        self.ledger.complete(project, fingerprint)
-        logger.info("project %s: %s counts stored", project.id, len(counts))
-        return ProjectCounts(project, counts)
+            store_current(connection, project, [*counts, *unknown], self.day, computed_at)
+            if snapshot.lost and not snapshot.ready:
+                self.ledger.fail(connection, project, why_lost(self.day))
+            else:
+                self.ledger.complete(connection, project, fingerprint, StoredCounts(rows, computed_at))
+        logger.info("project %s: %s counts stored", project.id, rows)
+        return ProjectCounts(project, [*counts, *unknown], snapshot.lost)
 
     def _time_is_over(self, project: Project) -> str:
         return (
@@ -130,60 +125,81 @@ class CountRefresh:
             f" fallback, then materialise segment_counts of {self.day} again"
         )
 
-    def _loaded_environments(self, clickhouse: ClickHouse, project: Project) -> list[Environment]:
-        captured: dict[str, int] = dict(self.postgres.query(_LOADED_ROWS, day=self.day, project=project.id))
-        stored: dict[str, int] = dict(
-            clickhouse.query(
-                "SELECT environment_id, count() FROM identities FINAL"
-                " WHERE snapshot_date = {day:Date} AND environment_id IN {environments:Array(String)}"
-                " GROUP BY environment_id",
-                day=self.day,
-                environments=list(captured),
-            )
-        )
-        if gone := [key for key, rows in captured.items() if rows != stored.get(key, 0)]:
-            if self.postgres.is_leased(f"identities:{self.day}"):
-                raise SnapshotBusy(
-                    f"the snapshot of {self.day} is being loaded at this moment; the stored counts stay."
-                    f" Materialise segment_counts of {self.day} when the load has ended"
-                )
-            raise SnapshotGone(
-                f"ClickHouse does not hold the loaded snapshot of {len(gone)} environments on {self.day}: it has"
-                f" expired or was dropped; the stored counts stay. Materialise identity_snapshots of {self.day} first"
-            )
-        return [environment for environment in project.environments if environment.key in captured]
+    def _unknown(self, segments: Sequence[Segment], snapshot: Snapshot) -> Iterator[SegmentCount]:
+        reasons = dict.fromkeys(snapshot.lost, why_lost(self.day))
+        reasons |= dict.fromkeys(snapshot.absent, f"the environment has no snapshot of {self.day}")
+        for segment in segments:
+            for environment, reason in reasons.items():
+                yield SegmentCount(segment.id, environment, None, "failed", reason)
 
-    def _store_history(self, clickhouse: ClickHouse, project: Project, counts: Sequence[SegmentCount]) -> datetime:
-        in_segments, segments = one_of("segment_id", "UInt64", sorted({count.segment_id for count in counts}))
-        in_environments, environments = one_of(
-            "environment_id", "UInt64", sorted({count.environment.id for count in counts})
-        )
-        again = [] if self.is_open else [in_segments, in_environments]
-        target = Slice(
-            table="segment_counts",
-            key=("project_id", "segment_id", "environment_id", "date"),
-            version="computed_at",
-            predicate=" AND ".join(["project_id = {project:UInt64}", "date = {day:Date}", *again]),
-            parameters={"project": project.id, "day": self.day, **segments, **environments},
-        )
+    def _store_history(
+        self,
+        clickhouse: ClickHouse,
+        project: Project,
+        segments: Sequence[Segment],
+        counts: Sequence[SegmentCount],
+        unknown: Sequence[SegmentCount],
+    ) -> tuple[int, datetime]:
+        """Replace the history; returns how many rows were stored, and their version.
+
+        What was counted while the snapshot was there is no less true now that it is not, and stays.
+        """
+        place = {"project": project.id, "day": self.day}
+        cannot = sorted({count.environment.id for count in unknown})
+        kept = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place, environments=cannot)} if cannot else set()
+        answers = [*counts, *(count for count in unknown if count.environment.id not in kept)]
+        narrowed = kept if self.is_open else {count.environment.id for count in answers}
+        in_segments, some_segments = one_of("segment_id", "UInt64", [segment.id for segment in segments])
+        in_environments, some_environments = one_of("environment_id", "UInt64", sorted(narrowed))
+        pairs = f"{'NOT ' if self.is_open else ''}({in_segments} AND {in_environments})"
+        target = _slice(f"{_OF_THE_DAY} AND {pairs}", **place, **some_segments, **some_environments)
         computed_at = target.next_version(clickhouse)
-        rows = [_row(self.day, count, computed_at) for count in counts]
+        rows = [_row(self.day, count, computed_at) for count in answers]
         with replace_slice(clickhouse, target, computed_at) as staging:
             clickhouse.insert_rows(staging, _COLUMNS, rows)
-        return computed_at
+        return len(rows), computed_at
+
+    def remove_gone(self, tenants: Tenants, among: Collection[int] | None = None) -> list[int]:
+        """Remove the day's counts of projects that have no live segment, or that the source no longer has.
+
+        Those of organisations that switched the feature off stay: nothing has gone from the source. `among` narrows to
+        these projects. Returns their ids, without those that another run is counting.
+        """
+        rows = self.clickhouse.query(
+            "SELECT DISTINCT project_id FROM segment_counts FINAL WHERE date = {day:Date}", day=self.day
+        )
+        off = {skipped.project_id for skipped in tenants.skipped if skipped.reason == FEATURE_OFF}
+        there = off | {project.id for project in tenants.projects}
+        gone = [id_ for (id_,) in sorted(rows) if id_ not in there and (among is None or id_ in among)]
+        return [id_ for id_ in gone if self._remove(id_)]
+
+    def _remove(self, project_id: int) -> bool:
+        try:
+            with self.postgres.lease(f"segment_counts:{project_id}:{self.day}"):
+                self.ledger.forget(project_id)
+                target = _slice(_OF_THE_DAY, project=project_id, day=self.day)
+                with replace_slice(self.clickhouse, target, target.next_version(self.clickhouse)):
+                    logger.info("project %s: its counts of %s are removed", project_id, self.day)
+        except LeaseHeld:
+            return False
+        return True
 
 
-def purge_others(postgres: Postgres, keep: Collection[int], among: Collection[int] | None = None) -> int:
-    """Remove the current counts of all projects but `keep`: switched off, without segments, or gone from the source.
+def _counted(
+    clickhouse: ClickHouse, day: date, segments: Sequence[Segment], environments: Sequence[Environment]
+) -> list[SegmentCount]:
+    counts = count_segments(clickhouse, day, [segment for segment in segments if not segment.defect], environments)
+    return counts + [
+        SegmentCount(segment.id, environment, None, "failed", segment.defect)
+        for segment in segments
+        for environment in environments
+        if segment.defect
+    ]
 
-    `among` narrows to those projects. The ledger forgets the counts with them: when the project is switched on, the
-    schedule sees that they are missing and has its newest snapshot counted. Returns how many counts went.
-    """
-    with postgres.connect() as connection:
-        ((purged,),) = connection.execute(
-            _PURGE, {"keep": list(keep), "among": None if among is None else list(among)}
-        ).fetchall()
-    return int(purged)
+
+def _slice(predicate: str, **parameters: Any) -> Slice:
+    key = ("project_id", "segment_id", "environment_id", "date")
+    return Slice("segment_counts", key, "computed_at", predicate, parameters)
 
 
 def _row(day: date, count: SegmentCount, computed_at: datetime) -> list[object]:
@@ -200,71 +216,3 @@ def _row(day: date, count: SegmentCount, computed_at: datetime) -> list[object]:
         count.reason,
         computed_at,
     ]
-
-
-def _store_current(
-    connection: Connection, project: Project, counts: Sequence[SegmentCount], day: date, computed_at: datetime
-) -> None:
-    """Make the counts the project's current ones, unless those of a later day are."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"segment_counts:{project.id}"])
-    newest = connection.execute(_NEWEST_DAY, [project.id]).fetchone()
-    if newest and newest[0] and newest[0] > day:
-        logger.info("project %s: current counts are of %s and stay", project.id, newest[0])
-        return
-    connection.execute(_REMOVE_STALE, [project.id, [c.segment_id for c in counts], [c.environment.id for c in counts]])
-    connection.cursor().executemany(
-        _UPSERT,
-        [
-            {
-                "segment": count.segment_id,
-                "environment": count.environment.id,
-                "project": project.id,
-                "organisation": project.organisation_id,
-                "count": count.count,
-                "status": count.status,
-                "reason": count.reason,
-                "day": day,
-                "synced_at": None if count.count is None else computed_at,
-            }
-            for count in counts
-        ],
-    )
-
-
-_PURGE = """
-    WITH purged AS (
-        DELETE FROM analytics_pipeline.segment_membership_counts
-        WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))
-        RETURNING project_id, snapshot_date
-    ),
-    forgotten AS (
-        DELETE FROM analytics_pipeline.segment_refreshes
-        WHERE (project_id, snapshot_date) IN (SELECT project_id, snapshot_date FROM purged)
-    )
-    SELECT count(*) FROM purged
-"""
-
-_NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_membership_counts WHERE project_id = %s"
-
-_REMOVE_STALE = """
-    DELETE FROM analytics_pipeline.segment_membership_counts
-    WHERE project_id = %s AND (segment_id, environment_id) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
-"""
-
-_UPSERT = """
-    INSERT INTO analytics_pipeline.segment_membership_counts AS current (
-        segment_id, environment_id, project_id, organisation_id, count, status, reason, snapshot_date, last_synced_at
-    )
-    VALUES (
-        %(segment)s, %(environment)s, %(project)s, %(organisation)s, %(count)s, %(status)s, %(reason)s, %(day)s,
-        %(synced_at)s
-    )
-    ON CONFLICT (segment_id, environment_id) DO UPDATE SET
-        project_id = excluded.project_id,
-        organisation_id = excluded.organisation_id,
-        count = coalesce(excluded.count, current.count),
-        status = excluded.status,
-        reason = excluded.reason,
-        snapshot_date = excluded.snapshot_date,
-        last_synced_at = coalesce(excluded.last_synced_at, current.last_synced_at)
-"""

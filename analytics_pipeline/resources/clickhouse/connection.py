@@ -8,7 +8,11 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying
+from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying, trouble
+from analytics_pipeline.resources.patience import NoAnswer, Patience
+
+# A service that sleeps while nobody asks takes half a minute to wake up.
+CONNECT_SECONDS = 60.0
 
 
 @contextmanager
@@ -23,8 +27,10 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     url = settings.clickhouse_url.get_secret_value()
     scheme = url.partition("://")[0].lower()
+    patience = Patience(f"ClickHouse at {without_credentials(url)}", CONNECT_SECONDS)
     try:
         client = retrying(attempts, is_busy)(
+            patience.wait_for,
             clickhouse_connect.get_client,
             dsn=url,
             # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
@@ -43,6 +49,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
         )
     except ClickHouseError as error:
         raise _refusal(url, error) from None
+    except NoAnswer:
+        raise ConnectionError(_refused(url, "the server does not answer in time")) from None
     except TypeError:
         raise AccessRefused(_refused(url, "the URL has an option that the client does not know")) from None
     try:
@@ -53,9 +61,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
 
 def _refusal(url: str, error: ClickHouseError) -> ConnectionError:
     code = error_code(error)
-    reason = {516: "the user or password is wrong", 81: "the database does not exist"}.get(
-        code or 0, "the server does not answer" if code is None else f"ClickHouse error {code}"
-    )
+    known = {516: "the user or password is wrong", 81: "the database does not exist"}
+    reason = trouble(error) if code is None else known.get(code, f"ClickHouse error {code}")
     kind = ConnectionError if is_transient(error) else AccessRefused
     return kind(_refused(url, reason))
 

@@ -36,7 +36,17 @@ TRANSIENT_CODES = frozenset(
 )
 TIMEOUT_EXCEEDED = 159
 MEMORY_LIMIT_EXCEEDED = 241
+MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
 _ERROR_CODE = re.compile(r"Code: (\d+)")
+_HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
+_BUSY_STATUSES = frozenset({429, 500, 502, 503, 504})
+# What there is instead of an answer of ClickHouse, by what the client says about it.
+_TROUBLES = (
+    (r"timed out|Timeout", "the server does not answer in time"),
+    (r"CERTIFICATE|SSLError|SSL:", "TLS failed: compare the scheme, the port and the certificates of both ends"),
+    (r"BadStatusLine|LineTooLong|Unexpected response|redirect", "what answers there is not ClickHouse"),
+    (r"RemoteDisconnected|Connection aborted|Connection closed|reset by peer", "the server closed the connection"),
+)
 
 
 def error_code(error: BaseException) -> int | None:
@@ -48,13 +58,29 @@ def error_code(error: BaseException) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status of an answer that was not ClickHouse's own, e.g. a proxy's."""
+    match = _HTTP_STATUS.search(str(error)) if error_code(error) is None else None
+    return int(match.group(1)) if match else None
+
+
+def trouble(error: ClickHouseError) -> str:
+    """What is wrong where ClickHouse's own answer is missing. Nothing of what was sent instead is shown."""
+    status = http_status(error)
+    if status is not None:
+        busy = ": it, or a proxy before it, is too busy" if status in _BUSY_STATUSES else ", which is not ClickHouse's"
+        return f"the server answers with HTTP status {status}{busy}"
+    return next((told for pattern, told in _TROUBLES if re.search(pattern, str(error))), "the server does not answer")
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether repeating the statement may succeed: connection trouble or a passing server state."""
     if not isinstance(error, ClickHouseError):
         return isinstance(error, ConnectionError)
     code = error_code(error)
     if code is None:
-        return isinstance(error, OperationalError)
+        status = http_status(error)
+        return status in _BUSY_STATUSES or (status is None and isinstance(error, OperationalError))
     # A limit of the query itself repeats; the server's own is somebody else's load.
     return code in TRANSIENT_CODES or (code == MEMORY_LIMIT_EXCEEDED and "(total)" in str(error))
 

@@ -20,12 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tenacity import wait_none
 
-from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
+from analytics_pipeline.resources.clickhouse import connection
 from analytics_pipeline.resources.clickhouse import errors as module
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost, Tag, quoted
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import TRANSIENT_CODES, error_code, is_transient
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
+from tests.resources.proxy import peer
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HOSTILE = ["it's", '"', "`", "\\", "\\'", "--", "/*", "'; DROP TABLE days; --", "{a:String}", "%(a)s", "é\x00\n\t", ""]
@@ -546,6 +548,50 @@ def test_connect__url_is_wrong__says_so_without_credentials(
     assert refusal.value.__suppress_context__
 
 
+def _http(status: bytes, body: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "kind"),
+    [
+        (
+            _http(b"429 Too Many Requests", b"S3CRET"),
+            "the server answers with HTTP status 429: it, or a proxy before it, is too busy",
+            ConnectionError,
+        ),
+        (
+            _http(b"500 Internal Server Error", b"S3CRET"),
+            "the server answers with HTTP status 500: it, or a proxy before it, is too busy",
+            ConnectionError,
+        ),
+        (
+            _http(b"404 Not Found", b"<html>S3CRET"),
+            "the server answers with HTTP status 404, which is not ClickHouse's",
+            AccessRefused,
+        ),
+        (_http(b"200 OK", b"<html>S3CRET"), "what answers there is not ClickHouse", ConnectionError),
+        (b"SSH-2.0-S3CRET\r\n", "what answers there is not ClickHouse", ConnectionError),
+        (b"", "the server closed the connection", ConnectionError),
+        (None, "the server does not answer in time", ConnectionError),
+    ],
+)
+def test_connect__peer_is_no_clickhouse_or_busy__says_what_is_there(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, reason: str, kind: type[Exception]
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)
+    with peer(answer) as port:
+        monkeypatch.setenv("CLICKHOUSE_URL", f"http://user:S3CRET@127.0.0.1:{port}/analytics")
+        with pytest.raises(ConnectionError) as refusal, connect(Settings.load(), Tag("f", "s")):
+            pass
+
+    assert type(refusal.value) is kind
+    assert str(refusal.value) == (
+        f"ClickHouse at http://127.0.0.1:{port}/analytics: {reason}."
+        " Check CLICKHOUSE_URL, then run: analytics-pipeline doctor"
+    )
+
+
 def test_connect__https_on_any_port__sends_nothing_but_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     received = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -562,7 +608,7 @@ def test_connect__https_on_any_port__sends_nothing_but_tls(monkeypatch: pytest.M
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
         with (
-            pytest.raises(ConnectionError, match="the server does not answer"),
+            pytest.raises(ConnectionError, match="TLS failed"),
             connect(Settings.load(), Tag("f", "s")),
         ):
             pass

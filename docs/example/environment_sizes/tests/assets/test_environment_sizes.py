@@ -1,6 +1,6 @@
 """Environment sizes through Dagster, on real engines."""
 
-from tests.product import KEY, Product, document, today
+from tests.product import KEY, Product, document, failure_text, today
 
 ASSETS = ("raw_identities", "identity_snapshots", "environment_sizes")
 
@@ -17,8 +17,9 @@ def test_sizes__empty_environment__is_zero_and_not_absent(product: Product) -> N
     product.add_environment(101, key="empty")
     product.put(document("alice"), document("bob"))
 
-    assert product.materialise(*ASSETS).success
+    result = product.materialise(*ASSETS)
 
+    assert result.success, failure_text(result)
     assert sizes(product) == {KEY: 2, "empty": 0}
 
 

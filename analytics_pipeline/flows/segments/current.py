@@ -1,0 +1,97 @@
+"""Current counts: each segment's newest answer, in Postgres, where the product reads it."""
+
+import logging
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+
+from analytics_pipeline.flows.segments.counting import SegmentCount
+from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+logger = logging.getLogger(__name__)
+
+
+def store_current(
+    connection: Connection, project: Project, counts: Sequence[SegmentCount], day: date, computed_at: datetime
+) -> None:
+    """Make the counts the project's current ones, unless those of a later day are."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"segment_counts:{project.id}"])
+    newest = connection.execute(_NEWEST_DAY, [project.id]).fetchone()
+    if newest and newest[0] and newest[0] > day:
+        logger.info("project %s: current counts are of %s and stay", project.id, newest[0])
+        return
+    connection.execute(_REMOVE_STALE, [project.id, [c.segment_id for c in counts], [c.environment.id for c in counts]])
+    connection.cursor().executemany(
+        _UPSERT,
+        [
+            {
+                "segment": count.segment_id,
+                "environment": count.environment.id,
+                "project": project.id,
+                "organisation": project.organisation_id,
+                "count": count.count,
+                "status": count.status,
+                "reason": count.reason,
+                "day": day,
+                "synced_at": None if count.count is None else computed_at,
+            }
+            for count in counts
+        ],
+    )
+
+
+def purge_others(postgres: Postgres, day: date, keep: Collection[int], among: Collection[int] | None = None) -> int:
+    """Remove the current counts of all projects but `keep`: switched off, without segments, or gone from the source.
+
+    `among` narrows to those projects. The ledger forgets the counts with them, and those of the `day` that the run is
+    about: when the project is switched on, the schedule sees that they are missing and has its newest snapshot counted.
+    Returns how many counts went.
+    """
+    with postgres.connect() as connection:
+        ((purged,),) = connection.execute(
+            _PURGE, {"keep": list(keep), "among": None if among is None else list(among), "day": day}
+        ).fetchall()
+    return int(purged)
+
+
+_PURGE = """
+    WITH purged AS (
+        DELETE FROM analytics_pipeline.segment_membership_counts
+        WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))
+        RETURNING project_id, snapshot_date
+    ),
+    forgotten AS (
+        DELETE FROM analytics_pipeline.segment_refreshes
+        WHERE NOT project_id = ANY(%(keep)s) AND (%(among)s::bigint[] IS NULL OR project_id = ANY(%(among)s))
+            AND (
+                snapshot_date = %(day)s
+                OR (project_id, snapshot_date) IN (SELECT project_id, snapshot_date FROM purged)
+            )
+    )
+    SELECT count(*) FROM purged
+"""
+
+_NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_membership_counts WHERE project_id = %s"
+
+_REMOVE_STALE = """
+    DELETE FROM analytics_pipeline.segment_membership_counts
+    WHERE project_id = %s AND (segment_id, environment_id) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+"""
+
+_UPSERT = """
+    INSERT INTO analytics_pipeline.segment_membership_counts AS current (
+        segment_id, environment_id, project_id, organisation_id, count, status, reason, snapshot_date, last_synced_at
+    )
+    VALUES (
+        %(segment)s, %(environment)s, %(project)s, %(organisation)s, %(count)s, %(status)s, %(reason)s, %(day)s,
+        %(synced_at)s
+    )
+    ON CONFLICT (segment_id, environment_id) DO UPDATE SET
+        project_id = excluded.project_id,
+        organisation_id = excluded.organisation_id,
+        count = coalesce(excluded.count, current.count),
+        status = excluded.status,
+        reason = excluded.reason,
+        snapshot_date = excluded.snapshot_date,
+        last_synced_at = coalesce(excluded.last_synced_at, current.last_synced_at)
+"""
