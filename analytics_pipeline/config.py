@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 T = TypeVar("T")
 FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
+_BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -127,6 +128,8 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 LandingUrl = Annotated[str, AfterValidator(_landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+# Partitions are days that ClickHouse's Date can hold.
+FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 # Never read as JSON: names separated by commas.
 Flows = Annotated[
     tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
@@ -178,8 +181,11 @@ class Settings(_Environment):
     """The whole configuration. A store whose variable is unset is not configured: its flows are skipped."""
 
     analytics_home: Path = Path(".analytics")
-    # Partitions are days that ClickHouse's Date can hold.
-    analytics_start_date: Annotated[date, Field(ge=date(1970, 1, 1))] = date(2026, 1, 1)
+    analytics_start_date: FirstDay = date(2026, 1, 1)
+    # Flows whose data begin on another day than the rest.
+    identities_start_date: FirstDay | None = None
+    reporting_start_date: FirstDay | None = None
+    ai_usage_start_date: FirstDay | None = None
     flows: Flows = FLOWS
 
     clickhouse_url: ClickHouseUrl | None = None
@@ -187,6 +193,7 @@ class Settings(_Environment):
     clickhouse_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
 
     database_url: PostgresUrl | None = None
+    ledger_database_url: PostgresUrl | None = None
     copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
@@ -219,6 +226,11 @@ class Settings(_Environment):
             raise ConfigurationError(problems)
         return settings
 
+    def start_of(self, flow: str) -> date:
+        """The first day that the flow has a partition for; segments begin with the identities that they count."""
+        own = getattr(self, f"{_BEGINS_WITH.get(flow, flow)}_start_date", None)
+        return own or self.analytics_start_date
+
     def masked(self) -> dict[str, str]:
         """Each variable's name and value without credentials, in declaration order; unset ones are ''."""
         values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name != "sources"}
@@ -240,6 +252,8 @@ def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
 
 
 def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.ledger_database_url and not settings.database_url:
+        yield "DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):

@@ -252,6 +252,7 @@ _PULLED = {
     "language": "JSONExtractString(ifNull(payload, ''), 'language')",
     "suggestion_size": "JSONExtractUInt(ifNull(payload, ''), 'suggestion_size')",
     "branch_name": "JSONExtractString(ifNull(payload, ''), 'branch_name')",
+    "unreadable": "''",
 }
 
 

@@ -13,11 +13,15 @@ SECRET = "S3CRET"
 DEFAULTS = {
     "ANALYTICS_HOME": ".analytics",
     "ANALYTICS_START_DATE": "2026-01-01",
+    "IDENTITIES_START_DATE": "",
+    "REPORTING_START_DATE": "",
+    "AI_USAGE_START_DATE": "",
     "FLOWS": "identities,segments,reporting,ai_usage",
     "CLICKHOUSE_URL": "",
     "CLICKHOUSE_CLUSTER": "",
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
     "DATABASE_URL": "",
+    "LEDGER_DATABASE_URL": "",
     "COPY_LOCK_SECONDS": "60",
     "DAGSTER_POSTGRES_URL": "",
     "LANDING_URL": "",
@@ -83,11 +87,15 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
     given_and_shown = {
         "ANALYTICS_HOME": ("/srv/analytics", "/srv/analytics"),
         "ANALYTICS_START_DATE": ("2025-02-03", "2025-02-03"),
+        "IDENTITIES_START_DATE": ("2025-03-04", "2025-03-04"),
+        "REPORTING_START_DATE": ("2024-01-01", "2024-01-01"),
+        "AI_USAGE_START_DATE": ("2025-02-03", "2025-02-03"),
         "FLOWS": (" ai_usage, reporting,", "reporting,ai_usage"),
         "CLICKHOUSE_URL": (f"https://user:{SECRET}@host:8443/analytics", "https://host:8443/analytics"),
         "CLICKHOUSE_CLUSTER": ("main-1.eu", "main-1.eu"),
         "CLICKHOUSE_TIMEOUT_SECONDS": (" 60\n", "60"),
         "DATABASE_URL": (f"postgresql://user:{SECRET}@host/product?sslpassword={SECRET}", "postgresql://host/product"),
+        "LEDGER_DATABASE_URL": (f"postgres://user:{SECRET}@host/ledgers", "postgres://host/ledgers"),
         "COPY_LOCK_SECONDS": ("3600", "3600"),
         "DAGSTER_POSTGRES_URL": (
             f"postgresql+psycopg2://u:{SECRET}@host/dagster",
@@ -148,6 +156,21 @@ def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> 
     assert _problems(FLOWS=value) == [
         ("FLOWS", "Input should be 'identities', 'segments', 'reporting' or 'ai_usage'"),
     ]
+
+
+def test_start_of__flow__is_its_own_day_or_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANALYTICS_START_DATE", "2026-02-01")
+    monkeypatch.setenv("IDENTITIES_START_DATE", "2026-03-01")
+    monkeypatch.setenv("REPORTING_START_DATE", "2025-01-01")
+
+    settings = Settings.load()
+
+    assert {flow: settings.start_of(flow) for flow in settings.flows} == {
+        "identities": date(2026, 3, 1),
+        "segments": date(2026, 3, 1),
+        "reporting": date(2025, 1, 1),
+        "ai_usage": date(2026, 2, 1),
+    }
 
 
 def test_load__many_mistakes__are_reported_at_once() -> None:
@@ -320,3 +343,9 @@ def _everything_shown() -> str:
     except ConfigurationError as error:
         return str(error)
     return f"{loaded!r} {loaded} {loaded.masked()}"
+
+
+def test_load__ledgers_without_a_source__names_what_is_missing() -> None:
+    assert _problems(LEDGER_DATABASE_URL=f"postgresql://u:{SECRET}@host/ledgers") == [
+        ("DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source")
+    ]

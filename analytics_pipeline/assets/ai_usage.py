@@ -15,7 +15,7 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
-from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata
+from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -72,7 +72,7 @@ def _copied(
         with clickhouse.connect(tag) as warehouse:
             warehouse.sweep_staging()
             states = DayCopy(source, postgres.store(), warehouse, context.run.run_id).copy(first, last)
-            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, source.table)
+            of_the_run = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, source.table)
         return {
             state.day: {"dagster/partition_row_count": state.rows, "dead_letters": state.refused, **of_the_run}
             for state in states
@@ -114,7 +114,7 @@ def ai_usage_daily(
         with clickhouse.connect(Tag("ai_usage", "daily", run_id=context.run.run_id)) as warehouse:
             rows = DailyUsage(warehouse, postgres.store(), context.run.run_id).build(first, last)
             of_the_last_day = {"events": _chart(trends(warehouse, last))}
-            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, TABLE)
+            of_the_run = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, TABLE)
         return {
             day: {
                 "dagster/partition_row_count": count,

@@ -186,7 +186,7 @@ def _capture_metadata(captures: list[Capture]) -> dict[str, Any]:
     letters = [capture.dead_letters for capture in captures if capture.dead_letters is not None]
     size = sum(capture.manifest.bytes for capture in captures)
     return {
-        # What an export holds is known when it is loaded.
+        # An export does not say how many identities it holds; the load counts them.
         **({"dagster/partition_row_count": sum(identities)} if len(identities) == len(captures) else {}),
         **({"dead_letters": sum(letters)} if len(letters) == len(captures) else {}),
         "size": decimal(size),

@@ -20,7 +20,7 @@ from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.trends import DAYS, MetricTrend, trends
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
-from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata
+from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -55,7 +55,7 @@ def reporting_events(
             work = DayCopy(REPORTING_EVENTS, store, warehouse, run_id)
             lacking = contiguous([day for day in days if day not in intact])
             copied = [state for ends in lacking for state in work.copy(*ends)]
-            of_the_run = cost_metadata(warehouse.cost) | table_metadata(warehouse, "reporting_events")
+            of_the_run = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, "reporting_events")
         there = {day: _copy_metadata(state) | {"already_there": True} | of_the_run for day, state in intact.items()}
         return there | {state.day: _copy_metadata(state) | of_the_run for state in copied}
 
@@ -104,14 +104,16 @@ def reporting_rollups(
         with clickhouse.connect(Tag("reporting", "rollup", run_id=run_id)) as warehouse:
             warehouse.sweep_staging()
             rolled = Rollups(warehouse, store, run_id).compute(first, last)
-            of_the_run = _accounts_metadata(accounts(store)) | {"metrics": _chart(trends(warehouse, last))}
-            of_the_run |= cost_metadata(warehouse.cost) | table_metadata(warehouse, "reporting_rollups")
+            of_the_last_day = {"metrics": _chart(trends(warehouse, last))}
+            of_the_run = of_run(_accounts_metadata(accounts(store)) | cost_metadata(warehouse.cost))
+            of_the_run |= table_metadata(warehouse, "reporting_rollups")
         return {
             day.date: {
                 "dagster/partition_row_count": day.rows,
                 "accounts": day.accounts,
                 "complete": day.complete,
                 "registry_version": REGISTRY.version,
+                **(of_the_last_day if day.date == last else {}),
                 **of_the_run,
             }
             for day in rolled

@@ -112,7 +112,7 @@ def _refresh_each(
 
 
 def _decoration(context: dg.AssetExecutionContext, warehouse: ClickHouse, store: Postgres, day: date) -> dict[str, Any]:
-    """What is nice to see beside the counts. These are stored by now, so nothing here may fail the run."""
+    """A chart and the table's columns. The counts are stored already, so nothing here may fail the run."""
     try:
         chart = _chart(trends(warehouse, store, day))
         return {"counts_over_time": chart} | table_metadata(warehouse, "segment_counts")

@@ -1,4 +1,4 @@
-"""What the product owns and the pipeline only reads, so that lineage begins where the data does."""
+"""The product's own data, which the pipeline only reads. With it, lineage begins where the data does."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Are all AI events there, once, and counted."""
+"""Checks of AI usage: all events are there, each once, and counted."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Is the snapshot complete, is it what was captured, is it plausible."""
+"""Checks of the snapshots: they are complete, hold what was captured, and are plausible."""
 
 from dataclasses import asdict
 from datetime import date

@@ -1,4 +1,4 @@
-"""Are the events those of the source, and the rollups those of the events."""
+"""Checks of reporting: the events are those of the source, and the rollups are those of the events."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("reporting", "check")
-# Of a long range these many days are compared, the last ones: the whole history was compared as it grew.
+# The last days of a long range are compared, this many. The history before them was compared when it came in.
 DAYS_COMPARED = 10
 _LAG_ALLOWED = timedelta(minutes=10)
 

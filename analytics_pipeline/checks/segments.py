@@ -1,4 +1,4 @@
-"""Are the counts possible, and are they the engine's."""
+"""Checks of the counts: they are possible, and they are the flag engine's."""
 
 from dataclasses import asdict
 from datetime import date

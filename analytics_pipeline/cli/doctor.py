@@ -107,13 +107,24 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
-    yield from _migration_findings(settings, "postgres")
+    yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
     for relation, texts in contract.notes(store).items():
         yield Finding(f"types of {store.relations[relation]}", "; ".join(texts))
     if not gaps:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
+
+
+def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
+    if settings.ledger_database_url is not None:
+        try:
+            ledgers.query("SELECT 1")
+        except ConnectionError as error:
+            yield Finding("Postgres of the ledgers", _short(error), "check LEDGER_DATABASE_URL", ALL)
+            return
+        yield Finding("Postgres of the ledgers", "answers")
+    yield from _migration_findings(settings, "postgres")
 
 
 def _short(error: ConnectionError) -> str:

@@ -30,7 +30,7 @@ def units_with_dead_letters(postgres: Postgres, flow: str, units: Sequence[str])
 
 def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
     """Make `letters` the unit's dead letters, in one transaction; earlier ones of the unit go."""
-    with postgres.connect() as connection:
+    with postgres.ledgers.connect() as connection:
         connection.execute("DELETE FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = %s", [flow, unit])
         connection.cursor().executemany(
             "INSERT INTO analytics_pipeline.dead_letters (flow, unit, record_key, reason, payload, run_id)"

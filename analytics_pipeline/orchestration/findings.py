@@ -1,4 +1,4 @@
-"""What every asset check does around its question: the days it looks at, and how its findings are shown."""
+"""The frame of every asset check: it chooses the days, asks the check's question, and shows the findings."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timezone

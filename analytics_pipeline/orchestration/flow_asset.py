@@ -1,4 +1,4 @@
-"""What all daily assets of the flows have in common in Dagster's eyes."""
+"""The decorator of all daily assets: they tell Dagster the same about runs, retries, owners and tags."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 
 OWNERS = ["team:data-platform"]
-# Half a minute, then one and a half, then three and a half: longer troubles are the schedule's, which asks each hour.
+# A step is tried again after about 30, 90 and 210 seconds. The schedule asks again each hour, so it follows a trouble
+# that lasts longer.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
@@ -20,10 +21,9 @@ def flow_asset(
     code_version: str | None = None,
     freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`dg.asset` for a flow: a range of days is one run, which is tried again; a day that is skipped is no failure.
+    """`dg.asset` for a flow: one run covers a range of days, a step is tried again, a skipped day is no failure.
 
-    `table` is the ClickHouse table that it fills, and `columns` says which source columns each of that table's comes
-    from.
+    `table` is the ClickHouse table that the asset fills. `columns` names the source columns of each of its columns.
     """
     metadata: dict[str, Any] = {} if table is None else {"dagster/table_name": table}
     if columns is not None:

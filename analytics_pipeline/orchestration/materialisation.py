@@ -1,4 +1,4 @@
-"""What every daily asset does around its flow: days one by one, skips, per-day metadata, failures with their repair."""
+"""The frame of every daily asset: claims its work, calls its flow, reports each day as done, skipped or failed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +24,10 @@ def materialize_days(
 ) -> Iterator[Materialisation]:
     """Do `work` for each day of the run and report its metadata on that day's partition.
 
-    Every day is tried. A store that is not configured, or a lease that another run holds, skips the day: it is not
-    materialised and nothing fails. When days failed, the run fails with all reasons and the others count as done. The
-    step is tried again when a trouble was one that passes by itself; what is complete by then must be left alone.
+    Every day is tried. A store that is not configured, or a lease that another run holds, skips the day: the day is not
+    materialised and nothing fails. When days fail, the run fails at its end with all reasons, and the other days count
+    as done. The step is tried again when one of the troubles passes by itself, so `work` must leave alone what is
+    complete.
     """
     days = _days(context)
     try:
@@ -70,7 +71,8 @@ def materialize_range(
 ) -> Iterator[Materialisation]:
     """Do `work` once for the whole range of the run, first and last day inclusive; it returns each day's metadata.
 
-    A store that is not configured, or a lease that another run holds, skips the days: nothing is materialised or fails.
+    A store that is not configured, or a lease that another run holds, skips all days: none is materialised and nothing
+    fails.
     """
     days = _days(context)
     try:

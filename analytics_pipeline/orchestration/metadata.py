@@ -1,5 +1,6 @@
 """Metadata that the assets of several flows show: columns, cost, and the projects that were worked on."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -20,8 +21,13 @@ def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
+def of_run(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The same by keys that say whose it is: what a run did for all of its days together is no single day's."""
+    return {f"run_{key}": value for key, value in metadata.items()}
+
+
 def cost_metadata(cost: Cost) -> dict[str, Any]:
-    """What the work cost ClickHouse: in words, and in numbers that Dagster plots over partitions."""
+    """The cost of the work in ClickHouse: in words, and in numbers that Dagster plots over partitions."""
     return {
         "clickhouse_cost": (
             f"{cost.statements:,} statements, {cost.seconds:,.1f} s:"
@@ -38,7 +44,7 @@ def cost_metadata(cost: Cost) -> dict[str, Any]:
 
 
 def tenants_metadata(tenants: Tenants) -> dict[str, Any]:
-    """Which projects were worked on, and why the others were skipped."""
+    """The number of projects that were worked on, and the reason for each that was skipped."""
     skipped = [
         dg.TableRecord({"project": s.project_id, "organisation": s.organisation_id, "reason": s.reason})
         for s in tenants.skipped

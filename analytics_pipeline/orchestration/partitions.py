@@ -1,4 +1,4 @@
-"""Days: the only partition dimension. What happened to each tenant is in the ledgers and in metadata."""
+"""Days are the only partition dimension. The ledgers and the metadata tell what happened to each tenant."""
 
 from datetime import date
 
@@ -17,7 +17,8 @@ def daily(start: date) -> dg.DailyPartitionsDefinition:
 def local_dates(start: date) -> dg.DailyPartitionsDefinition:
     """Dates of any zone from `start`: seen from UTC, half of the earth may be in tomorrow.
 
-    What shares a run with them has to share them, though its tomorrow is a day of UTC that is still empty.
+    Assets with different partitions cannot share a run, so the events that the dates are made of have these partitions
+    too. Their tomorrow is a day of UTC that is still empty.
     """
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=2)
 
@@ -34,7 +35,7 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
     """The days that the run covers, in order.
 
     Raises:
-        EmptyRange: there is none. Dagster itself would call that a success.
+        EmptyRange: there is none. Without this error the run would succeed and do nothing.
     """
     days = [date.fromisoformat(key) for key in context.partition_keys]
     if not days:

@@ -1,4 +1,4 @@
-"""What a run is given: the projects it is narrowed to, how long it may take, and whether its day is still open."""
+"""The limits of a run: its projects, its time, and whether its day is still open."""
 
 import time
 from datetime import date, datetime, timedelta, timezone
@@ -32,14 +32,17 @@ class ProjectsConfig(dg.Config):
 
 
 def deadline_of_run(context: dg.AssetExecutionContext, hours: float, message: str) -> Deadline:
-    """So many hours for each day of the run, from when it began: its steps and their retries share them."""
+    """The end of the run's time: `hours` for each of its days, counted from its begin.
+
+    Steps and their retries share that time. `message` is the text of the error that ends them.
+    """
     record = context.instance.get_run_record_by_id(context.run.run_id)
     begun = (record and record.start_time) or time.time()
     return Deadline.after(hours * 3600 * len(context.partition_keys) - (time.time() - begun), message)
 
 
 def is_open(day: date) -> bool:
-    """Whether the source's present still stands for the day, so that what has gone from it has gone from the day."""
+    """Whether the day (UTC) may still be captured. Rows that have gone from the source then go from the day as well."""
     grace = timedelta(hours=Settings.load().identity_capture_grace_hours)
     try:
         refuse_closed_day(day, datetime.now(timezone.utc), grace)

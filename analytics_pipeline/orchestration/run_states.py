@@ -1,4 +1,4 @@
-"""What whoever asks for runs has to know of others: which have not ended, which brought nothing, which go first."""
+"""The state of earlier runs, for sensors and schedules: has one ended, did it bring anything, may another follow."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -6,11 +6,12 @@ from itertools import takewhile
 
 import dagster as dg
 
-# The tags of a run about the past: one that keeps today's figures fresh leaves the queue before it, and dagster.yaml
-# lets only one of them work at a time.
+# The tags of a run about the past. It leaves the queue after a run that keeps today's figures fresh, and dagster.yaml
+# lets one run with these tags work at a time.
 ABOUT_THE_PAST = {"dagster/priority": "-1"}
 
-# The pause after the second run in a row that brought nothing; it doubles, up to sixteen minutes after the seventh.
+# A second run in a row that brings nothing is followed by this pause. It doubles up to sixteen minutes after the
+# seventh.
 _FIRST_PAUSE = timedelta(seconds=30)
 _REMEMBERED = 7
 
@@ -29,9 +30,10 @@ def runs_under_way(instance: dg.DagsterInstance, tags: Mapping[str, str] | None 
 
 
 def may_be_asked_again(instance: dg.DagsterInstance, tags: Mapping[str, str], now: datetime) -> bool:
-    """Whether another run with all of these tags may follow those that have ended.
+    """Whether another run with all of these tags may follow the runs that have ended; `now` is aware.
 
-    It may at once, also after one that failed or was skipped; when several in a row brought nothing, after a pause.
+    It may follow at once, even a run that failed or was skipped. After several in a row that brought nothing it has to
+    wait for a pause to end.
     """
     records = instance.get_run_records(dg.RunsFilter(tags=dict(tags)), limit=_REMEMBERED)
     vain = list(takewhile(lambda record: not _brought_anything(instance, record.dagster_run), records))
@@ -42,7 +44,7 @@ def may_be_asked_again(instance: dg.DagsterInstance, tags: Mapping[str, str], no
 
 
 def _brought_anything(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the run materialised what it was asked for; one that was skipped succeeds without."""
+    """Whether the run materialised anything. A run that skips all of its days succeeds and materialises nothing."""
     if run.status is not dg.DagsterRunStatus.SUCCESS:
         return False
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION

@@ -1,4 +1,4 @@
-"""What a tick of a sensor or a schedule does first: read the settings, look, and say why it could not."""
+"""The first steps of every tick: read the settings, look at the stores, or skip the tick and say why."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,11 +10,16 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
+from analytics_pipeline.resources.postgres import Postgres, postgres
 
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
+# What a tick asks ClickHouse takes milliseconds; a sensor must not wait for a store that is in trouble.
+TICK_SECONDS = 20
 
 
 def settings_with_clickhouse() -> Settings:
@@ -29,8 +34,21 @@ def settings_with_clickhouse() -> Settings:
     return settings
 
 
+def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse], T]) -> T | dg.SkipReason:
+    """What `look` finds in both stores, or why the tick is skipped; also when ClickHouse does not answer at once."""
+
+    def in_stores(settings: Settings) -> T:
+        with connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS) as clickhouse:
+            return look(settings, postgres(settings), clickhouse)
+
+    try:
+        return looked(in_stores)
+    except (ClickHouseError, ConnectionError) as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+
+
 def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
-    """What `look` finds, or why the tick is skipped: a store is not configured, or not migrated yet.
+    """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
 
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """

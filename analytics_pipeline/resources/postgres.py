@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
 from typing import Any, TypeAlias
@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
+from pydantic import SecretStr
 from typing_extensions import LiteralString
 
 from analytics_pipeline.config import NotConfigured, Settings, without_credentials
@@ -25,6 +26,7 @@ from analytics_pipeline.resources.sessions import (
 )
 
 SCHEMA = "analytics_pipeline"
+_OWN_TABLES = f"{SCHEMA}."
 
 Connection: TypeAlias = Session
 
@@ -35,6 +37,10 @@ class LeaseHeld(Exception):
 
 class LeaseLost(Exception):
     """The connection that held the lease broke, so another run may have worked beside this one."""
+
+
+class MixedStatement(Exception):
+    """A statement names relations of the source and tables of our own, which need not be in one database."""
 
 
 class MomentLost(Exception):
@@ -56,8 +62,9 @@ def lost_moment(sqlstate: str | None) -> MomentLost | None:
 
 @dataclass(frozen=True)
 class Postgres:
-    """The application's database: its relations are read, only the schema `analytics_pipeline` is written.
+    """The application's database, whose relations are read, and where our own schema `analytics_pipeline` is kept.
 
+    That is one database unless `ledger_url` names another one; then this one is never written and may be a replica.
     `variable` is where its address comes from, for messages. No statement of ours lasts longer than `lock_seconds`, so
     that no lock of ours on a relation of the product does. Once `stop` is set, whatever waits for an answer ends.
     """
@@ -67,6 +74,14 @@ class Postgres:
     variable: str = "DATABASE_URL"
     lock_seconds: int = 60
     stop: Event | None = None
+    ledger_url: str | None = None
+
+    @property
+    def ledgers(self) -> "Postgres":
+        """The database of our own schema. What connects by itself to work with our tables connects to it."""
+        if self.ledger_url is None:
+            return self
+        return replace(self, url=self.ledger_url, variable="LEDGER_DATABASE_URL", ledger_url=None)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -95,12 +110,23 @@ class Postgres:
             yield connection
 
     def query(self, statement: LiteralString, **parameters: Any) -> list[TupleRow]:
-        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name."""
-        with self.connect() as connection:
-            return connection.execute(self.statement(statement), parameters).fetchall()
+        """All rows of a small result. `{name}` of a source relation in the text becomes its configured name.
+
+        A statement over tables of our schema is asked where they are, any other at the source.
+        """
+        composed = self.statement(statement)
+        asked = self.ledgers if _OWN_TABLES in statement else self
+        with asked.connect() as connection:
+            return connection.execute(composed, parameters).fetchall()
 
     def statement(self, text: LiteralString) -> sql.Composed:
-        """The text with `{relation}` of each source relation replaced by its quoted, configured name."""
+        """The text with `{relation}` of each source relation replaced by its quoted, configured name.
+
+        Raises:
+            MixedStatement: it names our own tables as well, which may be in another database.
+        """
+        if _OWN_TABLES in text and any(f"{{{name}}}" in text for name in self.relations):
+            raise MixedStatement("a statement is either over the source's relations or over our own tables")
         return sql.SQL(text).format(**{name: self.relation(name) for name in self.relations})
 
     def relation(self, name: str) -> sql.Identifier:
@@ -116,7 +142,7 @@ class Postgres:
             LeaseLost: it did not hold to the end.
         """
         seconds = patience.total_seconds() + GRACE_SECONDS
-        with closing(self.open(autocommit=True, statement_seconds=seconds)) as connection:
+        with closing(self.ledgers.open(autocommit=True, statement_seconds=seconds)) as connection:
             if not _taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
@@ -127,7 +153,7 @@ class Postgres:
 
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease at this moment, without taking it from anybody."""
-        ((held,),) = self.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
+        ((held,),) = self.ledgers.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
         return bool(held)
 
     def open(self, *, autocommit: bool = False, statement_seconds: float | None = None) -> Connection:
@@ -173,8 +199,17 @@ def postgres(settings: Settings) -> Postgres:
     """
     if settings.database_url is None:
         raise NotConfigured("postgres", "DATABASE_URL")
-    url = settings.database_url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
-    return Postgres(url, dict(settings.sources), lock_seconds=settings.copy_lock_seconds)
+    ledgers = settings.ledger_database_url
+    return Postgres(
+        _plain(settings.database_url),
+        dict(settings.sources),
+        lock_seconds=settings.copy_lock_seconds,
+        ledger_url=None if ledgers is None else _plain(ledgers),
+    )
+
+
+def _plain(url: SecretStr) -> str:
+    return url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
 def _taken(connection: Connection, name: str, patience: timedelta) -> bool:

@@ -7,8 +7,7 @@ from analytics_pipeline.flows.ai_usage.pending import changed_closed_days
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.schedule(
@@ -27,11 +26,14 @@ def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     now = context.scheduled_execution_time
     if runs_under_way(context.instance, {"dagster/schedule_name": "ai_usage_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
-    days = looked(lambda settings: changed_closed_days(postgres(settings), now, settings.analytics_start_date))
+    days = looked_at_stores(
+        "ai_usage",
+        lambda settings, store, clickhouse: changed_closed_days(store, clickhouse, now, settings.start_of("ai_usage")),
+    )
     if isinstance(days, dg.SkipReason):
         return days
-    if days is None:
-        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    if isinstance(days, str):
+        return dg.SkipReason(days)
     requests = [
         dg.RunRequest(run_key=f"{first}:{last}:{now:%Y%m%d%H%M}", tags={**range_tags(first, last), **ABOUT_THE_PAST})
         for first, last in contiguous(days)

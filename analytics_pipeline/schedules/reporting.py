@@ -8,8 +8,9 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.pending import Pending, closed
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST, runs_under_way
-from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked, looked_at_stores
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.postgres import Postgres, postgres
 
 
 @dg.schedule(
@@ -30,11 +31,11 @@ def reporting_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunR
     if runs_under_way(context.instance, {"dagster/schedule_name": "reporting_closed_days"}):
         return dg.SkipReason("what it asked for before is still under way")
 
-    def look(settings: Settings) -> Pending:
-        first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
-        return closed(postgres(settings), now, first, settings.analytics_start_date)
+    def look(settings: Settings, store: Postgres, clickhouse: ClickHouse) -> Pending:
+        first = max(now.date() - LOOK_BACK, settings.start_of("reporting"))
+        return closed(store, clickhouse, now, first, settings.start_of("reporting"))
 
-    pending = looked(look)
+    pending = looked_at_stores("reporting", look)
     if isinstance(pending, dg.SkipReason):
         return pending
     wanted = {"reporting_events": pending.copies, "reporting_rollups": pending.rollups}

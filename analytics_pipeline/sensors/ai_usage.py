@@ -7,8 +7,7 @@ import dagster as dg
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.ai_usage.pending import pending_days
 from analytics_pipeline.orchestration.requests import NOTHING, requests_of_days
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.sensor(
@@ -24,11 +23,14 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     Stops when it is switched off; what is written meanwhile is found when it is on again, because the watermark stays.
     """
     today = datetime.now(timezone.utc).date()
-    days = looked(lambda settings: pending_days(postgres(settings), today, settings.analytics_start_date))
+    days = looked_at_stores(
+        "ai_usage",
+        lambda settings, store, clickhouse: pending_days(store, clickhouse, today, settings.start_of("ai_usage")),
+    )
     if isinstance(days, dg.SkipReason):
         return days
-    if days is None:
-        return dg.SkipReason("AI usage is switched off, or its history is still being brought in")
+    if isinstance(days, str):
+        return dg.SkipReason(days)
     requests = list(requests_of_days(context, AI_USAGE.assets, days))
     if not requests:
         return dg.SkipReason(NOTHING)

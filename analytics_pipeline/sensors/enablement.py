@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 import dagster as dg
 import psycopg
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.alerts import alert
@@ -70,14 +71,14 @@ def sensors_of(flows: Collection[str]) -> list[dg.SensorDefinition]:
 
 
 def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) -> Outcome | str:
-    """What was found, or why nothing could be. One feature's trouble never stops the others."""
+    """The outcome of the look, or the reason why there is none. One feature's trouble never stops the others."""
     try:
         return tick.look_at(feature)
     except NotConfigured as error:
         return f"skipped: {error.reason}"
     except LeaseHeld:
         return "another daemon is looking"
-    except psycopg.errors.UndefinedTable as error:
+    except (psycopg.errors.UndefinedTable, ClickHouseError, ConnectionError) as error:
         return f"skipped: {reason_of(error)}"
     except Exception as error:
         context.log.error("%s could not be looked at", feature.name, exc_info=True)

@@ -41,12 +41,12 @@ def _counted(context: dg.RunFailureSensorContext, settings: Settings, attempt: s
 
 
 def _error(context: dg.RunFailureSensorContext) -> str:
-    """What the run says for itself: our assets fail with texts that name cause and repair, and hold no secrets."""
+    """The run's own words. Our assets fail with texts that name cause and repair and hold no secrets."""
     texts = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
         told = data.user_failure_data.description if data.user_failure_data else None
-        # The text of any other exception may hold anything; Dagster wraps it in one of its own.
+        # The text of any other exception may hold anything, so only its class is told. Dagster wraps it in its own.
         kind = (data.error.cause or data.error).cls_name if data.error else None
         texts.append(f"{event.step_key}: {told or kind or 'unknown error'}")
     return ("; ".join(texts) or context.failure_event.message or "no step was started")[:_LONGEST_ERROR]

@@ -6,8 +6,7 @@ import dagster as dg
 
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.orchestration.requests import NOTHING, requests_of_days
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.orchestration.ticks import looked_at_stores
 
 
 @dg.sensor(
@@ -21,10 +20,14 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     """Asks for exactly the days whose events have changed, today's as well as old ones, and then for their rollups.
 
     Rows are found by when they changed; the watermark never passes one that may still commit. What a copy holds is
-    compared with the source, so a lost tick or cursor loses nothing.
+    compared with the source, and what ClickHouse holds with the ledger, so a lost tick, cursor or partition loses
+    nothing.
     """
     now = datetime.now(timezone.utc)
-    pending = looked(lambda settings: live(postgres(settings), now, settings.analytics_start_date))
+    pending = looked_at_stores(
+        "reporting",
+        lambda settings, store, clickhouse: live(store, clickhouse, now, settings.start_of("reporting")),
+    )
     if isinstance(pending, dg.SkipReason):
         return pending
     requests = [

@@ -33,7 +33,7 @@ def run(command: str) -> Result:
 
 def plan(product: Product, scope: str = "instance", feature: str = "ai_usage", **columns: Any) -> None:
     """An epoch of the scope, requested; or in any other state, by its columns."""
-    planned = PlannedEpoch(scope, 1, "on", FIRST, FIRST, LAST)
+    planned = PlannedEpoch(scope, 1, "on", from_scratch=False, source_first_day=FIRST, first_day=FIRST, last_day=LAST)
     EnablementLedger(product.postgres).record(feature, Changes((), (), ()), [planned])
     for name, value in columns.items():
         product.execute(
@@ -103,7 +103,7 @@ def test_status__histories_in_every_state__shows_how_far_they_are_and_what_went_
 
 def test_status__off_after_two_epochs__tells_on_from_off_and_the_rows_of_both(empty_product: Product) -> None:
     plan(empty_product, state="completed", rows=4_678, closed_at=LAST)
-    again = PlannedEpoch("instance", 2, "on", FIRST, LAST, LAST)
+    again = PlannedEpoch("instance", 2, "on", from_scratch=False, source_first_day=FIRST, first_day=LAST, last_day=LAST)
     EnablementLedger(empty_product.postgres).record("ai_usage", Changes((), (), ()), [again])
     empty_product.execute(
         "UPDATE analytics_pipeline.enablements SET state = 'completed', rows = 12, closed_at = %s WHERE epoch = 2",

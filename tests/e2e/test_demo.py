@@ -1,13 +1,21 @@
 """`analytics-pipeline demo` as a newcomer runs it: a real process on engines of its own."""
 
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import dagster as dg
 import pytest
 
+from analytics_pipeline.definitions import defs
+from analytics_pipeline.demo.ai_usage import chat_events
+from analytics_pipeline.demo.reporting import accounts, support
+from analytics_pipeline.embedded.stack import Stack
 from tests.embedded.stack_harness import temporary_home
 from tests.product import today
 
@@ -35,13 +43,75 @@ def demo(home: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(command, process.returncode, shown, told)
 
 
-def test_demo__first_run__shows_what_ran_and_what_came_out(home: Path) -> None:
+def test_demo__first_run__shows_what_ran_and_what_came_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = demo(home)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert f"Materialising every asset for {today()} through Dagster" in result.stdout
     for shown in ("raw_identities", "identity_snapshots", "segment_counts", "Live patients only", "make dev"):
         assert shown in result.stdout
+    _says_why_some_are_left_out(result.stdout)
+    _shows_a_report_in_two_zones(result.stdout)
+    assert _rows(result.stdout, "chat") == ["chat", "12", f"{len(chat_events(today())):,} questions"]
+    _shows_histories_with_their_own_rows(result.stdout)
+    assert _days_that_are_missing(home, monkeypatch) == {}
+
+
+def _days_that_are_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """By asset, the partitions that Dagster shows as missing: none, since they begin where the data do."""
+    stack = Stack(home)
+    try:
+        for name, value in stack.up().items():
+            monkeypatch.setenv(name, value)
+        with dg.DagsterInstance.get() as instance:
+            missing = {
+                spec.key.to_user_string(): sorted(
+                    set(spec.partitions_def.get_partition_keys()) - instance.get_materialized_partitions(spec.key)
+                )
+                for spec in defs().resolve_all_asset_specs()
+                if spec.partitions_def is not None
+            }
+    finally:
+        stack.down()
+    return {asset: days for asset, days in missing.items() if days}
+
+
+def _says_why_some_are_left_out(shown: str) -> None:
+    assert (
+        "6 of 8 projects are captured and counted. Left out: Tidewater Games / Sandbox (no live segment),"
+        " Quill Finance / Ledger (segment_membership_inspection is off for the organisation).\n"
+        "Their 390 identities stay in DynamoDB; 4,678 of 5,068 are captured.\n"
+    ) in shown
+    assert _rows(shown, "raw_identities")[2] == "4,678"
+
+
+def _shows_a_report_in_two_zones(shown: str) -> None:
+    """Figures that the demo's own events have, counted here in the accounts' own days."""
+    conversations, _ = support(datetime.now(timezone.utc))
+    for account in accounts()[:2]:
+        zone = ZoneInfo(account.settings["reporting_timezone"])
+        last = datetime.now(zone).date()
+        days = [last - timedelta(days=age) for age in range(1, 8)]
+        own = [one for one in conversations if one.account_id == account.id]
+        expected = sum(one.created_at.astimezone(zone).date() in days for one in own)
+        assert _rows(shown, account.name)[1] == f"{expected:,}"
+        assert f"\n│ {zone.key} " in shown
+    # Conversations are counted from the events, the rest comes from the rollups.
+    assert len(re.findall(r"UTC, from the \w+/rollup\n", shown)) == 2
+
+
+def _shows_histories_with_their_own_rows(shown: str) -> None:
+    _, events = support(datetime.now(timezone.utc))
+    for account in accounts()[:4]:
+        row = next(line for line in shown.splitlines() if f"│ account:{account.id} " in line).strip("│").split("│")
+        own = sum(event.account_id == account.id for event in events)
+        # Those of the minutes since are not in it.
+        assert 0 <= own - int(row[-1].strip().replace(",", "")) < 10
+
+
+def _rows(shown: str, first: str) -> list[str]:
+    row = next(line for line in shown.splitlines() if line.startswith(f"│ {first} "))
+    return [cell.strip() for cell in row.strip("│").split("│")]
 
 
 @pytest.mark.slow

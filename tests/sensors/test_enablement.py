@@ -21,12 +21,13 @@ from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.zones import canonical
+from analytics_pipeline.orchestration.requests import NOTHING
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
-from analytics_pipeline.sensors.enablement import enablement
-from tests.product import Product, all_assets_job, condition, document, failure_text, today
+from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 FIRST = today() - timedelta(days=3)
@@ -55,7 +56,8 @@ def product(empty_product: Product) -> Product:
 def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one evaluation of the sensor asks for."""
     repository = defs().get_repository_def()
-    answer = enablement.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
+    sensor = repository.get_sensor_def("enablement")
+    answer = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     return list(answer.run_requests or [])
 
 
@@ -154,24 +156,26 @@ def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_a
     assert settle(instance) == []
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(today() - timedelta(days=1), today()))]
+    # Today has not ended: what happened while it was off is in no copy.
+    assert settle(instance) == [("ai_usage:instance:2:1", days(today(), today()))]
     assert_complete(product)
 
 
-def test_scenario__off_for_a_week__its_days_and_the_one_before_are_asked_for(
+def test_scenario__off_for_days__those_that_the_ledgers_or_clickhouse_lack_are_asked_for(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)
     product.switch_ai_usage(on=False)
     settle(instance)
-    product.execute(
-        "UPDATE analytics_pipeline.enablements SET seen_on_at = seen_on_at - interval '2 days',"
-        " closed_at = closed_at - interval '2 days'"
-    )
+    yesterday, lost = today() - timedelta(days=1), today() - timedelta(days=2)
+    # Never copied, as when it was off; and lost while nobody looked.
+    product.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", yesterday)
+    product.clickhouse.execute(f"ALTER TABLE duo_chat_events DROP PARTITION ID '{lost:%Y%m%d}'")
     product.switch_ai_usage(on=True)
 
-    assert settle(instance) == [("ai_usage:instance:2:1", days(FIRST, today()))]
+    assert settle(instance) == [("ai_usage:instance:2:1", days(lost, today()))]
+    assert_complete(product)
 
 
 def test_scenario__another_setting_saved__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
@@ -326,6 +330,30 @@ def late_rows(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     return list(answer.run_requests or [])
 
 
+def test_sync__off_on_without_history_and_during_it__tells_them_apart(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    def reason() -> str | None:
+        return ai_usage_late_rows.evaluate_tick(dg.build_sensor_context(instance=instance)).skip_message
+
+    said = [reason()]
+    product.switch_ai_usage(on=True, flag=False)
+    said.append(reason())
+    product.switch_ai_usage(on=True)
+    (request,) = tick(instance)
+    said.append(reason())
+    assert launch(instance, request).success
+    assert tick(instance) == []
+    said.append(reason())
+
+    assert said == [
+        "AI usage is switched off",
+        "no history of AI usage has been asked for yet",
+        "AI usage is on, and its history is still being brought in",
+        NOTHING,
+    ]
+
+
 def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -418,7 +446,7 @@ def test_schedule__switched_off_or_not_configured__asks_for_nothing(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(timezone.utc)
-    assert hourly(now) == "AI usage is switched off, or its history is still being brought in"
+    assert hourly(now) == "AI usage is switched off"
 
     monkeypatch.delenv("CLICKHOUSE_URL")
     assert hourly(now) == "skipped: clickhouse_not_configured"
@@ -724,6 +752,27 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     assert settle(instance) == [("segments:organisation:1:2:1", days(today(), today()))]
 
 
+@pytest.mark.parametrize("table", ["identities", "segment_counts"])
+def test_segments__clickhouse_loses_the_day_before_it_is_seen_complete__is_brought_in_again(
+    empty_product: Product, instance: dg.DagsterInstance, table: str
+) -> None:
+    empty_product.add_organisation()
+    empty_product.add_project()
+    empty_product.add_environment()
+    empty_product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    empty_product.put(document("alice", plan="pro"))
+    (request,) = tick(instance)
+    assert launch(instance, request).success
+    empty_product.clickhouse.execute(f"TRUNCATE TABLE {table}")
+
+    assert tick(instance) == []
+    make_due(empty_product)
+    assert settle(instance) == [("segments:organisation:1:1:2", days(today(), today()))]
+
+    assert newest(empty_product, "organisation:1", "segments").state == "completed"
+    assert (set(empty_product.snapshot()), empty_product.history()) == ({(KEY, "alice")}, {(1, 100): (1, "counted")})
+
+
 def add_account(product: Product, account: int, zone: str) -> None:
     product.execute(
         "INSERT INTO accounts (id, name, settings)"
@@ -775,6 +824,26 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
 
     assert (key, first) == ("reporting:account:7:2:1", (FIRST - timedelta(days=1)).isoformat())
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
+
+
+def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
+    empty_product: Product, instance: dg.DagsterInstance
+) -> None:
+    """A date is computed for the accounts that have a zone then: who gets it back later lacks that date."""
+    add_account(empty_product, 7, "Asia/Kolkata")
+    add_account(empty_product, 8, "Asia/Kolkata")
+    settle(instance)
+    before = covered(empty_product, 7)
+    empty_product.execute("UPDATE accounts SET settings = '{}' WHERE id = 7")
+    assert settle(instance) == []
+    Rollups(empty_product.clickhouse, empty_product.postgres, "late row").compute(FIRST, FIRST)
+    assert before - covered(empty_product, 7) == {(FIRST, "Asia/Kolkata")}
+    empty_product.execute('UPDATE accounts SET settings = \'{"reporting_timezone": "Asia/Kolkata"}\' WHERE id = 7')
+
+    around = days(FIRST - timedelta(days=1), FIRST + timedelta(days=1))
+    assert settle(instance) == [("reporting:account:7:2:1", around)]
+    assert covered(empty_product, 7) == before
+    assert newest(empty_product, "account:7", "reporting").state == "completed"
 
 
 @pytest.mark.parametrize("name", ["Europe/Amsterdam", "Europe/Kiev", "Europe/Stockholm"])
@@ -864,7 +933,7 @@ def told(instance: dg.DagsterInstance) -> str | None:
     """Why the sensor asks for nothing, as its tick shows it."""
     repository = defs().get_repository_def()
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
-    return enablement.evaluate_tick(context).skip_message
+    return repository.get_sensor_def("enablement").evaluate_tick(context).skip_message
 
 
 def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
@@ -881,10 +950,12 @@ def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_al
     said.append(told(instance))
 
     of_ai_usage = [(text or "").partition(";")[0] for text in said]
-    # The second history is the last two of four days, each with two events.
+    # The second history is what may have been missed while it was off; each day has two events.
+    ((first,), (second,)) = product.execute("SELECT rows FROM analytics_pipeline.enablements ORDER BY epoch")
+    assert (first, second % 2, 0 < second < 8) == (8, 0, True)
     assert of_ai_usage == [
         "ai_usage: off",
         "ai_usage: on for 1 scope, 8 rows in 1 history",
         "ai_usage: off, 8 rows in 1 history",
-        "ai_usage: on for 1 scope, 12 rows in 2 histories",
+        f"ai_usage: on for 1 scope, {first + second} rows in 2 histories",
     ]

@@ -26,7 +26,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def product(empty_product: Product) -> Product:
     """A product whose ai_usage was seen switched on: its first attempt is requested."""
-    planned = PlannedEpoch("instance", 1, "on", today(), today(), today())
+    days = dict.fromkeys(("source_first_day", "first_day", "last_day"), today())
+    planned = PlannedEpoch("instance", 1, "on", from_scratch=False, **days)
     EnablementLedger(empty_product.postgres).record("ai_usage", Changes((), (), ()), [planned])
     return empty_product
 

@@ -130,6 +130,33 @@ def test_sensor__clickhouse_lost_the_counts__asks_until_they_are_there_again(pro
     assert (evaluate(), product.history()) == (UNCHANGED, {(1, 100): (1, "counted")})
 
 
+def test_sensor__postgres_went_back_to_before_the_last_count__asks_until_both_stores_agree(product: Product) -> None:
+    make_quiet(product)
+    product.put(document("alice", plan="pro"))
+    product.materialise()
+    columns = "counts, computed_at, started_at, completed_at"
+    before = product.execute(f"SELECT {columns} FROM analytics_pipeline.segment_refreshes")
+    product.put(document("bob", plan="pro"))
+    product.materialise()
+    product.execute(f"UPDATE analytics_pipeline.segment_refreshes SET ({columns}) = (%s, %s, %s, %s)", *before[0])
+    product.execute("UPDATE analytics_pipeline.segment_membership_counts SET count = 1")
+
+    assert evaluate() == [(str(today()), [10])]
+
+    product.materialise("segment_counts", projects=[10])
+    assert (evaluate(), product.history(), product.current()) == (UNCHANGED, *({(1, 100): (2, "counted")},) * 2)
+
+
+def test_sensor__counted_before_that_was_recorded__is_trusted_while_counts_are_there(product: Product) -> None:
+    make_quiet(product)
+    product.materialise()
+    product.execute("UPDATE analytics_pipeline.segment_refreshes SET counts = NULL, computed_at = NULL")
+
+    assert evaluate() == UNCHANGED
+    product.clickhouse.execute("TRUNCATE TABLE segment_counts")
+    assert evaluate() == [(str(today()), [10])]
+
+
 def test_sensor__count_died__asks_again_after_an_hour(product: Product) -> None:
     make_quiet(product)
     product.materialise()

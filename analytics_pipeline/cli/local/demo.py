@@ -17,10 +17,11 @@ from rich.console import Console
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.local.dagster_process import dagster_beside, new_token
+from analytics_pipeline.cli.local.figures import own_rows, show_ai_usage, show_report
 from analytics_pipeline.cli.local.interruption import kept_from_children, run_until_interrupted
 from analytics_pipeline.cli.local.materialise import Materialised, materialise, observe_switches
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
-from analytics_pipeline.cli.local.summary import show_next_steps, show_runs, show_segment_counts
+from analytics_pipeline.cli.local.summary import show_next_steps, show_runs, show_segment_counts, show_skipped
 from analytics_pipeline.cli.output import new_console, new_progress
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
@@ -96,7 +97,7 @@ def _exit_of(materialised: list[Materialised], epochs: list[Epoch]) -> Exit:
 
 
 @contextmanager
-def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterator[Mapping[str, str]]:
+def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterator[dict[str, str]]:
     """The engines, up; at the end those that were started here are stopped again, unless they are to be kept."""
     before = opened.running()
     try:
@@ -107,9 +108,13 @@ def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterato
                 opened.down(opened.running() - before)
 
 
-def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
-    """Export the environment, migrate both stores and load the demo product where it is missing."""
-    from analytics_pipeline.demo.load import DemoRefusedError, load_demo_product
+def prepare_demo(environment: dict[str, str], console: Console) -> None:
+    """Export the environment, migrate both stores and load the demo product where it is missing.
+
+    Partitions begin where the data do, which the environment tells from then on.
+    """
+    from analytics_pipeline.demo.load import DemoRefusedError, first_days, load_demo_product
+    from analytics_pipeline.embedded.environment import note_start_dates
 
     os.environ.update(environment)
     settings = Settings.load()
@@ -128,6 +133,8 @@ def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
             product = load_demo_product(environment["DATABASE_URL"], environment["IDENTITIES_TABLE"], progress=report)
         except DemoRefusedError as error:
             raise click.ClickException(str(error)) from error
+    environment |= note_start_dates(Path(environment["ANALYTICS_HOME"]), first_days(environment["DATABASE_URL"]))
+    os.environ.update(environment)
     console.print(
         f"[green]✓[/] Demo product: {product.organisations} organisations, {product.projects} projects,"
         f" {product.environments} environments, {product.live_segments} segments, {product.identities:,} identities"
@@ -173,7 +180,14 @@ def _summarise(materialised: list[Materialised], today: date, console: Console) 
     show_runs(console, materialised)
     if any(asset.state == "failed" for asset in materialised):
         return
-    with connect(settings, Tag("demo", "summary")) as clickhouse:
-        show_segment_counts(console, postgres(settings), clickhouse, today)
     store = postgres(settings)
-    console.print(status_table(store, EnablementLedger(store).all()))
+    epochs = EnablementLedger(store).all()
+    with connect(settings, Tag("demo", "summary")) as clickhouse:
+        show_skipped(console, settings, store)
+        show_segment_counts(console, store, clickhouse, today)
+        show_report(console, settings, store, clickhouse)
+        own = own_rows(clickhouse, epochs)
+    for epoch in epochs:
+        if epoch.feature == AI_USAGE.name and epoch.first_day and epoch.last_day:
+            show_ai_usage(console, settings, epoch.first_day, epoch.last_day)
+    console.print(status_table(store, epochs, own))

@@ -7,14 +7,29 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table
 
 from analytics_pipeline.cli.local.materialise import Materialised
+from analytics_pipeline.config import Settings
+from analytics_pipeline.demo.product import demo_product
+from analytics_pipeline.flows.tenants import (
+    FEATURE_OFF,
+    NO_SEGMENTS,
+    SEGMENT_MEMBERSHIP_FLAG,
+    all_projects,
+    enabled_tenants,
+)
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import Postgres
 
 SEGMENTS_SHOWN = 6
+_NEXT = {
+    "make dev": "the Dagster UI on this data: lineage, partitions, backfills",
+    "analytics-pipeline stack up": "the engines alone, to query ClickHouse and Postgres",
+    "analytics-pipeline doctor": "with your own stores in the environment: what is missing",
+    "make clean": "removes everything that this made",
+}
 
 
 def show_runs(console: Console, materialised: list[Materialised]) -> None:
@@ -42,9 +57,8 @@ def _notes(asset: Materialised) -> str:
         "environments_loaded": "environments loaded",
         "environments_unchanged": "loaded already",
         "dead_letters": "dead letters",
-        "fallback": "counted by the flag engine, because SQL cannot say them",
-        "unknown": "without an answer (the table `unknown_counts` of the run says why)",
-        "projects_skipped": "projects skipped",
+        "fallback": "counted by the flag engine (SQL cannot say them)",
+        "unknown": "without an answer (see the run's unknown_counts)",
     }
     found = [f"{asset.metadata[key]} {label}" for key, label in wanted.items() if asset.metadata.get(key)]
     return ", ".join(found)
@@ -63,16 +77,27 @@ def show_segment_counts(console: Console, postgres: Postgres, clickhouse: ClickH
     """For each project, its largest segments with their count in each environment, beside the environment's size."""
     sizes = _environment_sizes(clickhouse, day)
     by_project: dict[str, list[_Pair]] = defaultdict(list)
-    for row in postgres.query(_CURRENT_COUNTS):
+    current = postgres.query(_CURRENT_COUNTS)
+    names = ("organisations", "projects", "segments", "environments", "counts", "statuses")
+    columns = {name: [row[number] for row in current] for number, name in enumerate(names)}
+    for row in postgres.query(_NAMED_COUNTS, **columns):
         by_project[row[0]].append(_Pair(*row))
     for project, pairs in by_project.items():
         console.print(_project_table(project, pairs, sizes))
 
 
 _CURRENT_COUNTS = """
+    SELECT organisation_id, project_id, segment_id, environment_id, count, status
+    FROM analytics_pipeline.segment_membership_counts
+"""
+
+_NAMED_COUNTS = """
     SELECT organisation.name || ' / ' || project.name, segment.name, environment.api_key || ' ' || environment.name,
            current.count, current.status
-    FROM analytics_pipeline.segment_membership_counts AS current
+    FROM unnest(
+        %(organisations)s::bigint[], %(projects)s::bigint[], %(segments)s::bigint[], %(environments)s::bigint[],
+        %(counts)s::bigint[], %(statuses)s::text[]
+    ) AS current (organisation_id, project_id, segment_id, environment_id, count, status)
     JOIN {segments} AS segment ON segment.id = current.segment_id
     JOIN {environments} AS environment ON environment.id = current.environment_id
     JOIN {projects} AS project ON project.id = current.project_id
@@ -116,17 +141,31 @@ def _cell(pair: _Pair | None) -> str:
     return f"[yellow]{pair.status}[/]" if pair.count is None else f"{pair.count:,}"
 
 
+def show_skipped(console: Console, settings: Settings, postgres: Postgres) -> None:
+    """Which projects are left out and why, and the identities that are therefore not captured."""
+    tenants = enabled_tenants(postgres, feature_flags(settings, postgres))
+    organisations: dict[int, str] = dict(postgres.query("SELECT id, name FROM {organisations}"))
+    names = {
+        project.id: f"{organisations[project.organisation_id]} / {project.name}" for project in all_projects(postgres)
+    }
+    reasons = {
+        FEATURE_OFF: f"{SEGMENT_MEMBERSHIP_FLAG} is off for the organisation",
+        NO_SEGMENTS: "no live segment",
+    }
+    left_out = ", ".join(f"{names[one.project_id]} ({reasons[one.reason]})" for one in tenants.skipped)
+    captured = {environment.key for environment in tenants.environments}
+    identities = demo_product().identities
+    taken = sum(identity.environment_api_key in captured for identity in identities)
+    console.print(
+        f"{len(tenants.projects)} of {len(names)} projects are captured and counted. Left out: {left_out}.\n"
+        f"Their {len(identities) - taken:,} identities stay in DynamoDB; {taken:,} of {len(identities):,} are captured."
+    )
+
+
 def show_next_steps(console: Console, home: Path, *, seconds: float, kept: bool) -> None:
     """Where to go from here."""
-    engines = "The engines go on running; stop them with: analytics-pipeline stack down\n" if kept else ""
-    console.print(
-        Panel(
-            f"Done in {seconds:.0f} s. Everything is kept under {home}.\n{engines}\n"
-            "[bold]make dev[/]                     the Dagster UI on this data: lineage, partitions, backfills\n"
-            "[bold]analytics-pipeline stack up[/]  the engines alone, e.g. to query ClickHouse and Postgres yourself\n"
-            "[bold]analytics-pipeline doctor[/]    with your own stores in the environment: what is missing\n"
-            "[bold]make clean[/]                   removes everything that this made",
-            title="What next",
-            title_align="left",
-        )
-    )
+    console.print(f"[bold]What next[/]  (done in {seconds:.0f} s; everything is kept under {escape(str(home))})")
+    if kept:
+        console.print("The engines go on running; stop them with: analytics-pipeline stack down")
+    for command, what in _NEXT.items():
+        console.print(f"  [bold]{command:<29}[/]{what}")

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     Snapshot,
     SourceDay,
     between,
-    copied_days,
+    recorded_days,
     source_days,
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource
@@ -40,8 +40,8 @@ def missing_events(
     The source is seen as of each day's last copy: rows that it has got since are the next copy's, and no difference.
     """
     held = _events(clickhouse, source, days)
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = recorded_days(ledger, source, days)
         found = {one.day: one.rows for one in _as_copied(connection, postgres, source, copied)}
     expected = {day: found.get(day, 0) - copy.refused for day, (copy, _) in copied.items()}
     return {

@@ -6,11 +6,15 @@ from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.ai_usage.source import SOURCES
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.flows.held_days import DayTable, lose_days, lost_days, note_losses, swap_days
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 TABLE = "ai_usage_daily"
+FIGURES = DayTable(
+    TABLE, "date", "namespace_path, feature, event, user_id, language, occurrences, last_at", lease="ai_usage_daily"
+)
 # Above this the group-by goes on disk: memory stays bounded for days of any size.
 _SPILL_BYTES = 256 * 1024 * 1024
 # A skipped build would cost its history an attempt; what takes longer than this is broken.
@@ -32,19 +36,29 @@ class DailyUsage:
             LeaseHeld: another run did not finish its build within ten minutes; nothing was changed.
         """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with self.postgres.lease("ai_usage_daily", patience=_PATIENCE):
+        with self.postgres.lease(FIGURES.lease, patience=_PATIENCE):
             return retrying(self.clickhouse.attempts, is_transient)(self._build, days)
 
     def _build(self, days: Sequence[date]) -> dict[date, int]:
         with self.clickhouse.staging(TABLE) as staging:
-            ((built_at,),) = self.postgres.query("SELECT now()")
+            uncountable = self._lost_events().intersection(days)
+            ((built_at,),) = self.postgres.ledgers.query("SELECT now()")
             self._count(staging, "chat", SOURCES[0].table, days)
             self._count(staging, "code_suggestions", SOURCES[1].table, days)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            self.clickhouse.replace_partitions(TABLE, staging, [day_partition(day) for day in days])
             found = {day: rows.get(day, 0) for day in days}
-            self._record(found, built_at)
+            with self.postgres.ledgers.connect() as ledger:
+                swap_days(self.clickhouse, ledger, FIGURES, staging, days)
+                self._record(ledger, found, built_at)
+                lose_days(ledger, FIGURES, uncountable)
         return found
+
+    def _lost_events(self) -> set[date]:
+        """Days of which ClickHouse no longer holds the events that were copied: their figures would say too little."""
+        held = [source.held for source in SOURCES]
+        for table in held:
+            note_losses(self.postgres, self.clickhouse, table)
+        return set[date]().union(*(lost_days(self.postgres, table) for table in held))
 
     def _count(self, staging: str, feature: str, table: str, days: Sequence[date]) -> None:
         events = events_of(feature)
@@ -65,11 +79,8 @@ class DailyUsage:
             last=days[-1],
         )
 
-    def _record(self, rows: dict[date, int], built_at: datetime) -> None:
-        with self.postgres.connect() as connection:
-            connection.cursor().executemany(
-                _RECORD, [[day, count, built_at, self.run_id] for day, count in rows.items()]
-            )
+    def _record(self, ledger: Connection, rows: dict[date, int], built_at: datetime) -> None:
+        ledger.cursor().executemany(_RECORD, [[day, count, built_at, self.run_id] for day, count in rows.items()])
 
 
 _COUNT = """

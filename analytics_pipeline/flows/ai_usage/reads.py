@@ -12,9 +12,11 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.ai_usage.daily import FIGURES
 from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.held_days import unheld_days
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
@@ -76,7 +78,7 @@ class AiUsageReads:
     postgres: Postgres
 
     def missing(self, scope: Scope) -> list[tuple[date, date]]:
-        """The days of the scope, up to today, that were never counted, as ranges with both ends inclusive.
+        """The days of the scope, up to today, that were never counted or are lost, as ranges with both ends inclusive.
 
         What happened on them is in no figure. Days before the product's first event lack nothing.
         """
@@ -85,7 +87,8 @@ class AiUsageReads:
         first, last = max(scope.first, begin), min(scope.last, datetime.now(timezone.utc).date())
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         counted = {day for (day,) in self.postgres.query(_COUNTED, first=first, last=last)}
-        return contiguous([day for day in days if day not in counted])
+        lost = unheld_days(self.postgres, self.clickhouse, FIGURES)
+        return contiguous([day for day in days if day not in counted or day in lost])
 
     def contributors(self, scope: Scope) -> int:
         """Users with any AI event."""
@@ -152,7 +155,7 @@ def _parameters(scope: Scope) -> dict[str, Any]:
     }
 
 
-_COUNTED = "SELECT day FROM analytics_pipeline.ai_usage_days WHERE day BETWEEN %(first)s AND %(last)s"
+_COUNTED = "SELECT day FROM analytics_pipeline.held_ai_usage_days WHERE day BETWEEN %(first)s AND %(last)s"
 
 _FROM = """
     FROM ai_usage_daily

@@ -47,6 +47,7 @@ DUO_CHAT_EVENTS = DaySource(
     name="duo_chat_events",
     relation="ai_duo_chat_events",
     table="duo_chat_events",
+    partition="toDate(timestamp)",
     columns=_COLUMNS,
     day="source.timestamp",
     changed="source.created_at",
@@ -58,6 +59,7 @@ CODE_SUGGESTION_EVENTS = DaySource(
     name="code_suggestion_events",
     relation="ai_code_suggestion_events",
     table="code_suggestion_events",
+    partition="toDate(timestamp)",
     columns={
         **_COLUMNS,
         "unique_tracking_id": "coalesce(source.payload ->> 'unique_tracking_id', '')",

@@ -8,7 +8,8 @@ from psycopg import sql
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, copied_days, source_days
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import contiguous, day_start, next_day
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.flows.held_days import note_losses
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 _HOURS_OF_A_WEEK = 24 * 7
@@ -27,8 +28,8 @@ def days_as_they_are(
 
 def changed_days(postgres: Postgres, source: DaySource, days: Sequence[date]) -> set[date]:
     """Those of the days that were copied and are no longer what the copy holds."""
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
         found = days_as_they_are(connection, postgres, source, copied)
     return {day for day, (state, _) in copied.items() if not state.is_of(found[day])}
 
@@ -38,28 +39,14 @@ def intact_days(
 ) -> dict[date, DayState]:
     """Those of the days that another copy would leave as they are.
 
-    They were read after they had ended, ClickHouse still holds as many rows as their copy had, and so does the source.
+    They were read after they had ended, ClickHouse still holds what their copy did, and so does the source.
     """
-    with postgres.connect() as connection:
-        copied = copied_days(connection, source, days)
-        held = _rows_held(clickhouse, source.table, copied)
-        whole = {
-            day: state
-            for day, (state, at) in copied.items()
-            if at.taken_at >= day_start(next_day(day)) and held.get(day, 0) == state.rows
-        }
+    note_losses(postgres, clickhouse, source.held, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = copied_days(ledger, source, days)
+        whole = {day: state for day, (state, at) in copied.items() if at.taken_at >= day_start(next_day(day))}
         found = days_as_they_are(connection, postgres, source, whole)
     return {day: state for day, state in whole.items() if state.is_of(found[day])}
-
-
-def _rows_held(clickhouse: ClickHouse, table: str, days: Collection[date]) -> dict[date, int]:
-    days_of = {day_partition(day): day for day in days}
-    rows = clickhouse.query(
-        f"SELECT _partition_id, count() FROM {quoted(table)} WHERE _partition_id IN {{ids:Array(String)}}"
-        " GROUP BY _partition_id",
-        ids=list(days_of),
-    )
-    return {days_of[partition]: count for partition, count in rows}
 
 
 def days_in_turn(first: date, last: date, now: datetime) -> list[date]:

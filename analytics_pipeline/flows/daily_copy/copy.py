@@ -30,6 +30,7 @@ from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
+from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
@@ -191,14 +192,13 @@ class DayCopy:
 
     def _swap(self, moment: Reading, staging: str, states: Sequence[DayState]) -> None:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
-        with (
-            moment.postgres.lease(f"swap:{self.source.name}", patience=_SWAP_PATIENCE),
-            self.postgres.connect() as ledger,
-        ):
+        held = self.source.held
+        with moment.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.ledgers.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]
-            partitions = [day_partition(state.day) for state in older]
-            self.clickhouse.replace_partitions(self.source.table, staging, partitions)
+            days = [state.day for state in older]
+            left_out = [state.day for state in states if state not in older]
+            swap_days(self.clickhouse, ledger, held, staging, days, left_out)
             for day in self._days_with_dead_letters(staging, older):
                 # One day's at a time: they are whole rows.
                 letters = [letter for part in moment.ask(dead_letters, span_of([day])) for letter in part]

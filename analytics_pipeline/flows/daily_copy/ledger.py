@@ -7,6 +7,7 @@ from decimal import Decimal
 from operator import attrgetter
 
 from psycopg import sql
+from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -65,7 +66,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE, SETTLE]).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 3).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -131,8 +132,24 @@ def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:
 def copied_days(
     connection: Connection, source: DaySource, days: Sequence[date]
 ) -> dict[date, tuple[DayState, Snapshot]]:
-    """What the last copy of each of the days held and when it was read; days that were never copied are absent."""
-    rows = connection.execute(_COPIED, [source.name, list(days)])
+    """What the last copy of each of the days held and when it was read.
+
+    Days that were never copied are absent, and those whose copy has been lost since.
+    """
+    return _copies(connection, _HELD, source, days)
+
+
+def recorded_days(
+    connection: Connection, source: DaySource, days: Sequence[date]
+) -> dict[date, tuple[DayState, Snapshot]]:
+    """The same of every day that was ever copied, whatever has become of the copy."""
+    return _copies(connection, _COPIED, source, days)
+
+
+def _copies(
+    connection: Connection, statement: LiteralString, source: DaySource, days: Sequence[date]
+) -> dict[date, tuple[DayState, Snapshot]]:
+    rows = connection.execute(statement, [source.name, list(days)])
     return {row[0]: (DayState(*row[:5]), Snapshot(*row[5:])) for row in rows}
 
 
@@ -169,7 +186,9 @@ _SNAPSHOT = """
             SELECT min(xact_start) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
-        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database())
+        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database()),
+        -- A replica knows nothing of what is open on its primary, and lags behind it.
+        CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() - %s::interval END
     )
 """
 
@@ -177,6 +196,8 @@ _COPIED = """
     SELECT day, rows, refused, newest, changes, copied_at, horizon FROM analytics_pipeline.source_copies
     WHERE source = %s AND day = ANY(%s)
 """
+
+_HELD = _COPIED.replace("source_copies", "held_copies")
 
 _RECORD = """
     INSERT INTO analytics_pipeline.source_copies (

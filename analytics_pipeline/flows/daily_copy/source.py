@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from psycopg import sql
 from typing_extensions import LiteralString
 
+from analytics_pipeline.flows.held_days import DayTable
+from analytics_pipeline.resources.clickhouse.client import quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 # Of a time stamp: what lies beyond the years that ClickHouse keeps, or at infinity, is unknown rather than wrong.
@@ -16,10 +18,10 @@ KNOWN_MOMENT: LiteralString = "CASE WHEN {0} >= '1900-01-01' AND {0} < '2299-12-
 class DaySource:
     """A relation of the application's Postgres and the ClickHouse table that holds a copy of it, day by day.
 
-    `table` is `PARTITION BY` the UTC day of `day`. `columns` maps each of its columns to the SQL expression that fills
-    it. `changed` moves whenever a row is written, and the column `change_column` holds it, where it is known. `refusal`
-    is an SQL expression: NULL, or the reason why ClickHouse cannot hold the row; such rows become dead letters. The
-    expressions see the relation under the alias `source`.
+    `table` is `PARTITION BY` the SQL of `partition`, the UTC day of `day`, and has a column `id`. `columns` maps each
+    of its columns to the SQL expression that fills it. `changed` moves whenever a row is written, and the column
+    `change_column` holds it, where it is known. `refusal` is an SQL expression: NULL, or the reason why ClickHouse
+    cannot hold the row; such rows become dead letters. The expressions see the relation under the alias `source`.
 
     `loss_column` of the table names what of a row could not be read though the row is kept; it is empty when nothing is
     lost. `key` are the columns by which the table's engine takes two rows for one; a source where that happens is read
@@ -30,6 +32,7 @@ class DaySource:
     name: str
     relation: str
     table: str
+    partition: str
     columns: Mapping[str, LiteralString]
     day: LiteralString
     changed: LiteralString
@@ -39,6 +42,11 @@ class DaySource:
     key: tuple[str, ...] = ()
     is_distinct: bool = False
     conversions: Mapping[str, sql.Composable] = field(default_factory=dict)
+
+    @property
+    def held(self) -> DayTable:
+        """Where its days are held."""
+        return DayTable(self.table, self.partition, f"id, {quoted(self.change_column)}", f"swap:{self.name}")
 
     @property
     def change(self) -> sql.SQL:

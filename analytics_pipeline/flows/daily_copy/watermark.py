@@ -5,6 +5,7 @@ its last copy, so a lost tick, a failed run or a day that is looked at twice cha
 how much is looked at; it never passes a change that may still commit, nor one that is not in ClickHouse yet.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 from psycopg import sql
@@ -22,37 +23,53 @@ def touched_days(postgres: Postgres, source: DaySource, since: date, until: date
     Days before `since` and after `until` are nobody's: no partition is theirs, and a row that claims to be of the year
     2100 must hold nothing up. Before anything was copied, changes count from the start of today (UTC).
     """
-    with postgres.connect() as connection:
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
         now = snapshot(connection)
-        passed = _watermark(connection, source) or day_start(now.taken_at.date())
-        changes = _first_changes(connection, postgres, source, passed, since, until)
+        passed = _watermark(ledger, source) or day_start(now.taken_at.date())
+        changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, (since, until))
         connection.commit()  # each question gives its lock on the relation back
-        copied = copied_days(connection, source, list(changes))
+        copied = copied_days(ledger, source, list(changes))
         days = days_as_they_are(connection, postgres, source, changes)
         touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
         waiting = [changes[day.day] for day in touched]
-        connection.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
+        ledger.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
     return touched
 
 
-def _watermark(connection: Connection, source: DaySource) -> datetime | None:
+def _watermark(ledger: Connection, source: DaySource) -> datetime | None:
     """Every change before it is in ClickHouse. At first: since the oldest copy."""
-    row = connection.execute(_WATERMARK, [source.name, source.name]).fetchone()
+    row = ledger.execute(_WATERMARK, [source.name, source.name]).fetchone()
     return row[0] if row else None
 
 
+def _horizons(ledger: Connection, source: DaySource) -> dict[date, datetime]:
+    """The copied days, each with the moment before which its copy has every change."""
+    return dict(ledger.execute(_HORIZONS, [source.name]).fetchall())
+
+
 def _first_changes(
-    connection: Connection, postgres: Postgres, source: DaySource, passed: datetime, since: date, until: date
+    connection: Connection,
+    postgres: Postgres,
+    source: DaySource,
+    horizons: Mapping[date, datetime],
+    passed: datetime,
+    between: tuple[date, date],
 ) -> dict[date, datetime]:
-    """The days that changed after `passed`, and each one's first change that its copy may lack."""
+    """The days, both ends inclusive, that changed after `passed`: each one's first change that its copy may lack."""
     statement = sql.SQL(_FIRST_CHANGES).format(
         day=sql.SQL(source.day),
         changed=sql.SQL(source.changed),
         change=source.change,
         relation=postgres.relation(source.relation),
     )
-    parameters = {"source": source.name, "passed": passed, "since": day_start(since)}
-    return dict(connection.execute(statement, {**parameters, "until": day_start(next_day(until))}).fetchall())
+    parameters = {
+        "days": list(horizons),
+        "horizons": list(horizons.values()),
+        "passed": passed,
+        "since": day_start(between[0]),
+        "until": day_start(next_day(between[1])),
+    }
+    return dict(connection.execute(statement, parameters).fetchall())
 
 
 _WATERMARK = """
@@ -62,15 +79,15 @@ _WATERMARK = """
     )
 """
 
+_HORIZONS = "SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %s"
+
 _FIRST_CHANGES = """
     SELECT day, coalesce(min(changed) FILTER (WHERE changed >= copy.horizon), min(changed))
     FROM (
         SELECT {day}::date AS day, {changed}::timestamptz AS changed FROM {relation} AS source
         WHERE {changed} >= %(passed)s AND {change} IS NOT NULL AND {day} >= %(since)s AND {day} < %(until)s
     ) AS change
-    LEFT JOIN (
-        SELECT day, horizon FROM analytics_pipeline.source_copies WHERE source = %(source)s
-    ) AS copy USING (day)
+    LEFT JOIN unnest(%(days)s::date[], %(horizons)s::timestamptz[]) AS copy (day, horizon) USING (day)
     GROUP BY day
 """
 

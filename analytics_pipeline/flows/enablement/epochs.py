@@ -6,7 +6,7 @@ An epoch begins when a switch is seen on and is closed when it is seen off, or o
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 
 State: TypeAlias = Literal["requested", "running", "completed", "failed"]
@@ -22,8 +22,6 @@ DEAD_THOUGH_LISTED = timedelta(minutes=60)
 # How often a history is tried before somebody has to look, and the first pause between two tries; it doubles.
 ATTEMPTS = 8
 FIRST_PAUSE = timedelta(minutes=1)
-# A day's rows may be written late; the day before the last one seen on is asked for again.
-OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Epoch:
     """A row of the ledger. Days are the feature's own, both inclusive; None: there was no history. Times are UTC.
 
     `source_first_day` is where the source's history begins: before `first_day` when ANALYTICS_START_DATE cuts it.
+    `from_scratch`: what was there before it was asked for does not count.
     """
 
     feature: str
@@ -73,6 +72,7 @@ class Epoch:
     rows: int | None
     error: str
     is_reset: bool
+    from_scratch: bool
     requested_at: datetime
     seen_on_at: datetime
     started_at: datetime | None
@@ -93,12 +93,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Opening:
-    """An epoch to open; `since` is the first day that it lacks, None for the whole history."""
+    """An epoch to open. Its gap is what the ledgers lack, or, `from_scratch`, the whole history."""
 
     scope: str
     setting: str
     epoch: int
-    since: date | None
+    from_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,17 +139,9 @@ def changes(switched_on: Mapping[str, str], newest: Mapping[str, Epoch]) -> Chan
 
 def _opening(scope: str, setting: str, before: Epoch | None) -> Opening:
     if before is None:
-        return Opening(scope, setting, 1, None)
-    return Opening(scope, setting, before.epoch + 1, _lacking_since(before, setting))
-
-
-def _lacking_since(before: Epoch, setting: str) -> date | None:
-    """The first day that is not as it should be; what was not finished has to be had from its own beginning."""
-    if before.is_reset or before.setting != setting:
-        return None
-    if before.state == "completed":
-        return before.seen_on_at.astimezone(timezone.utc).date() - OVERLAP
-    return before.first_day
+        return Opening(scope, setting, 1)
+    unfinished = before.from_scratch and before.state != "completed"
+    return Opening(scope, setting, before.epoch + 1, before.is_reset or unfinished)
 
 
 def next_action(epoch: Epoch, runs: Collection[Run], *, is_complete: bool, now: datetime) -> Action:

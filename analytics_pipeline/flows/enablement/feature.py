@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.enablement.epochs import Epoch
+from analytics_pipeline.flows.held_days import DayTable
 from analytics_pipeline.resources.postgres import Postgres
 
 Days: TypeAlias = tuple[date, date]
@@ -16,7 +17,7 @@ RunConfig: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Progress:
-    """Which days of a history are complete in the ledgers of its assets since it was asked for, and their rows."""
+    """Which days of a history are complete in the ledgers of its assets, and their rows."""
 
     days: frozenset[date]
     rows: int
@@ -33,10 +34,11 @@ class Feature:
 
     `switched_on` reads the switches as they are now: each scope that is on, with the setting that shapes its history.
     `history` is the range of days that a scope's history has, both inclusive, or None. `progress` looks into the
-    ledgers of the `assets`. `config` narrows the run to the scope: per asset. `stores` names the settings without which
-    there is nothing to do. `canonical_setting` gives a recorded setting the name by which `switched_on` calls it today.
-    A feature that `follows_today` has no past: its history is the present day. Runs cover `margin` more days at both
-    ends. Where the work for one scope `is_shared` by the others, one run at a time is asked for.
+    ledgers of the `assets`; `tables` are those of their tables of which days may be lost. `config` narrows the run to
+    the scope: per asset. `stores` names the settings without which there is nothing to do. `canonical_setting` gives a
+    recorded setting the name by which `switched_on` calls it today. A feature that `follows_today` has no past: its
+    history is the present day. Runs cover `margin` more days at both ends. Where the work for one scope `is_shared` by
+    the others, one run at a time is asked for.
     """
 
     name: str
@@ -50,3 +52,4 @@ class Feature:
     follows_today: bool = False
     margin: timedelta = timedelta(0)
     is_shared: bool = False
+    tables: tuple[DayTable, ...] = ()

@@ -23,6 +23,7 @@ class PlannedEpoch:
     scope: str
     epoch: int
     setting: str
+    from_scratch: bool
     source_first_day: date | None
     first_day: date | None
     last_day: date | None
@@ -57,7 +58,7 @@ class EnablementLedger:
 
     def now(self) -> datetime:
         """The time on the clock that writes the ledger: this machine's may be another."""
-        ((now,),) = self.postgres.query("SELECT now()")
+        ((now,),) = self.postgres.ledgers.query("SELECT now()")
         assert isinstance(now, datetime)
         return now
 
@@ -80,7 +81,7 @@ class EnablementLedger:
 
     def record(self, feature: str, observed: Changes, planned: Sequence[PlannedEpoch]) -> None:
         """Close, open and see what was observed, all of it or nothing. Recording it twice changes nothing."""
-        with self.postgres.connect() as connection, connection.cursor() as cursor:
+        with self.postgres.ledgers.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(_CLOSE, [_key(epoch) for epoch in observed.close])
             cursor.execute(_SEE, {"feature": feature, "scopes": [epoch.scope for epoch in observed.seen]})
             cursor.executemany(
@@ -125,7 +126,7 @@ class EnablementLedger:
         return next(iter(self._select(statement, **parameters)), None)
 
     def _select(self, statement: LiteralString, **parameters: Any) -> list[Epoch]:
-        with self.postgres.connect() as connection, connection.cursor(row_factory=class_row(Epoch)) as cursor:
+        with self.postgres.ledgers.connect() as connection, connection.cursor(row_factory=class_row(Epoch)) as cursor:
             return cursor.execute(statement, parameters).fetchall()
 
 
@@ -166,11 +167,11 @@ _SEE = """
 
 _OPEN = """
     INSERT INTO analytics_pipeline.enablements (
-        feature, scope, epoch, setting, source_first_day, first_day, last_day, last_attempt
+        feature, scope, epoch, setting, from_scratch, source_first_day, first_day, last_day, last_attempt
     )
     VALUES (
-        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(source_first_day)s, %(first_day)s, %(last_day)s,
-        %(last_attempt)s
+        %(feature)s, %(scope)s, %(epoch)s, %(setting)s, %(from_scratch)s, %(source_first_day)s, %(first_day)s,
+        %(last_day)s, %(last_attempt)s
     )
     ON CONFLICT DO NOTHING
 """

@@ -17,12 +17,16 @@ from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, 
 from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.held_days import note_losses
+from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
 # Spreads a burst, such as a flag that goes on for every organisation at once, over looks.
 EPOCHS_PER_TICK = 50
+_CLICKHOUSE_SECONDS = 20
 
 RunsOf = Callable[[Attempt], Sequence[Run]]
 
@@ -86,13 +90,17 @@ class Tick:
         Raises:
             NotConfigured: a store that the feature needs has no address; nothing was recorded.
             LeaseHeld: another daemon is observing.
+            ConnectionError: ClickHouse does not answer; what the switches say was recorded.
         """
         for store, setting in feature.stores:
             if getattr(self.settings, setting) is None:
                 raise NotConfigured(store, setting.upper())
         with self.ledger.observing():
             outcome = Outcome(on=self._observe(feature))
-            for epoch in self.ledger.unfinished(feature.name, EPOCHS_PER_TICK):
+            unfinished = self.ledger.unfinished(feature.name, EPOCHS_PER_TICK)
+            if unfinished:
+                self._note_losses(feature)
+            for epoch in unfinished:
                 with _alone(feature, epoch.scope):
                     self._follow(feature, epoch, outcome)
         totals = self.ledger.totals(feature.name).values()
@@ -100,6 +108,13 @@ class Tick:
         if feature.is_shared:
             outcome.requests = [] if outcome.under_way else outcome.requests[:1]
         return outcome
+
+    def _note_losses(self, feature: Feature) -> None:
+        """What ClickHouse has lost is missing in a history, whatever the ledgers said."""
+        tag = Tag(feature.name, "tick")
+        with connect(self.settings, tag, attempts=1, timeout_seconds=_CLICKHOUSE_SECONDS) as clickhouse:
+            for table in feature.tables:
+                note_losses(self.postgres, clickhouse, table)
 
     def _observe(self, feature: Feature) -> int:
         """Record which scopes are on; returns how many."""
@@ -118,19 +133,23 @@ class Tick:
         return len(switched_on)
 
     def _planned(self, feature: Feature, opening: Opening) -> PlannedEpoch:
-        """The days that the epoch asks for; those before ANALYTICS_START_DATE have no partition."""
+        """The days of the epoch's history; those before ANALYTICS_START_DATE have no partition.
+
+        Which of them are missing is asked of the ledgers with every look, and only those are asked for.
+        """
+        named = (opening.scope, opening.epoch, opening.setting, opening.from_scratch)
         found = feature.history(self.postgres, opening.scope, opening.setting)
         if found is None:
-            return PlannedEpoch(opening.scope, opening.epoch, opening.setting, None, None, None)
+            return PlannedEpoch(*named, None, None, None)
         first, last = found
-        wanted = max(first, opening.since or first, self.settings.analytics_start_date)
-        if first < self.settings.analytics_start_date:
+        wanted = max(first, self.settings.start_of(feature.name))
+        if first < self.settings.start_of(feature.name):
             logger.warning(
                 "%s %s: the history begins on %s, but only days from ANALYTICS_START_DATE (%s) on are brought in",
-                *(feature.name, opening.scope, first, self.settings.analytics_start_date),
+                *(feature.name, opening.scope, first, self.settings.start_of(feature.name)),
             )
         days = (wanted, last) if wanted <= last else (None, None)
-        return PlannedEpoch(opening.scope, opening.epoch, opening.setting, first, *days)
+        return PlannedEpoch(*named, first, *days)
 
     def _follow(self, feature: Feature, epoch: Epoch, outcome: Outcome) -> None:
         # The runs before their traces: what has ended has left all of them.
@@ -138,7 +157,7 @@ class Tick:
         outcome.under_way += any(not run.has_ended for run in runs)
         progress = feature.progress(self.postgres, epoch)
         # The start date may have been moved into a history: days before it have no partition any more.
-        start = self.settings.analytics_start_date
+        start = self.settings.start_of(feature.name)
         missing = [day for day in epoch.days if day not in progress.days and day >= start]
         action = next_action(epoch, runs, is_complete=not missing, now=self.ledger.now())
         if action == "complete" and self.ledger.complete(epoch, progress.rows):
@@ -162,6 +181,6 @@ class Tick:
             self.ledger.move(epoch, today)
             missing = [today]
         config = feature.config(self.postgres, epoch.scope)
-        first = max(missing[0] - feature.margin, self.settings.analytics_start_date)
+        first = max(missing[0] - feature.margin, self.settings.start_of(feature.name))
         last = min(missing[-1] + feature.margin, today)
         return Request(epoch.current_attempt, feature.assets, first, last, config, not feature.follows_today)

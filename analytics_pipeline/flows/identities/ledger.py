@@ -52,7 +52,7 @@ class IdentityLedger:
     def forget_gone(self, known_environment_keys: Collection[str], among: Collection[int] | None = None) -> None:
         """Forget the environments that have gone from the source, of these projects when they are named."""
         parameters = [self.day, list(known_environment_keys), among is None, list(among or ())]
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.execute(
                 "DELETE FROM analytics_pipeline.identity_loads WHERE snapshot_date = %s"
                 " AND NOT environment_key = ANY(%s) AND (%s OR project_id = ANY(%s))",
@@ -60,7 +60,7 @@ class IdentityLedger:
             )
 
     def _record(self, entries: Sequence[dict[str, Any]]) -> None:
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.cursor().executemany(
                 _RECORD, [{**entry, "day": self.day, "run_id": self.run_id} for entry in entries]
             )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from psycopg import sql
 
-from analytics_pipeline.flows.daily_copy.ledger import between, copied_days, source_days
+from analytics_pipeline.flows.daily_copy.ledger import between, recorded_days, source_days
 from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
@@ -49,8 +49,8 @@ class RollupDifference:
 def copy_differences(postgres: Postgres, clickhouse: ClickHouse, days: Sequence[date]) -> dict[date, CopyDifference]:
     """How the copies of these neighbouring days differ; days that were never copied do not."""
     condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
-    with postgres.connect() as connection:
-        copied = copied_days(connection, REPORTING_EVENTS, days)
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        copied = recorded_days(ledger, REPORTING_EVENTS, days)
         source = {one.day: one.rows for one in source_days(connection, postgres, REPORTING_EVENTS, condition)}
     stored = dict(clickhouse.query(_STORED, first=days[0], last=days[-1]))
     found = {
@@ -157,16 +157,17 @@ def gaps(postgres: Postgres, days: Sequence[date]) -> list[tuple[int, date]]:
 def lag(postgres: Postgres) -> timedelta | None:
     """How much older the newest copied change is than the source's newest; None when either has none."""
     statement = sql.SQL(
-        "SELECT (SELECT max({changed})::timestamptz FROM {relation} AS source WHERE {change} IS NOT NULL),"
-        " (SELECT max(newest) FROM analytics_pipeline.source_copies WHERE source = {name})"
+        "SELECT max({changed})::timestamptz FROM {relation} AS source WHERE {change} IS NOT NULL"
     ).format(
         changed=sql.SQL(REPORTING_EVENTS.changed),
         change=REPORTING_EVENTS.change,
         relation=postgres.relation(REPORTING_EVENTS.relation),
-        name=sql.Literal(REPORTING_EVENTS.name),
     )
     with postgres.connect() as connection:
-        ((source, copied),) = connection.execute(statement).fetchall()
+        ((source,),) = connection.execute(statement).fetchall()
+    ((copied,),) = postgres.query(
+        "SELECT max(newest) FROM analytics_pipeline.source_copies WHERE source = %(name)s", name=REPORTING_EVENTS.name
+    )
     return None if source is None or copied is None else max(source - copied, timedelta(0))
 
 

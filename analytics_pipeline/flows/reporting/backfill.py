@@ -9,11 +9,12 @@ from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.days import Days, contiguous, day_start, next_day
+from analytics_pipeline.flows.held_days import note_losses
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
-from analytics_pipeline.flows.reporting.rollups import Rollups, days_per_pass
+from analytics_pipeline.flows.reporting.rollups import ROLLUPS, Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import utc_days
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -64,7 +65,9 @@ class Backfill:
     registry: Registry = REGISTRY
 
     def plan(self) -> Plan:
-        """What is missing at this moment; changes nothing."""
+        """What is missing at this moment; changes nothing but the ledger's word for what ClickHouse has lost."""
+        for table in (REPORTING_EVENTS.held, ROLLUPS):
+            note_losses(self.postgres, self.clickhouse, table)
         dates: list[date] = []
         missing: set[date] = set()
         for piece in self._pieces(self.days, _LOOKED_AT // len(self.wanted)):

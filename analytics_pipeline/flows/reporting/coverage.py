@@ -6,7 +6,7 @@ computed with. Anything else makes it stale, and readers fall back to the raw ev
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
@@ -50,12 +50,16 @@ class Covered:
 class Copies:
     """When each UTC day of the source was last read into ClickHouse, and when that became visible there.
 
-    The first tells what a day may lack. The second rises with every swap, whichever copy was read first: it is what
-    tells whether a rollup is of the events that are there.
+    The first tells what a day may lack; it is not known of days that have been lost since. The second rises with every
+    swap, whichever copy was read first: it is what tells whether a rollup is of the events that are there.
     """
 
     copied_at: Mapping[date, datetime]
     swapped_at: Mapping[date, datetime]
+
+    def without(self, lost: Collection[date]) -> "Copies":
+        """The same when these days are lost: rollups that were made of them before hold all the same."""
+        return replace(self, copied_at={day: at for day, at in self.copied_at.items() if day not in lost})
 
     def newest(self, bounds: DayBounds) -> datetime | None:
         """When the last copy of the day's source days became visible; None when none did."""
@@ -85,7 +89,7 @@ def account_days(accounts: Iterable[Account], first: date, last: date) -> list[A
 def copies(postgres: Postgres, first: date, last: date) -> Copies:
     """The copies of the UTC days from `first` to `last`."""
     rows = postgres.query(_COPIES, source=REPORTING_EVENTS.name, first=first, last=last)
-    return Copies({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
+    return Copies({day: at for day, at, _ in rows if at}, {day: at for day, _, at in rows})
 
 
 def outdated(postgres: Postgres, registry: Registry, since: datetime | None = None) -> set[date]:
@@ -100,7 +104,7 @@ def outdated(postgres: Postgres, registry: Registry, since: datetime | None = No
 
 
 def uncovered(postgres: Postgres, today: date) -> tuple[set[date], set[date]]:
-    """Holes before today: UTC days without a copy, and dates without any rollup; between the first there is and today.
+    """Holes before today: UTC days without a copy, and dates without any rollup; between the first there was and today.
 
     The newest few hundred of each.
     """
@@ -180,7 +184,8 @@ def _end_of(day: date) -> datetime:
 
 
 _COPIES = """
-    SELECT day, copied_at, swapped_at FROM analytics_pipeline.source_copies
+    SELECT day, held.copied_at, copy.swapped_at FROM analytics_pipeline.source_copies AS copy
+    LEFT JOIN analytics_pipeline.held_copies AS held USING (source, day)
     WHERE source = %(source)s AND day BETWEEN %(first)s AND %(last)s
 """
 
@@ -188,7 +193,7 @@ _COPIES = """
 _OUTDATED = """
     SELECT DISTINCT covered.date
     FROM analytics_pipeline.reporting_coverage AS covered
-    LEFT JOIN analytics_pipeline.source_copies AS copy
+    LEFT JOIN analytics_pipeline.held_copies AS copy
         ON copy.source = %(source)s AND copy.day BETWEEN covered.date - 1 AND covered.date + 1
         AND copy.day::timestamp AT TIME ZONE 'UTC' < covered.ends_at
         AND (copy.day + 1)::timestamp AT TIME ZONE 'UTC' > covered.starts_at
@@ -206,7 +211,7 @@ _UNCOPIED = """
         %(today)s::timestamp - interval '1 day', interval '1 day'
     ) AS hole (day)
     WHERE NOT EXISTS (
-        SELECT FROM analytics_pipeline.source_copies WHERE source = %(source)s AND source_copies.day = hole.day::date
+        SELECT FROM analytics_pipeline.held_copies WHERE source = %(source)s AND held_copies.day = hole.day::date
     )
     ORDER BY 1 DESC
     LIMIT %(limit)s
@@ -218,14 +223,14 @@ _UNROLLED = """
         (SELECT min(date) FROM analytics_pipeline.reporting_coverage)::timestamp,
         %(today)s::timestamp - interval '1 day', interval '1 day'
     ) AS hole (day)
-    WHERE NOT EXISTS (SELECT FROM analytics_pipeline.reporting_coverage WHERE date = hole.day::date)
+    WHERE NOT EXISTS (SELECT FROM analytics_pipeline.held_rollups WHERE date = hole.day::date)
     ORDER BY 1 DESC
     LIMIT %(limit)s
 """
 
 _COVERAGE = """
     SELECT account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_swapped_at
-    FROM analytics_pipeline.reporting_coverage
+    FROM analytics_pipeline.held_rollups
     WHERE date BETWEEN %(first)s AND %(last)s AND (%(only)s::bigint[] IS NULL OR account_id = ANY(%(only)s))
 """
 

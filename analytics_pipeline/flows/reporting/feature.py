@@ -7,6 +7,7 @@ from analytics_pipeline.flows.enablement.feature import Feature, Progress
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import canonical_of_stored, local_date, names_of
 from analytics_pipeline.resources.postgres import Postgres
@@ -28,8 +29,13 @@ def history(postgres: Postgres, scope: str, zone: str) -> tuple[date, date] | No
     return local_date(zone, first), yesterday
 
 
-def complete_days(postgres: Postgres, scope: str, zone: str, days: Sequence[date], since: datetime) -> dict[date, int]:
-    """The days that were rolled up in the zone, from all their events, after `since`; with all accounts' events."""
+def complete_days(
+    postgres: Postgres, scope: str, zone: str, days: Sequence[date], since: datetime | None
+) -> dict[date, int]:
+    """The days that are rolled up in the zone, from all their events, with the number of all accounts' events.
+
+    Those only that were rolled up after `since`, when it is given.
+    """
     parameters = {
         "source": REPORTING_EVENTS.name,
         "account": _account(scope),
@@ -46,10 +52,11 @@ def _account(scope: str) -> int:
 # A day that begins before the first copied one, which is that of ANALYTICS_START_DATE, is as complete as it can be.
 _COMPLETE_DAYS = """
     SELECT covered.date, coalesce(copy.rows, 0)
-    FROM analytics_pipeline.reporting_coverage AS covered
+    FROM analytics_pipeline.held_rollups AS covered
     LEFT JOIN analytics_pipeline.source_copies AS copy ON copy.source = %(source)s AND copy.day = covered.date
     WHERE covered.account_id = %(account)s AND covered.date = ANY(%(days)s) AND covered.timezone = ANY(%(zones)s)
-        AND covered.registry_version = %(registry)s AND covered.computed_at >= %(since)s
+        AND covered.registry_version = %(registry)s
+        AND covered.computed_at >= coalesce(%(since)s::timestamptz, '-infinity')
         AND (
             covered.complete
             OR covered.starts_at < (
@@ -65,11 +72,14 @@ REPORTING = Feature(
     switched_on=lambda postgres, _flags: switched_on(postgres),
     history=history,
     progress=lambda postgres, epoch: Progress.of(
-        complete_days(postgres, epoch.scope, epoch.setting, epoch.days, epoch.requested_at)
+        complete_days(
+            postgres, epoch.scope, epoch.setting, epoch.days, epoch.requested_at if epoch.from_scratch else None
+        )
     ),
     canonical_setting=canonical_of_stored,
     # A day in a zone overlaps the UTC days beside it.
     margin=timedelta(days=1),
     # A run rolls up all accounts, so the next one's history may be complete already when it has ended.
     is_shared=True,
+    tables=(REPORTING_EVENTS.held, ROLLUPS),
 )

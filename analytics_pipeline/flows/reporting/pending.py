@@ -1,18 +1,21 @@
-"""What reporting lacks at a moment, by its own ledgers: source days to copy, local dates to compute.
+"""What reporting lacks at a moment, by source, ledgers and ClickHouse: source days to copy, local dates to compute.
 
 Both are derived again on every look, so a lost tick or a failed run loses nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_turn
 from analytics_pipeline.flows.daily_copy.watermark import touched_days
+from analytics_pipeline.flows.held_days import lost_days, note_losses
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
 from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.rollups import BOUNDS, ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 _DAY = timedelta(days=1)
@@ -28,8 +31,8 @@ class Pending:
     rollups: tuple[date, ...]
 
 
-def live(postgres: Postgres, now: datetime, since: date) -> Pending:
-    """What has changed a moment ago: today's and yesterday's figures, and old days that late rows touched.
+def live(postgres: Postgres, clickhouse: ClickHouse, now: datetime, since: date) -> Pending:
+    """What has changed a moment ago: today's and yesterday's figures, days that late rows touched or ClickHouse lost.
 
     Days before `since` have no partition. Dates that wait for a copy are asked for when that has landed.
     """
@@ -37,37 +40,57 @@ def live(postgres: Postgres, now: datetime, since: date) -> Pending:
     if not zoned:
         return Pending((), ())
     today = now.date()
+    lost = _lost(postgres, clickhouse)
     touched = touched_days(postgres, REPORTING_EVENTS, since, today + _DAY)
     sources = copies(postgres, today - 2 * _DAY, today)
     to_copy = {day.day for day in touched} | {day for day in (today - _DAY, today) if sources.lacks(day, now)}
+    to_copy |= {day for day in lost.copies if day <= today + _DAY}
     current = {today - _DAY, today, today + _DAY}
     old = outdated(postgres, REGISTRY, now - RECENT)
     waiting = {near for day in to_copy for near in _around(day)}
-    to_compute = [day for day in old.union(_stale(postgres, zoned, current)) if day not in waiting]
+    to_compute = old.union(lost.rollups, _stale(postgres, zoned, current)) - waiting
     return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
 
 
-def closed(postgres: Postgres, now: datetime, first: date, since: date) -> Pending:
+def closed(postgres: Postgres, clickhouse: ClickHouse, now: datetime, first: date, since: date) -> Pending:
     """What the closed days lack. Days before `since` have no partition.
 
     From `first` on: a copy that was made after the day had ended and is still what the source holds, so that rows that
     were deleted there go here as well; and rollups. Of all days before: holes, copies that no rollup has seen, rollups
     of an earlier registry, and, of those whose turn it is in this hour, copies that are not what the source holds.
+    What ClickHouse holds of the compared days, and of all rollups, is compared with the ledger by its contents.
     """
     zoned = accounts(postgres).zoned
     if not zoned:
         return Pending((), ())
-    days = [first + number * _DAY for number in range((now.date() - first).days)]
-    sources = copies(postgres, first - _DAY, now.date())
-    uncopied, unrolled = uncovered(postgres, now.date())
+    days = _days(first, now.date() - _DAY)
     # East of Greenwich a date begins on the UTC day before.
     recent = [first - _DAY, *days]
     older = days_in_turn(since, recent[0] - _DAY, now)
+    lost = _lost(postgres, clickhouse, [*older, *recent], _days(since, now.date() + _DAY))
+    sources = copies(postgres, first - _DAY, now.date())
+    uncopied, unrolled = uncovered(postgres, now.date())
     changed = changed_days(postgres, REPORTING_EVENTS, [*older, *recent])
     to_copy = {day for day in recent if sources.lacks(day, now)} | uncopied | changed
     waiting = {near for day in to_copy for near in _around(day)}
-    to_compute = outdated(postgres, REGISTRY).union(unrolled, _stale(postgres, zoned, set(days))) - waiting
+    stale_ones = _stale(postgres, zoned, set(days))
+    to_compute = outdated(postgres, REGISTRY).union(lost.rollups, unrolled, stale_ones) - waiting
     return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
+
+
+def _lost(
+    postgres: Postgres, clickhouse: ClickHouse, copies: Collection[date] = (), rollups: Collection[date] = ()
+) -> Pending:
+    """What ClickHouse does not hold as recorded; of these copies and rollups the contents are compared as well."""
+    note_losses(postgres, clickhouse, REPORTING_EVENTS.held, copies)
+    for table in (ROLLUPS, BOUNDS):
+        note_losses(postgres, clickhouse, table, rollups)
+    lost = lost_days(postgres, ROLLUPS) | lost_days(postgres, BOUNDS)
+    return Pending(_sorted(lost_days(postgres, REPORTING_EVENTS.held)), _sorted(lost))
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + number * _DAY for number in range((last - first).days + 1)]
 
 
 def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date]) -> set[date]:

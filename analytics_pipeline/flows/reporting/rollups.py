@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
 from analytics_pipeline.flows.days import next_day
+from analytics_pipeline.flows.held_days import DayTable, note_losses, swap_days
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -27,6 +29,8 @@ DAYS_PER_PASS = 31
 ACCOUNT_DAYS_PER_PASS = 200_000
 _SPILL_BYTES = 512 * 1024 * 1024
 _PATIENCE = timedelta(minutes=10)
+ROLLUPS = DayTable("reporting_rollups", "date", "computed_at", lease="reporting_rollups")
+BOUNDS = DayTable("reporting_day_bounds", "date", "account_id, starts_at, ends_at", lease="reporting_rollups")
 
 Progress = Callable[[date, int], None]
 
@@ -62,7 +66,7 @@ class Rollups:
         found: list[RolledDay] = []
         while first <= last:
             # Held for one pass only, so that today's figures need not wait for ten years of history.
-            with self.postgres.lease("reporting_rollups", patience=_PATIENCE):
+            with self.postgres.lease(ROLLUPS.lease, patience=_PATIENCE):
                 passed = retrying(self.clickhouse.attempts, is_transient)(self._pass, first, last)
             self.progress(passed[-1].date, len(passed))
             found += passed
@@ -76,19 +80,18 @@ class Rollups:
         dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         days = account_days(zoned, first, last)
         # Read before the events are: a copy that lands meanwhile makes the day stale, not wrong.
+        note_losses(self.postgres, self.clickhouse, REPORTING_EVENTS.held)
         sources = copies(self.postgres, first - timedelta(days=2), last + timedelta(days=2))
         with ExitStack() as cleanup:
             bounds = cleanup.enter_context(day_bounds_table(self.clickhouse, days))
             staging = cleanup.enter_context(self.clickhouse.staging("reporting_rollups"))
             self._insert_rollups(staging, bounds, days)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            with self.postgres.connect() as connection:
-                coverage.forget_others(connection, dates, days, self.registry)
-            partitions = [day_partition(day) for day in dates]
-            self.clickhouse.replace_partitions("reporting_day_bounds", bounds, partitions)
-            self.clickhouse.replace_partitions("reporting_rollups", staging, partitions)
-        with self.postgres.connect() as connection:
-            coverage.record(connection, days, sources, self.registry, self.run_id)
+            with self.postgres.ledgers.connect() as ledger:
+                coverage.forget_others(ledger, dates, days, self.registry)
+                swap_days(self.clickhouse, ledger, BOUNDS, bounds, dates)
+                swap_days(self.clickhouse, ledger, ROLLUPS, staging, dates)
+                coverage.record(ledger, days, sources, self.registry, self.run_id)
         logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
         by_date: dict[date, list[AccountDay]] = {day: [] for day in dates}
         for one in days:

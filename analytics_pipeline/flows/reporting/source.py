@@ -8,6 +8,7 @@ REPORTING_EVENTS = DaySource(
     name="reporting_events",
     relation="reporting_events",
     table="reporting_events",
+    partition="toDate(created_at)",
     columns={
         "id": "source.id",
         "name": "source.name",

@@ -34,17 +34,18 @@ def changed_projects(postgres: Postgres, clickhouse: ClickHouse, tenants: Tenant
     its end, or its rows are not in ClickHouse any more.
     """
     current = fingerprints(postgres)
-    rows = postgres.query(_NEWEST_COUNTS, quiet=QUIET, patience=PATIENCE, back_off=BACK_OFF)
+    rows = postgres.query(_NEWEST_COUNTS, patience=PATIENCE, back_off=BACK_OFF)
+    being_edited = {project for (project,) in postgres.query(_BEING_EDITED, quiet=QUIET)}
     in_store = counts_in_store(clickhouse, [day for _, day, *_ in rows])
     watched = _watched(tenants)
     return [
         Changed(project, day, current.get(project, ""))
-        for project, day, counted, is_settled, is_complete, *stored in rows
+        for project, day, counted, has_waited, is_complete, *stored in rows
         if project in watched
         and (
             not is_complete
             or not in_store.has(day, project, StoredCounts(*stored))
-            or (is_settled and counted != current.get(project, ""))
+            or ((has_waited or project not in being_edited) and counted != current.get(project, ""))
         )
     ]
 
@@ -55,26 +56,25 @@ def _watched(tenants: Tenants) -> Collection[int]:
     return emptied | {project.id for project in tenants.projects}
 
 
+_BEING_EDITED = """
+    SELECT project_id FROM {segments}
+    GROUP BY project_id HAVING max(greatest(updated_at, deleted_at)) >= now() - %(quiet)s::interval
+"""
+
 _NEWEST_COUNTS = """
     WITH snapshot AS (
         SELECT project_id, max(snapshot_date) AS day FROM analytics_pipeline.identity_loads
         WHERE captured_at IS NOT NULL GROUP BY project_id
-    ),
-    change AS (
-        SELECT project_id, max(greatest(updated_at, deleted_at)) AS newest FROM {segments} GROUP BY project_id
     )
     SELECT
         snapshot.project_id,
         snapshot.day,
         refresh.fingerprint,
-        change.newest IS NULL
-            OR change.newest < now() - %(quiet)s::interval
-            OR refresh.completed_at < now() - %(patience)s::interval,
+        refresh.completed_at < now() - %(patience)s::interval,
         refresh.status = 'completed',
         refresh.counts,
         refresh.computed_at
     FROM snapshot
-    LEFT JOIN change USING (project_id)
     -- Only what was counted can have to be counted again; a first count is the schedule's.
     JOIN analytics_pipeline.segment_refreshes AS refresh
         ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day

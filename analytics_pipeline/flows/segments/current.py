@@ -47,7 +47,7 @@ def purge_others(postgres: Postgres, day: date, keep: Collection[int], among: Co
     about: when the project is switched on, the schedule sees that they are missing and has its newest snapshot counted.
     Returns how many counts went.
     """
-    with postgres.connect() as connection:
+    with postgres.ledgers.connect() as connection:
         ((purged,),) = connection.execute(
             _PURGE, {"keep": list(keep), "among": None if among is None else list(among), "day": day}
         ).fetchall()

@@ -45,7 +45,9 @@ def complete_days(
 
     What ClickHouse does not hold as the ledgers say is not complete.
     """
-    parameters = {"organisation": _organisation(scope), "days": list(days), "since": since}
+    units = postgres.query(_UNITS, organisation=_organisation(scope))
+    projects, keys = [project for project, _ in units], [key for _, key in units]
+    parameters = {"projects": projects, "keys": keys, "days": list(days), "since": since}
     complete: dict[date, int] = dict(postgres.query(_COMPLETE_DAYS, **parameters))
     if complete:
         in_store, held = counts_in_store(clickhouse, complete), glimpsed_environments(clickhouse, complete)
@@ -75,18 +77,22 @@ def _organisation(scope: str) -> int:
     return int(scope.removeprefix(_SCOPE))
 
 
-_COMPLETE_DAYS = """
-    WITH unit AS (
-        SELECT day, project.id AS project_id, environment.api_key
-        FROM unnest(%(days)s::date[]) AS day
-        CROSS JOIN {projects} AS project
-        LEFT JOIN {environments} AS environment ON environment.project_id = project.id
-        WHERE project.organisation_id = %(organisation)s AND EXISTS (
-            SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
-        )
+# A project without environments is a unit without a key.
+_UNITS = """
+    SELECT project.id, environment.api_key
+    FROM {projects} AS project
+    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    WHERE project.organisation_id = %(organisation)s AND EXISTS (
+        SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
     )
+"""
+
+_COMPLETE_DAYS = """
     SELECT unit.day, coalesce(sum(load.rows), 0)::bigint
-    FROM unit
+    FROM (
+        SELECT * FROM unnest(%(days)s::date[]) AS day
+        CROSS JOIN unnest(%(projects)s::bigint[], %(keys)s::text[]) AS unit (project_id, api_key)
+    ) AS unit
     LEFT JOIN analytics_pipeline.identity_loads AS load
         ON load.snapshot_date = unit.day AND load.environment_key = unit.api_key
         AND load.status = 'completed' AND load.completed_at >= %(since)s
@@ -100,15 +106,13 @@ _COMPLETE_DAYS = """
 _LOADS = """
     SELECT load.snapshot_date, load.environment_key, load.captured_at, load.rows
     FROM analytics_pipeline.identity_loads AS load
-    JOIN {environments} AS environment ON environment.api_key = load.environment_key
-    WHERE load.organisation_id = %(organisation)s AND load.snapshot_date = ANY(%(days)s) AND load.status = 'completed'
+    WHERE load.environment_key = ANY(%(keys)s) AND load.snapshot_date = ANY(%(days)s) AND load.status = 'completed'
 """
 
 _REFRESHES = """
     SELECT refresh.snapshot_date, refresh.project_id, refresh.counts, refresh.computed_at
     FROM analytics_pipeline.segment_refreshes AS refresh
-    JOIN {projects} AS project ON project.id = refresh.project_id
-    WHERE project.organisation_id = %(organisation)s AND refresh.snapshot_date = ANY(%(days)s)
+    WHERE refresh.project_id = ANY(%(projects)s) AND refresh.snapshot_date = ANY(%(days)s)
         AND refresh.status = 'completed'
 """
 

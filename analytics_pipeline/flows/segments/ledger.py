@@ -40,7 +40,7 @@ class RefreshLedger:
 
     def start(self, project: Project) -> str:
         """The refresh begins; returns the fingerprint of the segments as they are now, for `complete`."""
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.execute(_RECORD, self._entry(project, "running"))
         return fingerprints(self.postgres).get(project.id, "")
 
@@ -54,7 +54,7 @@ class RefreshLedger:
 
     def forget(self, project_id: int) -> None:
         """The project's counts of the day are about to be removed."""
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             connection.execute(_FORGET, {"project": project_id, "day": self.day, "run_id": self.run_id})
 
     def _entry(

@@ -109,7 +109,7 @@ class CountRefresh:
             raise SnapshotBusy(f"the snapshot of {self.day} changed while it was counted; the stored counts stay")
         unknown = list(self._unknown(segments, snapshot))
         rows, computed_at = self._store_history(clickhouse, project, segments, counts, unknown)
-        with self.postgres.connect() as connection:
+        with self.postgres.ledgers.connect() as connection:
             store_current(connection, project, [*counts, *unknown], self.day, computed_at)
             if snapshot.lost and not snapshot.ready:
                 self.ledger.fail(connection, project, why_lost(self.day))

@@ -15,11 +15,15 @@ class CountsInStore:
     rows: Mapping[tuple[date, int], Mapping[datetime, int]]
 
     def has(self, day: date, project_id: int, recorded: StoredCounts) -> bool:
-        """Whether the project's counts of the day are there as they were recorded; any will do, when that was not."""
+        """Whether the project's counts of the day are there as they were recorded, and none of a later refresh.
+
+        Any will do when nothing was recorded.
+        """
         held = self.rows.get((day, project_id), {})
         if recorded.counts is None or recorded.computed_at is None:
-            return bool(held)
-        return held.get(recorded.computed_at, 0) >= recorded.counts
+            return any(held.values())
+        is_newest = max(held, default=recorded.computed_at) <= recorded.computed_at
+        return is_newest and held.get(recorded.computed_at, 0) >= recorded.counts
 
 
 def counts_in_store(clickhouse: ClickHouse, days: Collection[date]) -> CountsInStore:
@@ -29,8 +33,8 @@ def counts_in_store(clickhouse: ClickHouse, days: Collection[date]) -> CountsInS
     count twice.
     """
     rows = clickhouse.query(
-        "SELECT date, project_id, computed_at, countIf(is_deleted = 0) AS live FROM segment_counts"
-        " WHERE date IN {days:Array(Date)} GROUP BY date, project_id, computed_at HAVING live > 0",
+        "SELECT date, project_id, computed_at, countIf(is_deleted = 0) FROM segment_counts"
+        " WHERE date IN {days:Array(Date)} GROUP BY date, project_id, computed_at",
         days=sorted(set(days)),
     )
     found: dict[tuple[date, int], dict[datetime, int]] = {}

@@ -1,4 +1,4 @@
-"""Schema `analytics_pipeline` in the application's Postgres, migrated by Alembic. Nothing outside it is touched."""
+"""Schema `analytics_pipeline` in the ledgers' Postgres, migrated by Alembic. Nothing outside it is touched."""
 
 from functools import partial
 from pathlib import Path
@@ -47,5 +47,5 @@ def _config() -> Config:
 
 def _engine(postgres: Postgres) -> Engine:
     # Our own connections: the same URLs are understood, and the same errors say what is wrong. What they lock is ours.
-    creator = partial(postgres.open, statement_seconds=_MIGRATION_SECONDS)
+    creator = partial(postgres.ledgers.open, statement_seconds=_MIGRATION_SECONDS)
     return create_engine("postgresql+psycopg://", creator=creator, poolclass=NullPool)

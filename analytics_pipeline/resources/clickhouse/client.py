@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
@@ -26,6 +26,10 @@ _STAGING_TIME = "%Y%m%d%H%M%S"
 
 # The text of a value must survive as it is: a date inferred from a string would change what it equals.
 TEXT_STAYS_TEXT = {"input_format_try_infer_dates": 0, "input_format_try_infer_datetimes": 0}
+
+
+class LostRows(Exception):
+    """Rows that were staged would not be swapped; nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +215,26 @@ class ClickHouse:
         )
         return [partition for (partition,) in rows]
 
-    def replace_partitions(self, table: str, staging: str, partitions: Sequence[str]) -> None:
-        """Swap partitions of `table` for the staging table's, each atomically; no rows there means none here."""
+    def replace_partitions(
+        self, table: str, staging: str, partitions: Sequence[str], *, left_out: Collection[str] = ()
+    ) -> None:
+        """Swap partitions of `table` for the staging table's, each atomically; no rows there means none here.
+
+        `left_out` are partitions of the staging table that are not wanted any more.
+
+        Raises:
+            LostRows: the staging table holds a partition that would be left behind; nothing was swapped.
+        """
         swaps = {one: f"REPLACE PARTITION ID {_literal(one)} FROM {quoted(staging)}" for one in partitions}
+        staged = self.partitions(staging)
+        if behind := sorted({*staged} - {*partitions, *left_out}):
+            raise LostRows(
+                f"{staging} holds rows of the partitions {', '.join(behind[:5])}, which would not be swapped into"
+                f" {table}; it stays as it was. The table is partitioned otherwise than this version expects: run"
+                " analytics-pipeline migrate status"
+            )
         # A swap of nothing for nothing would cost as much as any other.
-        held = {*self.partitions(staging), *self.partitions(table)}
+        held = {*staged, *self.partitions(table)}
         changes = [swap for partition, swap in swaps.items() if partition in held]
         for start in range(0, len(changes), SWAPS_PER_STATEMENT):
             # Refused by default when the source is empty; an empty day is an answer like any other.

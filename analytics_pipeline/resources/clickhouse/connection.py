@@ -16,8 +16,12 @@ CONNECT_SECONDS = 60.0
 
 
 @contextmanager
-def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHouse]:
+def connect(
+    settings: Settings, tag: Tag, attempts: int = 5, timeout_seconds: int | None = None
+) -> Iterator[ClickHouse]:
     """A connection for one piece of work, closed at its end.
+
+    A statement may take `timeout_seconds`; at most, and by default, CLICKHOUSE_TIMEOUT_SECONDS.
 
     Raises:
         NotConfigured: `CLICKHOUSE_URL` is not set.
@@ -26,6 +30,7 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
     if settings.clickhouse_url is None:
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     url = settings.clickhouse_url.get_secret_value()
+    timeout = min(timeout_seconds or settings.clickhouse_timeout_seconds, settings.clickhouse_timeout_seconds)
     scheme = url.partition("://")[0].lower()
     patience = Patience(f"ClickHouse at {without_credentials(url)}", CONNECT_SECONDS)
     try:
@@ -41,8 +46,8 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
             form_encode_query_params=True,
             tz_mode="aware",
             connect_timeout=10,
-            send_receive_timeout=settings.clickhouse_timeout_seconds + 30,
-            settings={"max_execution_time": settings.clickhouse_timeout_seconds},
+            send_receive_timeout=timeout + (30 if timeout_seconds is None else 0),
+            settings={"max_execution_time": timeout},
             # One policy of retries, ours, which is logged and ends after `attempts`.
             query_retries=0,
             client_name="analytics_pipeline",
@@ -54,7 +59,7 @@ def connect(settings: Settings, tag: Tag, attempts: int = 5) -> Iterator[ClickHo
     except TypeError:
         raise AccessRefused(_refused(url, "the URL has an option that the client does not know")) from None
     try:
-        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, settings.clickhouse_timeout_seconds)
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout)
     finally:
         client.close()
 

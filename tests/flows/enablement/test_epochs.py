@@ -39,6 +39,7 @@ EPOCH = Epoch(
     rows=None,
     error="",
     is_reset=False,
+    from_scratch=False,
     requested_at=NOW,
     seen_on_at=NOW,
     started_at=None,
@@ -50,12 +51,12 @@ CLOSED = replace(COMPLETED, closed_at=NOW)
 NOTHING = Changes((), (), ())
 
 
-def opens(scope: str, epoch: int, since: date | None, setting: str = "on") -> Changes:
-    return Changes((), (Opening(scope, setting, epoch, since),), ())
+def opens(scope: str, epoch: int, *, from_scratch: bool = False) -> Changes:
+    return Changes((), (Opening(scope, "on", epoch, from_scratch),), ())
 
 
 def test_changes__first_seen_on__opens_for_the_whole_history() -> None:
-    assert changes({"instance": "on"}, {}) == opens("instance", 1, None)
+    assert changes({"instance": "on"}, {}) == opens("instance", 1)
 
 
 def test_changes__still_on__is_only_seen() -> None:
@@ -70,26 +71,30 @@ def test_changes__still_off__nothing() -> None:
     assert changes({}, {"instance": CLOSED}) == NOTHING
 
 
-def test_changes__on_again_after_a_complete_history__opens_for_the_gap_and_a_day() -> None:
-    assert changes({"instance": "on"}, {"instance": CLOSED}) == opens("instance", 2, date(2026, 5, 19))
+@pytest.mark.parametrize("state", ["requested", "running", "completed", "failed"])
+def test_changes__on_again__opens_for_what_the_ledgers_lack(state: State) -> None:
+    assert changes({"instance": "on"}, {"instance": replace(CLOSED, state=state)}) == opens("instance", 2)
 
 
-@pytest.mark.parametrize("state", ["requested", "running", "failed"])
-def test_changes__on_again_after_an_incomplete_history__opens_from_its_beginning(state: State) -> None:
-    before = replace(CLOSED, state=state, first_day=date(2026, 5, 7))
-
-    assert changes({"instance": "on"}, {"instance": before}) == opens("instance", 2, date(2026, 5, 7))
-
-
-def test_changes__after_a_reset__opens_for_the_whole_history() -> None:
-    assert changes({"instance": "on"}, {"instance": replace(CLOSED, is_reset=True)}) == opens("instance", 2, None)
+@pytest.mark.parametrize(
+    ("before", "from_scratch"),
+    [
+        (replace(CLOSED, is_reset=True), True),
+        (replace(CLOSED, state="running", from_scratch=True), True),
+        (replace(CLOSED, state="completed", from_scratch=True), False),
+    ],
+)
+def test_changes__on_again_after_a_reset__opens_for_the_whole_history_until_it_was_completed(
+    before: Epoch, from_scratch: bool
+) -> None:
+    assert changes({"instance": "on"}, {"instance": before}) == opens("instance", 2, from_scratch=from_scratch)
 
 
 def test_changes__other_setting__closes_and_opens_for_the_whole_history() -> None:
     paris = replace(COMPLETED, scope="account:7", setting="Europe/Paris")
 
     assert changes({"account:7": "Asia/Kolkata"}, {"account:7": paris}) == Changes(
-        (paris,), (Opening("account:7", "Asia/Kolkata", 2, None),), ()
+        (paris,), (Opening("account:7", "Asia/Kolkata", 2),), ()
     )
 
 
@@ -106,9 +111,7 @@ def test_changes__any_sequence_of_observations__one_open_epoch_for_each_scope_th
             before = newest.get(opening.scope)
             assert before is None or before.closed_at is not None
             assert opening.epoch == (before.epoch + 1 if before else 1)
-            newest[opening.scope] = replace(
-                EPOCH, scope=opening.scope, setting=opening.setting, epoch=opening.epoch, first_day=opening.since
-            )
+            newest[opening.scope] = replace(EPOCH, scope=opening.scope, setting=opening.setting, epoch=opening.epoch)
         is_open = {scope: epoch.setting for scope, epoch in newest.items() if epoch.closed_at is None}
         assert is_open == observed
         again = changes(observed, newest)

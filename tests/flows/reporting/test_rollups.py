@@ -214,11 +214,11 @@ def test_rollups__killed_around_the_swap__leave_nothing_that_vouches_for_wrong_r
     add_account(empty_product, 1, "Asia/Tokyo")
     swap, left = ClickHouse.replace_partitions, [None] * swaps_before_death
 
-    def dies(self: ClickHouse, *arguments: Any) -> None:
+    def dies(self: ClickHouse, *arguments: Any, **named: Any) -> None:
         if not left:
             raise Killed
         left.pop()
-        swap(self, *arguments)
+        swap(self, *arguments, **named)
 
     monkeypatch.setattr(ClickHouse, "replace_partitions", dies)
     if swaps_before_death == 2:

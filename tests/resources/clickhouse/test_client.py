@@ -23,7 +23,7 @@ from tenacity import wait_none
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.resources.clickhouse import connection
 from analytics_pipeline.resources.clickhouse import errors as module
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost, Tag, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost, LostRows, Tag, quoted
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import TRANSIENT_CODES, error_code, is_transient
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
@@ -279,6 +279,21 @@ def test_replace_partitions__empty_source__empties_the_partition_alone(days: Cli
 
     assert _rows(days) == [("2026-01-02", "other")]
     assert days.partitions("days") == ["20260102"]
+
+
+def test_replace_partitions__staged_rows_would_stay_behind__is_refused_before_anything_is_swapped(
+    days: ClickHouse,
+) -> None:
+    before = _rows(days)
+    with days.staging("days") as staging:
+        days.insert_rows(staging, ["day", "v"], [[date(2026, 1, 1), "new"], [date(2026, 1, 3), "behind"]])
+
+        with pytest.raises(LostRows, match=r"partitions 20260103, which would not be swapped into days; it stays"):
+            days.replace_partitions("days", staging, ["20260101"])
+        assert _rows(days) == before
+
+        days.replace_partitions("days", staging, ["20260101"], left_out=["20260103"])
+        assert _rows(days) == [("2026-01-01", "new"), ("2026-01-02", "other")]
 
 
 def test_attach_partition__rows__join_those_that_are_there(days: ClickHouse) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.days import contiguous
+from analytics_pipeline.flows.held_days import unheld_days
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, Reason, copies
 from analytics_pipeline.flows.reporting.event_history import first_event
@@ -30,6 +31,8 @@ from analytics_pipeline.flows.reporting.reads.plan import (
 )
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.registry import Registry
+from analytics_pipeline.flows.reporting.rollups import ROLLUPS
+from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable, is_enabled
 from analytics_pipeline.resources.postgres import Postgres
@@ -52,7 +55,8 @@ class Answer(Generic[T]):
     """A report's value and how far it can be trusted.
 
     `missing` are ranges, both ends inclusive, of UTC days whose events were never copied, or not since the day has
-    ended: the value may lack some. Days before the account's first event have none to lack.
+    ended, or that ClickHouse does not hold as they were copied: the value may lack some. Days before the account's
+    first event have none to lack.
     `as_of` is when the first of the days used was read from the source: what has changed since may be lacking. None:
     nothing of the range has been read yet.
     """
@@ -100,6 +104,7 @@ class Reading:
         needed = source_days(span, self.now)
         # Asked before the events are: what is copied meanwhile is newer than the answer says, never older.
         sources = copies(self.postgres, span.since.date(), span.until.date())
+        sources = sources.without(unheld_days(self.postgres, self.clickhouse, REPORTING_EVENTS.held))
         cells, source = self._consistent(metrics, periods, self._candidates(span), sources)
         read_at = [sources.copied_at[day] for day in needed if day in sources.copied_at]
         missing = contiguous(self._missing(needed, sources))
@@ -144,7 +149,8 @@ class Reading:
             and self.query.dimension in {dimension.name for dimension in self.registry.dimensions}
             and self._rollups_are_read()
         ):
-            return whole_days(self.account, span)
+            lost = unheld_days(self.postgres, self.clickhouse, ROLLUPS)
+            return [day for day in whole_days(self.account, span) if day.date not in lost]
         return []
 
     def _rollups_are_read(self) -> bool:

@@ -1,0 +1,206 @@
+"""The ledger `held_days`: what the last swap left in ClickHouse of each day, and whether that is still there.
+
+A day is forgotten before its swap and recorded after it, so a process that dies between the two leaves a day that
+nobody vouches for, which is brought in again. The store is asked as well: a partition that was dropped, an older
+backup of either store, a swap that no ledger knows of, all show as a day that is not as recorded.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.postgres import Connection, Postgres
+
+State: TypeAlias = Literal["held", "swapping", "lost"]
+
+
+@dataclass(frozen=True)
+class DayTable:
+    """A ClickHouse table whose days are swapped as a whole.
+
+    `day` is the SQL of a row's day. `identity` lists the columns that tell a row from what another swap made of it: as
+    few as that takes, because they are read to find out. Its days are swapped under the `lease`.
+    """
+
+    name: str
+    day: str
+    identity: str
+    lease: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """A day's rows and the sum of their identities; None: not known."""
+
+    rows: int | None = 0
+    checksum: int | Decimal | None = 0
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What the ledger says of a day."""
+
+    content: Content
+    state: State
+    swapped_at: datetime
+
+
+_NOTHING = Content()
+
+
+def swap_days(
+    clickhouse: ClickHouse,
+    ledger: Connection,
+    table: DayTable,
+    staging: str,
+    days: Sequence[date],
+    left_out: Sequence[date] = (),
+) -> None:
+    """Replace the days by what the staging table holds of them; `left_out` are days of it that are not wanted any more.
+
+    To be called under the table's lease. Commits that the days are forgotten before it changes anything; what it
+    records afterwards is the caller's to commit, together with the caller's own ledger.
+
+    Raises:
+        LostRows: the staging table holds other days as well; nothing was swapped.
+    """
+    staged = _contents(clickhouse, table, staging, None)
+    named = {"relation": table.name, "lease": table.lease, "days": list(days)}
+    ledger.execute(_FORGET_LEFTOVERS, named)
+    ledger.execute(_FORGET, named)
+    ledger.commit()
+    partitions = [day_partition(day) for day in days]
+    clickhouse.replace_partitions(table.name, staging, partitions, left_out=[day_partition(day) for day in left_out])
+    found = [staged.get(day, _NOTHING) for day in days]
+    values = {"rows": [one.rows for one in found], "checksums": [one.checksum for one in found]}
+    ledger.execute(_RECORD, {**named, **values})
+
+
+def unheld_days(
+    postgres: Postgres, clickhouse: ClickHouse, table: DayTable, thoroughly: Collection[date] = ()
+) -> dict[date, datetime | None]:
+    """The days that ClickHouse does not hold as recorded, with when they were swapped; changes nothing.
+
+    Of all days the rows are compared, which ClickHouse knows without reading any; those in `thoroughly` by their
+    contents as well. Days that are being swapped, and those that are known to be lost, are not among them. None: days
+    that ClickHouse holds rows of and the ledger has never heard of.
+    """
+    before = _recorded(postgres, table)
+    held = {day: Content(rows, None) for day, rows in _rows(clickhouse, table).items()}
+    if thoroughly:
+        held |= _contents(clickhouse, table, table.name, thoroughly)
+    suspects = [day for day in {*before, *held} if not _is_held(before.get(day), held.get(day, _NOTHING))]
+    if not suspects:
+        return {}
+    # A swap forgets the day before ClickHouse shows anything of it: what was as it is now is no swap's doing.
+    now = _recorded(postgres, table)
+    return {
+        day: before[day].swapped_at if day in before else None for day in suspects if now.get(day) == before.get(day)
+    }
+
+
+def note_losses(postgres: Postgres, clickhouse: ClickHouse, table: DayTable, thoroughly: Collection[date] = ()) -> None:
+    """Let nobody vouch for the days that ClickHouse does not hold as recorded; `lost_days` has them from then on."""
+    found = unheld_days(postgres, clickhouse, table, thoroughly)
+    if found:
+        with postgres.ledgers.connect() as connection:
+            values = {"days": list(found), "swapped_at": list(found.values())}
+            connection.execute(_LOSE, {"relation": table.name, "lease": table.lease, **values})
+
+
+def lose_days(ledger: Connection, table: DayTable, days: Collection[date]) -> None:
+    """Let nobody vouch for these days, whatever they hold."""
+    ledger.execute(_LOSE_ALL, {"relation": table.name, "days": list(days)})
+
+
+def lost_days(postgres: Postgres, table: DayTable, limit: int = 400) -> set[date]:
+    """The days to be brought in again because nobody vouches for them: the newest few hundred."""
+    return {day for (day,) in postgres.query(_LOST, relation=table.name, limit=limit)}
+
+
+def _is_held(recorded: _Recorded | None, held: Content) -> bool:
+    """Whether a day is as recorded, or is somebody's already; what was not recorded cannot differ."""
+    if recorded is None:
+        return held.rows == 0
+    return recorded.state != "held" or all(
+        None in (one, other) or one == other
+        for one, other in (
+            (recorded.content.rows, held.rows),
+            (recorded.content.checksum, held.checksum),
+        )
+    )
+
+
+def _recorded(postgres: Postgres, table: DayTable) -> dict[date, _Recorded]:
+    rows = postgres.query(_RECORDED, relation=table.name)
+    return {day: _Recorded(Content(count, checksum), *rest) for day, count, checksum, *rest in rows}
+
+
+def _rows(clickhouse: ClickHouse, table: DayTable) -> Mapping[date, int]:
+    # Without a condition: this way ClickHouse answers from what it knows of its parts.
+    return dict(clickhouse.query(f"SELECT {table.day} AS held, count() FROM {quoted(table.name)} GROUP BY held"))
+
+
+def _contents(
+    clickhouse: ClickHouse, table: DayTable, relation: str, days: Collection[date] | None
+) -> dict[date, Content]:
+    rows = clickhouse.query(
+        f"SELECT {table.day} AS held, count(), sum(cityHash64({table.identity})) FROM {quoted(relation)}"
+        f" WHERE {{every:Bool}} OR {table.day} IN {{days:Array(Date)}} GROUP BY held",
+        every=days is None,
+        days=list(days or ()),
+    )
+    return {day: Content(count, checksum) for day, count, checksum in rows}
+
+
+# Under the lease nobody else swaps: who has forgotten these days died before recording them.
+_FORGET_LEFTOVERS = """
+    UPDATE analytics_pipeline.held_days SET state = 'lost' WHERE relation = %(relation)s AND state = 'swapping'
+"""
+
+# Only what was vouched for is vouched for until it is swapped.
+_FORGET = """
+    INSERT INTO analytics_pipeline.held_days AS held (relation, day, rows, checksum, state, lease)
+    SELECT %(relation)s, day, 0, 0, 'lost', %(lease)s FROM unnest(%(days)s::date[]) AS day
+    ON CONFLICT (relation, day) DO UPDATE SET state = 'swapping', lease = excluded.lease WHERE held.state = 'held'
+"""
+
+_RECORD = """
+    INSERT INTO analytics_pipeline.held_days (relation, day, rows, checksum, state, lease)
+    SELECT %(relation)s, day, rows, checksum, 'held', %(lease)s
+    FROM unnest(%(days)s::date[], %(rows)s::bigint[], %(checksums)s::numeric[]) AS held (day, rows, checksum)
+    ON CONFLICT (relation, day) DO UPDATE SET
+        rows = excluded.rows,
+        checksum = excluded.checksum,
+        state = excluded.state,
+        swapped_at = excluded.swapped_at
+"""
+
+_LOSE = """
+    INSERT INTO analytics_pipeline.held_days AS held (relation, day, rows, checksum, state, lease, swapped_at)
+    SELECT %(relation)s, day, 0, 0, 'lost', %(lease)s, coalesce(swapped_at, now())
+    FROM unnest(%(days)s::date[], %(swapped_at)s::timestamptz[]) AS lost (day, swapped_at)
+    ON CONFLICT (relation, day) DO UPDATE SET state = 'lost'
+    WHERE held.state = 'held' AND held.swapped_at = excluded.swapped_at
+"""
+
+_LOSE_ALL = """
+    UPDATE analytics_pipeline.held_days SET state = 'lost' WHERE relation = %(relation)s AND day = ANY(%(days)s)
+"""
+
+_LOST = """
+    SELECT day FROM analytics_pipeline.held_days AS held
+    WHERE relation = %(relation)s AND NOT EXISTS (
+        SELECT FROM analytics_pipeline.vouched_days AS vouched
+        WHERE vouched.relation = held.relation AND vouched.day = held.day
+    )
+    ORDER BY day DESC
+    LIMIT %(limit)s
+"""
+
+_RECORDED = """
+    SELECT day, rows, checksum, state, swapped_at FROM analytics_pipeline.held_days WHERE relation = %(relation)s
+"""
