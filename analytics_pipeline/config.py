@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 T = TypeVar("T")
 FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
+_BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -127,6 +128,8 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 LandingUrl = Annotated[str, AfterValidator(_landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+# Partitions are days that ClickHouse's Date can hold.
+FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 # Never read as JSON: names separated by commas.
 Flows = Annotated[
     tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
@@ -178,8 +181,11 @@ class Settings(_Environment):
     """The whole configuration. A store whose variable is unset is not configured: its flows are skipped."""
 
     analytics_home: Path = Path(".analytics")
-    # Partitions are days that ClickHouse's Date can hold.
-    analytics_start_date: Annotated[date, Field(ge=date(1970, 1, 1))] = date(2026, 1, 1)
+    analytics_start_date: FirstDay = date(2026, 1, 1)
+    # Flows whose data begin on another day than the rest.
+    identities_start_date: FirstDay | None = None
+    reporting_start_date: FirstDay | None = None
+    ai_usage_start_date: FirstDay | None = None
     flows: Flows = FLOWS
 
     clickhouse_url: ClickHouseUrl | None = None
@@ -219,6 +225,11 @@ class Settings(_Environment):
         if settings is None or problems:
             raise ConfigurationError(problems)
         return settings
+
+    def start_of(self, flow: str) -> date:
+        """The first day that the flow has a partition for; segments begin with the identities that they count."""
+        own = getattr(self, f"{_BEGINS_WITH.get(flow, flow)}_start_date", None)
+        return own or self.analytics_start_date
 
     def masked(self) -> dict[str, str]:
         """Each variable's name and value without credentials, in declaration order; unset ones are ''."""

@@ -110,7 +110,11 @@ def defs() -> dg.Definitions:
     """The flows that are wanted (FLOWS), on daily partitions; resources; one executor: a step's own process is slow."""
     settings = Settings.load()
     flows = [_FLOWS[name] for name in settings.flows]
-    assets = [asset for flow in flows for asset in _partitioned(flow.assets, flow.days(settings.analytics_start_date))]
+    assets = [
+        asset
+        for name, flow in zip(settings.flows, flows, strict=True)
+        for asset in _partitioned(flow.assets, flow.days(settings.start_of(name)))
+    ]
     return dg.Definitions(
         assets=[*_sources_of(assets), *assets],
         resources={

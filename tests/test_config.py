@@ -13,6 +13,9 @@ SECRET = "S3CRET"
 DEFAULTS = {
     "ANALYTICS_HOME": ".analytics",
     "ANALYTICS_START_DATE": "2026-01-01",
+    "IDENTITIES_START_DATE": "",
+    "REPORTING_START_DATE": "",
+    "AI_USAGE_START_DATE": "",
     "FLOWS": "identities,segments,reporting,ai_usage",
     "CLICKHOUSE_URL": "",
     "CLICKHOUSE_CLUSTER": "",
@@ -84,6 +87,9 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
     given_and_shown = {
         "ANALYTICS_HOME": ("/srv/analytics", "/srv/analytics"),
         "ANALYTICS_START_DATE": ("2025-02-03", "2025-02-03"),
+        "IDENTITIES_START_DATE": ("2025-03-04", "2025-03-04"),
+        "REPORTING_START_DATE": ("2024-01-01", "2024-01-01"),
+        "AI_USAGE_START_DATE": ("2025-02-03", "2025-02-03"),
         "FLOWS": (" ai_usage, reporting,", "reporting,ai_usage"),
         "CLICKHOUSE_URL": (f"https://user:{SECRET}@host:8443/analytics", "https://host:8443/analytics"),
         "CLICKHOUSE_CLUSTER": ("main-1.eu", "main-1.eu"),
@@ -150,6 +156,21 @@ def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> 
     assert _problems(FLOWS=value) == [
         ("FLOWS", "Input should be 'identities', 'segments', 'reporting' or 'ai_usage'"),
     ]
+
+
+def test_start_of__flow__is_its_own_day_or_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANALYTICS_START_DATE", "2026-02-01")
+    monkeypatch.setenv("IDENTITIES_START_DATE", "2026-03-01")
+    monkeypatch.setenv("REPORTING_START_DATE", "2025-01-01")
+
+    settings = Settings.load()
+
+    assert {flow: settings.start_of(flow) for flow in settings.flows} == {
+        "identities": date(2026, 3, 1),
+        "segments": date(2026, 3, 1),
+        "reporting": date(2025, 1, 1),
+        "ai_usage": date(2026, 2, 1),
+    }
 
 
 def test_load__many_mistakes__are_reported_at_once() -> None:

@@ -150,6 +150,24 @@ def test_partitions__start_date_configured__is_their_first_day(monkeypatch: pyte
     assert starts == {"2025-03-04"}
 
 
+def test_partitions__flow_with_a_day_of_its_own__begin_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can never be had, such as identities of days before the first capture, is not offered as missing."""
+    monkeypatch.setenv("ANALYTICS_START_DATE", "2025-03-04")
+    monkeypatch.setenv("IDENTITIES_START_DATE", "2026-05-06")
+
+    starts = {
+        spec.group_name: spec.partitions_def.get_first_partition_key()
+        for spec in defs().resolve_all_asset_specs()
+        if spec.partitions_def is not None
+    }
+    assert starts == {
+        "identities": "2026-05-06",
+        "segments": "2026-05-06",
+        "reporting": "2025-03-04",
+        "ai_usage": "2025-03-04",
+    }
+
+
 @pytest.mark.parametrize(
     ("flows", "groups", "schedules", "sensors"),
     [

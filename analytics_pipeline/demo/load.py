@@ -4,7 +4,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -71,6 +71,39 @@ def load_demo_product(database_url: str, table: str, *, progress: Progress | Non
         rows_written=rows_written,
         identities_written=_load_identities(client, table, product, report),
     )
+
+
+def first_days(database_url: str) -> dict[str, date]:
+    """Where the demo's data begin, by the setting that says so; identities begin today, as nobody captured them before.
+
+    Reporting begins on the earliest first date of any account, in its own zone.
+    """
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(_FIRST_DAYS).fetchone()
+    reporting, ai_usage = found or (None, None)
+    today = datetime.now(timezone.utc).date()
+    return {
+        "IDENTITIES_START_DATE": today,
+        "REPORTING_START_DATE": reporting or today,
+        "AI_USAGE_START_DATE": ai_usage or today,
+    }
+
+
+_FIRST_DAYS = """
+    SELECT
+        (
+            SELECT min(
+                (event.created_at AT TIME ZONE coalesce(account.settings ->> 'reporting_timezone', 'UTC'))::date
+            )
+            FROM reporting_events AS event
+            JOIN accounts AS account ON account.id = event.account_id
+        ),
+        (
+            SELECT (least(min(chat.timestamp), (SELECT min(timestamp) FROM ai_code_suggestion_events))
+                AT TIME ZONE 'UTC')::date
+            FROM ai_duo_chat_events AS chat
+        )
+"""
 
 
 def save_application_settings(database_url: str, *, use_clickhouse_for_analytics: bool) -> bool:

@@ -1,14 +1,28 @@
 """What production would export, for engines that run here."""
 
+import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from urllib.request import getproxies_environment
 
 from analytics_pipeline.config import SourceRelations
 from analytics_pipeline.embedded import dagster_home, postgres
+from analytics_pipeline.embedded.state import write_private
 
-_NOT_THE_PRODUCTS = ("CLICKHOUSE_CLUSTER", "FEATURE_FLAG_PROVIDER", "IDENTITIES_INDEX", "IDENTITY_READER")
+_START_DATES = ("ANALYTICS_START_DATE", "IDENTITIES_START_DATE", "REPORTING_START_DATE", "AI_USAGE_START_DATE")
+_NOT_THE_PRODUCTS = (
+    *_START_DATES,
+    "FLOWS",
+    "ALERT_WEBHOOK_URL",
+    "LEDGER_DATABASE_URL",
+    "CLICKHOUSE_CLUSTER",
+    "FEATURE_FLAG_PROVIDER",
+    "IDENTITIES_INDEX",
+    "IDENTITY_READER",
+)
 AWS_CONFIG = "aws.config"
+_NOTE = "start_dates.json"
 
 
 def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict[str, str]:
@@ -20,6 +34,7 @@ def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict
         # Unset, even where the shell names production's.
         **dict.fromkeys(_NOT_THE_PRODUCTS, ""),
         **{f"SOURCE_{name.upper()}": "" for name in SourceRelations.model_fields},
+        **_noted_start_dates(home),
         "DATABASE_URL": postgres.url(addresses["postgres"], "product"),
         "DAGSTER_POSTGRES_URL": postgres.url(addresses["postgres"], "dagster"),
         "LANDING_URL": (home / "landing").as_uri(),
@@ -36,6 +51,24 @@ def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict
         **dagster_home.environment(home / "dagster"),
         **_past_proxies(),
     }
+
+
+def note_start_dates(home: Path, days: Mapping[str, date]) -> dict[str, str]:
+    """Keep where the data of this home begin, for whoever uses it next; what was noted before stays.
+
+    `days` are by variable; returns all that are noted.
+    """
+    noted = {name: day.isoformat() for name, day in days.items()} | _noted_start_dates(home)
+    write_private(home / _NOTE, json.dumps(noted))
+    return noted
+
+
+def _noted_start_dates(home: Path) -> dict[str, str]:
+    try:
+        noted: dict[str, str] = json.loads((home / _NOTE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return noted
 
 
 def _past_proxies() -> dict[str, str]:

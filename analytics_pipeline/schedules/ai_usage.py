@@ -28,7 +28,7 @@ def ai_usage_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
         return dg.SkipReason("what it asked for before is still under way")
     days = looked_at_stores(
         "ai_usage",
-        lambda settings, store, clickhouse: changed_closed_days(store, clickhouse, now, settings.analytics_start_date),
+        lambda settings, store, clickhouse: changed_closed_days(store, clickhouse, now, settings.start_of("ai_usage")),
     )
     if isinstance(days, dg.SkipReason):
         return days

@@ -32,8 +32,8 @@ def reporting_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunR
         return dg.SkipReason("what it asked for before is still under way")
 
     def look(settings: Settings, store: Postgres, clickhouse: ClickHouse) -> Pending:
-        first = max(now.date() - LOOK_BACK, settings.analytics_start_date)
-        return closed(store, clickhouse, now, first, settings.analytics_start_date)
+        first = max(now.date() - LOOK_BACK, settings.start_of("reporting"))
+        return closed(store, clickhouse, now, first, settings.start_of("reporting"))
 
     pending = looked_at_stores("reporting", look)
     if isinstance(pending, dg.SkipReason):

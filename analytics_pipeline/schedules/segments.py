@@ -58,7 +58,7 @@ def _missing(settings: Settings, now: datetime) -> tuple[Tenants, list[Missing]]
     today = now.date()
     # What has expired must not be loaded only to expire again.
     back = min(LOOK_BACK, timedelta(days=max(1, settings.identity_snapshot_retention_days - 1)))
-    first = max(today - back, settings.analytics_start_date)
+    first = max(today - back, settings.start_of("segments"))
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
     open_days = [day for day in days if _can_be_captured(day, now, settings)]
     with connect(settings, Tag("segments", "look")) as clickhouse:

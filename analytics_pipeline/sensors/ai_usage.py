@@ -25,7 +25,7 @@ def ai_usage_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     today = datetime.now(timezone.utc).date()
     days = looked_at_stores(
         "ai_usage",
-        lambda settings, store, clickhouse: pending_days(store, clickhouse, today, settings.analytics_start_date),
+        lambda settings, store, clickhouse: pending_days(store, clickhouse, today, settings.start_of("ai_usage")),
     )
     if isinstance(days, dg.SkipReason):
         return days

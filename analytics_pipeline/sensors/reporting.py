@@ -26,7 +26,7 @@ def reporting_late_rows(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     now = datetime.now(timezone.utc)
     pending = looked_at_stores(
         "reporting",
-        lambda settings, store, clickhouse: live(store, clickhouse, now, settings.analytics_start_date),
+        lambda settings, store, clickhouse: live(store, clickhouse, now, settings.start_of("reporting")),
     )
     if isinstance(pending, dg.SkipReason):
         return pending

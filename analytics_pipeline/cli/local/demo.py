@@ -97,7 +97,7 @@ def _exit_of(materialised: list[Materialised], epochs: list[Epoch]) -> Exit:
 
 
 @contextmanager
-def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterator[Mapping[str, str]]:
+def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterator[dict[str, str]]:
     """The engines, up; at the end those that were started here are stopped again, unless they are to be kept."""
     before = opened.running()
     try:
@@ -108,9 +108,13 @@ def _embedded_stack(opened: "Stack", console: Console, *, keep: bool) -> Iterato
                 opened.down(opened.running() - before)
 
 
-def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
-    """Export the environment, migrate both stores and load the demo product where it is missing."""
-    from analytics_pipeline.demo.load import DemoRefusedError, load_demo_product
+def prepare_demo(environment: dict[str, str], console: Console) -> None:
+    """Export the environment, migrate both stores and load the demo product where it is missing.
+
+    Partitions begin where the data do, which the environment tells from then on.
+    """
+    from analytics_pipeline.demo.load import DemoRefusedError, first_days, load_demo_product
+    from analytics_pipeline.embedded.environment import note_start_dates
 
     os.environ.update(environment)
     settings = Settings.load()
@@ -129,6 +133,8 @@ def prepare_demo(environment: Mapping[str, str], console: Console) -> None:
             product = load_demo_product(environment["DATABASE_URL"], environment["IDENTITIES_TABLE"], progress=report)
         except DemoRefusedError as error:
             raise click.ClickException(str(error)) from error
+    environment |= note_start_dates(Path(environment["ANALYTICS_HOME"]), first_days(environment["DATABASE_URL"]))
+    os.environ.update(environment)
     console.print(
         f"[green]✓[/] Demo product: {product.organisations} organisations, {product.projects} projects,"
         f" {product.environments} environments, {product.live_segments} segments, {product.identities:,} identities"

@@ -1,7 +1,7 @@
 """Materialises the whole asset graph for one day in this process, recorded in the Dagster instance like any run."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.orchestration.partitions import range_tags
 
 # The events are in the instance and in the summary; on the terminal they would drown both.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -30,7 +31,7 @@ class Materialised:
 def materialise(day: date, progress: Progress) -> list[Materialised]:
     """Materialise every asset for `day` in the instance of DAGSTER_HOME; `progress` hears (asset, done, total).
 
-    Assets that share partitions share a run.
+    Assets that share partitions share a run. Those that have tomorrow too, which has begun somewhere, get both days.
     """
     graph = defs().resolve_asset_graph()
     assets = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
@@ -41,13 +42,20 @@ def materialise(day: date, progress: Progress) -> list[Materialised]:
     with dg.DagsterInstance.get() as instance:
         return [
             outcome
-            for keys in runs.values()
-            for outcome in _run(instance, day, keys, lambda name: progress(name, names.index(name), len(names)))
+            for partitions, keys in runs.items()
+            for outcome in _run(
+                instance, _tags(day, partitions), keys, lambda name: progress(name, names.index(name), len(names))
+            )
         ]
 
 
+def _tags(day: date, partitions: dg.PartitionsDefinition[str] | None) -> dict[str, str]:
+    last = partitions.get_last_partition_key() if partitions else None
+    return range_tags(day, max(day, date.fromisoformat(last or day.isoformat())))
+
+
 def _run(
-    instance: dg.DagsterInstance, day: date, keys: Sequence[dg.AssetKey], started: Callable[[str], None]
+    instance: dg.DagsterInstance, tags: Mapping[str, str], keys: Sequence[dg.AssetKey], started: Callable[[str], None]
 ) -> list[Materialised]:
     names = [key.to_user_string() for key in keys]
     run_id = str(uuid.uuid4())
@@ -63,7 +71,7 @@ def _run(
         .resolve_implicit_global_asset_job_def()
         .execute_in_process(
             instance=instance,
-            partition_key=day.isoformat(),
+            tags=dict(tags),
             asset_selection=list(keys),
             run_id=run_id,
             raise_on_error=False,

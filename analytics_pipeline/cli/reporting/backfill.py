@@ -110,7 +110,7 @@ def backfill(
         asked_for = _Asked(text.strip(), since and since.date(), until and until.date(), recopy)
         now = datetime.now(timezone.utc)
         found = histories(store, chosen_accounts(store, text))
-        wanted = _wanted(console, asked_for, found, now, settings.analytics_start_date)
+        wanted = _wanted(console, asked_for, found, now, settings.start_of("reporting"))
         if not wanted:
             if as_json:
                 print_json(None)

@@ -103,7 +103,7 @@ def compare(account: str, since: datetime | None, until: datetime | None, by: By
     with connect(settings, Tag("reporting", "compare")) as clickhouse:
         store = postgres(settings)
         chosen = chosen_accounts(store, account)
-        days = _days(chosen, since and since.date(), until and until.date(), now, settings.analytics_start_date)
+        days = _days(chosen, since and since.date(), until and until.date(), now, settings.start_of("reporting"))
         findings = _compared(Comparison(store, clickhouse, chosen, now), days, by)
     if as_json:
         print_json({"from": days.first, "to": days.last, "by": by, "accounts": len(chosen), **_document(findings)})

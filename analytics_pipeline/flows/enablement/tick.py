@@ -142,11 +142,11 @@ class Tick:
         if found is None:
             return PlannedEpoch(*named, None, None, None)
         first, last = found
-        wanted = max(first, self.settings.analytics_start_date)
-        if first < self.settings.analytics_start_date:
+        wanted = max(first, self.settings.start_of(feature.name))
+        if first < self.settings.start_of(feature.name):
             logger.warning(
                 "%s %s: the history begins on %s, but only days from ANALYTICS_START_DATE (%s) on are brought in",
-                *(feature.name, opening.scope, first, self.settings.analytics_start_date),
+                *(feature.name, opening.scope, first, self.settings.start_of(feature.name)),
             )
         days = (wanted, last) if wanted <= last else (None, None)
         return PlannedEpoch(*named, first, *days)
@@ -157,7 +157,7 @@ class Tick:
         outcome.under_way += any(not run.has_ended for run in runs)
         progress = feature.progress(self.postgres, epoch)
         # The start date may have been moved into a history: days before it have no partition any more.
-        start = self.settings.analytics_start_date
+        start = self.settings.start_of(feature.name)
         missing = [day for day in epoch.days if day not in progress.days and day >= start]
         action = next_action(epoch, runs, is_complete=not missing, now=self.ledger.now())
         if action == "complete" and self.ledger.complete(epoch, progress.rows):
@@ -181,6 +181,6 @@ class Tick:
             self.ledger.move(epoch, today)
             missing = [today]
         config = feature.config(self.postgres, epoch.scope)
-        first = max(missing[0] - feature.margin, self.settings.analytics_start_date)
+        first = max(missing[0] - feature.margin, self.settings.start_of(feature.name))
         last = min(missing[-1] + feature.margin, today)
         return Request(epoch.current_attempt, feature.assets, first, last, config, not feature.follows_today)
