@@ -72,7 +72,10 @@ def test_checks__environment_emptied__warns(product: Product) -> None:
     result = product.materialise()
 
     assert result.success
-    assert outcomes(result) == dict.fromkeys(ALL, True) | {"no_environment_emptied": False}
+    assert outcomes(result) == dict.fromkeys(ALL, True) | {
+        "no_environment_emptied": False,
+        "counts_agree_with_engine": False,  # nobody is left to be compared
+    }
     assert findings(result, "no_environment_emptied") == [{"day": str(today()), "environment_key": KEY}]
 
 
