@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
 from analytics_pipeline.config import Settings
@@ -12,6 +11,7 @@ from analytics_pipeline.embedded.stack import Stack
 from analytics_pipeline.embedded.throwaway import throwaway_directory
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 _ROOM_BYTES = 8 << 30
 
@@ -25,7 +25,7 @@ def stores() -> Iterator[Settings]:
             os.environ.update(stack.up())
             settings = Settings.load()
             with postgres(settings).connect() as connection:
-                connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
+                connection.execute(sql_file("analytics_pipeline.demo", "schema.sql"))
             migrate(settings)
             yield settings
         finally:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -27,6 +26,7 @@ from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quot
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 _SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
@@ -255,7 +255,7 @@ def migrated(stack_environment: Mapping[str, str]) -> Iterator[str]:
             settings = Settings.load()
             migrate(settings)
             with postgres(settings).connect() as connection:
-                connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
+                connection.execute(sql_file("analytics_pipeline.demo", "schema.sql"))
             yield template
 
 

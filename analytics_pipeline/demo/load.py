@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, timezone
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from analytics_pipeline.demo.ai_usage import ApplicationSettings, chat_events, c
 from analytics_pipeline.demo.dynamodb import create_identities_table, identities_held, write_identities
 from analytics_pipeline.demo.product import DemoProduct, Organisation, demo_product
 from analytics_pipeline.demo.reporting import accounts, support
+from analytics_pipeline.resources.sql_files import sql_file
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -180,7 +180,7 @@ def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int
     # One transaction: a database that is refused, or that fails half way, is left without a single table of the demo.
     with psycopg.connect(database_url) as connection:
         _require_demo_database(connection, product.organisations)
-        connection.execute(files(__package__).joinpath("schema.sql").read_bytes())
+        connection.execute(sql_file(__package__, "schema.sql"))
         for relation, rows in relations.items():
             written += _insert_missing(connection, relation, rows)
             done += len(rows)

@@ -1,3 +1,4 @@
+-- sqlfluff:dialect:postgres
 -- The relations that the flows read, as a product that uses them would have made them.
 -- Every statement may run again.
 

@@ -14,6 +14,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.pending import pending_days
 from analytics_pipeline.flows.reporting.audit import lag
 from analytics_pipeline.flows.reporting.pending import live
+from analytics_pipeline.flows.segments import refresh
 from analytics_pipeline.flows.segments.changes import changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.migrations import migrate
@@ -106,6 +107,19 @@ def test_flows__source_is_a_replica__bring_in_everything_and_write_nothing_there
     ]
     assert apart.ledger("dead_letters", "record_key, reason") == [("9", "the event has no account")]
     assert product.execute("SELECT to_regnamespace('analytics_pipeline')") == [(None,)]
+
+
+def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    product = apart.primary
+    product.put(document("a", plan="pro"))
+    apart.catch_up()
+    _materialise(product, "raw_identities", "identity_snapshots", first=0, last=0)
+    monkeypatch.setattr(refresh, "SECONDS_PER_PROJECT", 0)
+
+    result = product.materialise("segment_counts")
+
+    assert "project 10: counting was stopped after the 0 s" in failure_text(result)
+    assert apart.ledger("segment_refreshes", "project_id, status") == [(10, "failed")]
 
 
 def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None:

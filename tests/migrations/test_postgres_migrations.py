@@ -14,6 +14,7 @@ from psycopg import sql
 
 from analytics_pipeline.migrations.postgres import applied, migrate, revisions
 from analytics_pipeline.resources.postgres import SCHEMA, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 TABLES = [
     "ai_usage_days",
@@ -83,7 +84,7 @@ def test_migrate__twice__the_second_does_nothing(store: Postgres) -> None:
 
 def test_migrate__product_beside_it__nothing_outside_our_schema_changes(store: Postgres) -> None:
     with store.connect() as connection:
-        connection.execute(files("analytics_pipeline.demo").joinpath("schema.sql").read_bytes())
+        connection.execute(sql_file("analytics_pipeline.demo", "schema.sql"))
         connection.execute("CREATE TABLE alembic_version (version_num text)")
         connection.execute("INSERT INTO alembic_version VALUES ('the application''s own')")
     before = _everything_else(store)

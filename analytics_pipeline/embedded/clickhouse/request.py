@@ -16,6 +16,7 @@ from analytics_pipeline.embedded.clickhouse.errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
     NOT_IMPLEMENTED,
+    POCO_EXCEPTION,
     QUERY_IS_TOO_LARGE,
     UNKNOWN_ROLE,
     ClickHouseError,
@@ -55,6 +56,8 @@ _NOT_SETTINGS = frozenset(
     }
 )
 _MAX_FIELDS = 10_000
+# ClickHouse's http_max_field_value_size, of a field of a form; a statement is one, too.
+_MAX_FIELD_BYTES = 128 * 1024
 _FIELD_NAME = re.compile(rb'name="([^"]*)"')
 _QUERY_ID = re.compile(r"[\x21-\x7e]{1,256}")
 
@@ -170,7 +173,10 @@ def _form_fields(body: bytes, boundary: bytes) -> dict[str, str]:
         name = _FIELD_NAME.search(head)
         if name is None or b"filename=" in head:
             raise clickhouse_error(NOT_IMPLEMENTED, "External data is not supported here: insert it into a table first")
-        fields[name[1].decode()] = value.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
+        value = value.removesuffix(b"\r\n")
+        if len(value) > _MAX_FIELD_BYTES:
+            raise clickhouse_error(POCO_EXCEPTION, "HTML Form Exception: Field value too long")
+        fields[name[1].decode()] = value.decode("utf-8", "surrogateescape")
     return fields
 
 

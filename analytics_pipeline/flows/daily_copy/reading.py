@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from importlib.resources import files
 from threading import Event
 from typing import TypeAlias, TypeVar
 
@@ -23,6 +22,7 @@ from analytics_pipeline.flows.failures import Passing
 from analytics_pipeline.resources.arrow import LockHeldTooLong, exported_snapshot
 from analytics_pipeline.resources.clickhouse.errors import retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 Answer = TypeVar("Answer")
 # Moments (UTC) of which the second is no longer part.
@@ -36,7 +36,6 @@ ROWS_PER_PIECE, ROWS_PER_SECOND = 10_000_000, 50_000
 _PIECES, _WORTH_A_PIECE = 4, 250_000
 # What is still too long for one statement at this length is not long because of its rows.
 _SHORTEST = timedelta(minutes=1)
-_RESHAPED = files(__package__).joinpath("reshaped.sql").read_bytes()
 
 
 class ReadingTooSlow(Exception):
@@ -155,7 +154,7 @@ def _reshaped(connection: Connection, postgres: Postgres, source: DaySource, con
     estimated_rows(connection, postgres, source, condition)  # takes the locks of whatever is read
     name = postgres.relations[source.relation].rpartition(".")[2]
     parameters = {"relation": postgres.relation(source.relation).as_string(connection), "name": name}
-    changed = [name for (name,) in connection.execute(_RESHAPED, parameters)]
+    changed = [name for (name,) in connection.execute(sql_file(__package__, "reshaped.sql"), parameters)]
     if changed:
         raise SourceReshaped(
             f"{', '.join(changed)} was rewritten, emptied or given other partitions while it was copied to ClickHouse;"

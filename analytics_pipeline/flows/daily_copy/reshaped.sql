@@ -1,7 +1,8 @@
--- What this transaction has locked, or the relation it was sent to, that is not what its snapshot sees: a table that was
--- rewritten or emptied since (its earlier rows look as if they had never been), one in another's place, and partitions
--- that came with rows or went. A partition that was made empty is none of these. The catalogue is read as of the
--- snapshot; functions of it answer for the present.
+-- sqlfluff:dialect:postgres
+-- The relations that this transaction has locked, or was sent to, and that are not what its snapshot sees: a table that
+-- was rewritten or emptied since (its earlier rows look as if they had never been), one in another's place, and
+-- partitions that came with rows or went. A partition that was made empty is none of these. The catalogue is read as of
+-- the snapshot; its functions answer for the present.
 WITH locked AS (
     SELECT DISTINCT
         relation.oid,
@@ -12,7 +13,10 @@ WITH locked AS (
     WHERE
         held.pid = pg_backend_pid()
         AND held.locktype = 'relation'
-        AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND held.database = (
+            SELECT oid FROM pg_database
+            WHERE datname = current_database()
+        )
         AND relation.oid >= 16384
         AND relation.relkind IN ('r', 'm', 'p')
 ),

@@ -21,8 +21,10 @@ from analytics_pipeline.flows.identities.staging import (
     staged_rows,
 )
 from analytics_pipeline.flows.identities.stored import NOTHING, Stored, stored_environments
+from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.landing import LandingZone, Manifest
 
@@ -125,27 +127,31 @@ class SnapshotLoad:
         return EnvironmentCapture(environment, manifest)
 
     def _load_or_split(self, batch: list[EnvironmentCapture], result: LoadResult) -> None:
-        """Load the batch; when that fails, each of its environments alone, so that only the culprits fail.
-
-        The environments of an export share its files: what is wrong with them is wrong for all.
-        """
-        if not batch:
+        """Load the batch, or its parts when that fails, so that only the culprits fail."""
+        if batch and batch[0].manifest.format == EXPORT_FORMAT:
+            self._load_export(batch, result)
             return
-        self.ledger.start([capture.environment for capture in batch])
+        for outcome in isolated(batch, self._load, lambda error: True):
+            if isinstance(outcome, Culprit):
+                self._fail(outcome.unit.environment, outcome.error, result)
+            else:
+                self._complete(outcome.result, result)
+
+    def _load_export(self, batch: list[EnvironmentCapture], result: LoadResult) -> None:
+        """The environments of an export share its files: what is wrong with them is wrong for all."""
         try:
-            loaded = self._load(batch)
+            loaded = self._load(batch) if batch else []
         except EnvironmentsRefused as error:
-            self._load_or_split(self._without_refused(batch, error, result), result)
+            self._load_export(self._without_refused(batch, error, result), result)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other environments go on
-            if len(batch) == 1 or batch[0].manifest.format == EXPORT_FORMAT:
-                for capture in batch:
-                    self._fail(capture.environment, error, result)
-                return
             for capture in batch:
-                self._load_or_split([capture], result)
+                self._fail(capture.environment, error, result)
         else:
-            self.ledger.complete(loaded)
-            result.loaded.extend(loaded)
+            self._complete(loaded, result)
+
+    def _complete(self, loaded: list[Loaded], result: LoadResult) -> None:
+        self.ledger.complete(loaded)
+        result.loaded.extend(loaded)
 
     def _without_refused(
         self, batch: list[EnvironmentCapture], error: EnvironmentsRefused, result: LoadResult
@@ -155,7 +161,8 @@ class SnapshotLoad:
                 self._fail(capture.environment, error, result)
         return [capture for capture in batch if capture.environment.key not in error.environments]
 
-    def _load(self, batch: list[EnvironmentCapture]) -> list[Loaded]:
+    def _load(self, batch: Sequence[EnvironmentCapture]) -> list[Loaded]:
+        self.ledger.start([capture.environment for capture in batch])
         manifest = batch[0].manifest
         target = _slice(self.day, [capture.environment.key for capture in batch])
         with replace_slice(self.clickhouse, target, manifest.captured_at) as staging:
@@ -181,12 +188,13 @@ class SnapshotLoad:
 
 
 def _slice(day: date, environment_keys: list[str]) -> Slice:
+    environments, parameters = one_of("environment_id", "String", environment_keys)
     return Slice(
         table="identities",
         key=("environment_id", "identifier", "snapshot_date"),
         version="inserted_at",
-        predicate="snapshot_date = {day:Date} AND environment_id IN {environments:Array(String)}",
-        parameters={"day": day, "environments": environment_keys},
+        predicate=f"snapshot_date = {{day:Date}} AND {environments}",
+        parameters={"day": day, **parameters},
     )
 
 

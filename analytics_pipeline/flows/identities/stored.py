@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from typing import Any
 
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.limits import one_of
 
 _NO_VERSION = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -33,9 +35,10 @@ def stored_environments(
     clickhouse: ClickHouse, day: date, environment_keys: Sequence[str] | None = None
 ) -> dict[str, Stored]:
     """What is held of each environment of the day, or of these, by key, as a reader of the table sees it."""
-    wanted = "snapshot_date = {day:Date}"
+    wanted, parameters = "snapshot_date = {day:Date}", dict[str, Any]()
     if environment_keys is not None:
-        wanted += " AND environment_id IN {environments:Array(String)}"
+        named, parameters = one_of("environment_id", "String", environment_keys)
+        wanted += f" AND {named}"
     rows = clickhouse.query(
         # Live rows are counted; the version is also that of tombstones, which FINAL hides.
         "SELECT environment_id, sum(live), max(version) FROM ("
@@ -44,7 +47,7 @@ def stored_environments(
         f" UNION ALL SELECT environment_id, 0, max(inserted_at) FROM identities WHERE {wanted} GROUP BY environment_id"
         ") GROUP BY environment_id",
         day=day,
-        environments=list(environment_keys or ()),
+        **parameters,
     )
     return {key: Stored(count, version) for key, count, version in rows}
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
-from analytics_pipeline.flows.segments.engine.fallback import tally
+from analytics_pipeline.flows.segments.engine.fallback import SECONDS_TO_STORE, tally
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.statement import (
     Found,
@@ -25,8 +25,18 @@ from analytics_pipeline.flows.segments.statement import (
 from analytics_pipeline.flows.segments.translation.predicates import Untranslatable, translate
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.errors import (
+    MEMORY_LIMIT_EXCEEDED,
+    TIMEOUT_EXCEEDED,
+    error_code,
+    is_transient,
+)
+from analytics_pipeline.resources.deadline import TimeLimitReached
 
 logger = logging.getLogger(__name__)
+
+# Of predicate: that is more than twenty usual segments.
+_HEAVY_BYTES = 20_000
 
 Status: TypeAlias = Literal["counted", "fallback", "failed"]
 
@@ -69,13 +79,25 @@ def _count_part(
             translated.append(Translated(segment, translate(segment, environments)))
         except Untranslatable as error:
             refused.append(Refused(segment, str(error)))
-    counts: list[SegmentCount] = []
-    for group in groups(translated):
-        for answer in _count(clickhouse, day, group, environments):
-            if isinstance(answer, Refused):
-                refused.append(answer)
-            else:
-                counts.append(answer)
+    light = [item for item in translated if item.predicate.size <= _HEAVY_BYTES]
+    answers = [answer for group in groups(light) for answer in _count(clickhouse, day, group, environments)]
+    refused += [answer for answer in answers if isinstance(answer, Refused)]
+    counts = [answer for answer in answers if isinstance(answer, SegmentCount)]
+    counts += _judged(clickhouse, day, refused, environments)
+    for item in translated:
+        if item.predicate.size > _HEAVY_BYTES:
+            counts += _count_alone(clickhouse, day, item, environments)
+    return counts
+
+
+def _count_alone(
+    clickhouse: ClickHouse, day: date, item: Translated, environments: Sequence[Environment]
+) -> list[SegmentCount]:
+    """Count a heavy segment after all others: when it takes too long, it alone has no count."""
+    deadline = clickhouse.deadline and clickhouse.deadline.earlier(SECONDS_TO_STORE)
+    answers = list(_count(clickhouse.limited(deadline), day, [item], environments))
+    refused = [answer for answer in answers if isinstance(answer, Refused)]
+    counts = [answer for answer in answers if isinstance(answer, SegmentCount)]
     return counts + _judged(clickhouse, day, refused, environments)
 
 
@@ -83,13 +105,19 @@ def _count(
     clickhouse: ClickHouse, day: date, group: Sequence[Translated], environments: Sequence[Environment]
 ) -> Iterator[SegmentCount | Refused]:
     """Count the group in one statement, or in several when ClickHouse refuses some of its segments."""
-    for outcome in isolated(group, lambda part: ask(clickhouse, day, part, environments), blames_segments):
+    blames = blames_segments if group[0].predicate.size <= _HEAVY_BYTES else _blames_heavy
+    for outcome in isolated(group, lambda part: ask(clickhouse, day, part, environments), blames):
         if isinstance(outcome, Culprit):
             segment = outcome.unit.segment
             logger.warning("segment %s cannot be counted in SQL", segment.id, exc_info=outcome.error)
             yield Refused(segment, reason_of(outcome.error))
         else:
             yield from _answers(outcome.result, outcome.units, environments)
+
+
+def _blames_heavy(error: Exception) -> bool:
+    exhausted = error_code(error) in (TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED) and not is_transient(error)
+    return blames_segments(error) or isinstance(error, TimeLimitReached) or exhausted
 
 
 def _answers(

@@ -13,6 +13,7 @@ from analytics_pipeline.flows.segments.snapshot import Snapshot, SnapshotBusy, s
 from analytics_pipeline.flows.segments.source import Segment, live_segments
 from analytics_pipeline.flows.tenants import FEATURE_OFF, Environment, Project, Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
@@ -37,7 +38,7 @@ _COLUMNS = (
 
 _STORED = """
     SELECT segment_id, environment_id, count, status, reason FROM segment_counts FINAL
-    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
+    WHERE project_id = {project:UInt64} AND date = {day:Date}
     ORDER BY segment_id, environment_id
 """
 _NUMBERED = """
@@ -46,8 +47,6 @@ _NUMBERED = """
         AND count IS NOT NULL
 """
 _OF_THE_DAY = "project_id = {project:UInt64} AND date = {day:Date}"
-_BUT_KEPT = " AND NOT (environment_id IN {kept:Array(UInt64)} AND segment_id IN {segments:Array(UInt64)})"
-_COUNTED_AGAIN = " AND segment_id IN {segments:Array(UInt64)} AND environment_id IN {environments:Array(UInt64)}"
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ class CountRefresh:
     def stored(self, project: Project) -> ProjectCounts:
         """The project's counts of the day as they are stored."""
         environments = {environment.id: environment for environment in project.environments}
-        rows = self.clickhouse.query(_STORED, project=project.id, day=self.day, environments=list(environments))
-        counts = [SegmentCount(segment, environments[id_], *answer) for segment, id_, *answer in rows]
+        rows = self.clickhouse.query(_STORED, project=project.id, day=self.day)
+        counts = [SegmentCount(one, environments[id_], *answer) for one, id_, *answer in rows if id_ in environments]
         return ProjectCounts(project, counts, self._snapshot(self.clickhouse, project).lost)
 
     def refresh(self, project: Project) -> ProjectCounts:
@@ -149,13 +148,11 @@ class CountRefresh:
         cannot = sorted({count.environment.id for count in unknown})
         kept = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place, environments=cannot)} if cannot else set()
         answers = [*counts, *(count for count in unknown if count.environment.id not in kept)]
-        target = _slice(
-            _OF_THE_DAY + (_BUT_KEPT if self.is_open else _COUNTED_AGAIN),
-            **place,
-            segments=[segment.id for segment in segments],
-            environments=sorted({count.environment.id for count in answers}),
-            kept=sorted(kept),
-        )
+        narrowed = kept if self.is_open else {count.environment.id for count in answers}
+        in_segments, some_segments = one_of("segment_id", "UInt64", [segment.id for segment in segments])
+        in_environments, some_environments = one_of("environment_id", "UInt64", sorted(narrowed))
+        pairs = f"{'NOT ' if self.is_open else ''}({in_segments} AND {in_environments})"
+        target = _slice(f"{_OF_THE_DAY} AND {pairs}", **place, **some_segments, **some_environments)
         computed_at = target.next_version(clickhouse)
         rows = [_row(self.day, count, computed_at) for count in answers]
         with replace_slice(clickhouse, target, computed_at) as staging:

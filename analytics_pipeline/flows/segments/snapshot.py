@@ -39,13 +39,13 @@ def snapshot_of(clickhouse: ClickHouse, postgres: Postgres, project: Project, da
     stored = stored_environments(clickhouse, day, keys)
     loaded = [environment for environment in project.environments if environment.key in recorded]
     ready = [one for one in loaded if stored.get(one.key, NOTHING).is_load(*recorded[one.key])]
-    lost = [environment for environment in loaded if environment not in ready]
+    lost = sorted({*loaded} - {*ready}, key=lambda environment: environment.id)
     if lost and postgres.is_leased(f"identities:{day}"):
         raise SnapshotBusy(
             f"the snapshot of {day} is being loaded at this moment; the stored counts stay."
             f" Materialise segment_counts of {day} when the load has ended"
         )
-    absent = [environment for environment in project.environments if environment not in loaded]
+    absent = [environment for environment in project.environments if environment.key not in recorded]
     return Snapshot(tuple(ready), tuple(lost), tuple(absent), tuple(recorded[one.key] for one in ready))
 
 

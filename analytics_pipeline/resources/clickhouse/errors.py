@@ -35,8 +35,8 @@ TRANSIENT_CODES = frozenset(
     }
 )
 TIMEOUT_EXCEEDED = 159
+MEMORY_LIMIT_EXCEEDED = 241
 MISSING_IN_SCHEMA = (16, 60)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE
-_MEMORY_LIMIT = 241
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BUSY_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -82,7 +82,7 @@ def is_transient(error: BaseException) -> bool:
         status = http_status(error)
         return status in _BUSY_STATUSES or (status is None and isinstance(error, OperationalError))
     # A limit of the query itself repeats; the server's own is somebody else's load.
-    return code in TRANSIENT_CODES or (code == _MEMORY_LIMIT and "(total)" in str(error))
+    return code in TRANSIENT_CODES or (code == MEMORY_LIMIT_EXCEEDED and "(total)" in str(error))
 
 
 def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool], interrupted: Event | None = None) -> Retrying:

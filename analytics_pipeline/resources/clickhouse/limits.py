@@ -1,7 +1,7 @@
 """How much of a statement every server reads, and how work is cut to that before it is sent."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -30,3 +30,13 @@ def parts(items: Sequence[T], size: Callable[[T], int], most_bytes: int, most_it
         total += length
     if part:
         yield part
+
+
+def one_of(column: str, kind: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """A condition that the column is one of the values of this ClickHouse type, and its parameters.
+
+    The values are parameters of a size that a server takes, however many they are.
+    """
+    found = list(parts(values, lambda value: size_of(str(value)) + 3, PARAMETER_BYTES, len(values))) or [[]]
+    parameters = {f"{column}_{number}": part for number, part in enumerate(found)}
+    return f"({' OR '.join(f'{column} IN {{{name}:Array({kind})}}' for name in parameters)})", parameters

@@ -68,7 +68,7 @@ SELECT
     coalesce(
         isNotNull(document.environment_api_key.S)
         AND isNotNull(document.identifier.S)
-        AND lengthUTF8(assumeNotNull(document.identifier.S)) <= ${LONGEST}
+        AND lengthUTF8(assumeNotNull(document.identifier.S)) <= {longest_identifier:UInt32}
         AND isNotNull(coalesce(document.django_id.N, document.composite_key.S))
         AND arrayAll(
             (trait, integer, fraction) -> isNotNull(trait.1) AND (

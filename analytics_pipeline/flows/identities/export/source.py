@@ -2,25 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH, TRAITS_FORMAT
 from analytics_pipeline.flows.identities.staging import JSON_SETTINGS
 from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse, quoted
 from analytics_pipeline.resources.landing import Bucket, CorruptUnit, LandedFile, LandingZone, Manifest
+from analytics_pipeline.resources.sql_files import sql_file
 
 ROWS_PER_STATEMENT = 1_000_000
 _FILES = (
     "s3({url:String}, {access_key:String}, {secret_key:String}, {session_token:String},"
     " 'JSONEachRow', 'Item String', 'gzip')"
-)
-_DOCUMENTS = (
-    files(__package__)
-    .joinpath("documents.sql")
-    .read_text()
-    .replace("${FILES}", _FILES)
-    .replace("${LONGEST}", "{longest_identifier:UInt32}")
 )
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in {**TEXT_STAYS_TEXT, **JSON_SETTINGS}.items())
 # Above this the group-by that finds repeated identifiers goes on disk.
@@ -72,7 +65,7 @@ class ExportSource:
                 " SELECT {day:Date}, transform(assumeNotNull(environment), {environments:Array(String)},"
                 " {projects:Array(UInt64)}, toUInt64(0)), assumeNotNull(environment), assumeNotNull(identifier),"
                 " identity_key, traits_json, {traits_format:UInt8}, {captured_at:DateTime64(3, 'UTC')}"
-                f" FROM ({_DOCUMENTS}) WHERE environment IN {{environments:Array(String)}} AND is_plain"
+                f" FROM ({_documents()}) WHERE environment IN {{environments:Array(String)}} AND is_plain"
                 f" SETTINGS {_SETTINGS}",
                 day=day,
                 environments=list(projects),
@@ -86,7 +79,7 @@ class ExportSource:
         """Environment and text of the documents that SQL does not map, and of all that name no environment."""
         for group in self._groups():
             yield from self._stream(
-                f"SELECT environment, payload FROM ({_DOCUMENTS})"
+                f"SELECT environment, payload FROM ({_documents()})"
                 " WHERE environment IS NULL OR (environment IN {environments:Array(String)} AND NOT is_plain)",
                 environments=list(environments),
                 **self._parameters(group),
@@ -94,7 +87,7 @@ class ExportSource:
 
     def repeated(self, environments: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Environment and text of the documents that share their identifier with another one, those of one together."""
-        wanted = f"FROM ({_DOCUMENTS}) WHERE environment IN {{environments:Array(String)}}"
+        wanted = f"FROM ({_documents()}) WHERE environment IN {{environments:Array(String)}}"
         return self._stream(
             f"SELECT environment, payload {wanted} AND (environment, identifier) IN ("
             f"SELECT environment, identifier {wanted} GROUP BY environment, identifier HAVING count() > 1"
@@ -138,6 +131,10 @@ class ExportSource:
         if self.landing.bucket is None:
             raise CorruptUnit(f"{self.unit} is an export, which ClickHouse reads from S3: LANDING_URL must be s3://…")
         return self.landing.bucket
+
+
+def _documents() -> str:
+    return sql_file(__package__, "documents.sql", FILES=_FILES)
 
 
 def _rows(file: LandedFile) -> int:
