@@ -134,7 +134,8 @@ def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> Audited[li
 
 def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> Audited[list[dict[str, Any]]]:
     rows = clickhouse.query(
-        "SELECT account_id, count(), min(count) FROM reporting_rollups WHERE date = {day:Date} GROUP BY account_id",
+        "SELECT account_id, count(), min(count) FROM reporting_rollups FINAL WHERE date = {day:Date}"
+        " GROUP BY account_id",
         day=day,
     )
     covered = {

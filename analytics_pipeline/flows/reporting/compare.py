@@ -8,7 +8,7 @@ once a day, as the rollups have them.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from string import Template
 from typing import Any, Literal
 
@@ -110,7 +110,7 @@ def compare_days(
     clickhouse: ClickHouse, registry: Registry, period: Days, ones: Sequence[AccountDay], tolerance: float = TOLERANCE
 ) -> Sides:
     """These account days of the period, of which there is at least one. `tolerance` is of averages, in seconds."""
-    with day_bounds_table(clickhouse, ones) as bounds:
+    with day_bounds_table(clickhouse, ones, datetime.now(timezone.utc)) as bounds:
         rows = clickhouse.query(
             comparison_select(registry, bounds),
             starts_at=min(one.bounds.starts_at for one in ones),
@@ -248,7 +248,7 @@ _COMPARISON = Template("""
             SELECT
                 account_id, dimension_type, dimension_id, metric, false AS is_raw,
                 count AS events, sum_value AS seconds, sum_value_business_hours AS business_seconds
-            FROM reporting_rollups
+            FROM reporting_rollups FINAL
             WHERE date BETWEEN {first:Date} AND {last:Date}
                 AND (account_id, date) IN (SELECT account_id, date FROM $bounds)
             UNION ALL
