@@ -92,12 +92,12 @@ def test_flows__source_is_a_replica__bring_in_everything_and_write_nothing_there
     _materialise(product, "duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 
     rolled = product.clickhouse.query(
-        "SELECT sum(count), sum(sum_value) FROM reporting_rollups"
+        "SELECT sum(count), sum(sum_value) FROM reporting_rollups FINAL"
         " WHERE metric = 'first_response' AND dimension_type = 'account'"
     )
     assert product.history() == {(1, 100): (1, "counted")}
     assert rolled == [(3, 4.5)]
-    assert product.clickhouse.query("SELECT sum(occurrences) FROM ai_usage_daily") == [(1,)]
+    assert product.clickhouse.query("SELECT sum(occurrences) FROM ai_usage_daily FINAL") == [(1,)]
     assert apart.ledger("segment_membership_counts", "segment_id, environment_id, count") == [(1, 100, 1)]
     assert apart.ledger("identity_loads", "environment_key, status, rows") == [(KEY, "completed", 2)]
     assert apart.ledger("source_copies", "source, rows, refused") == [

@@ -114,7 +114,7 @@ def stored(product: Product) -> tuple[list[Any], list[Any]]:
 
 
 def occurrences(product: Product) -> int:
-    found: int = product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily")
+    found: int = product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily FINAL")
     return found
 
 

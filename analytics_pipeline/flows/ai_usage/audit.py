@@ -107,7 +107,7 @@ _EVENTS = """
 """
 
 _FIGURES = """
-    SELECT date, feature, sum(occurrences) FROM ai_usage_daily
+    SELECT date, feature, sum(occurrences) FROM ai_usage_daily FINAL
     WHERE date BETWEEN {first:Date} AND {last:Date}
     GROUP BY date, feature
 """

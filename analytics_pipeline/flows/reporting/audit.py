@@ -91,13 +91,14 @@ def _differences(postgres: Postgres, clickhouse: ClickHouse, day: date, limit: i
     if _is_superseded(postgres, day):
         return []
     bounds = clickhouse.query(
-        "SELECT min(starts_at), max(ends_at) FROM reporting_day_bounds WHERE date = {day:Date} HAVING count() > 0",
+        "SELECT min(starts_at), max(ends_at) FROM reporting_day_bounds FINAL WHERE date = {day:Date}"
+        " HAVING count() > 0",
         day=day,
     )
     if not bounds:
         return []
     (starts_at, ends_at) = bounds[0]
-    of_the_day = "(SELECT * FROM reporting_day_bounds WHERE date = {day:Date})"
+    of_the_day = "(SELECT * FROM reporting_day_bounds FINAL WHERE date = {day:Date})"
     statement = _DIFFERENCES.replace("$raw", rollup_select(REGISTRY, of_the_day))
     rows = clickhouse.query(
         statement,
@@ -128,7 +129,8 @@ def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[
 
 def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
     rows = clickhouse.query(
-        "SELECT account_id, count(), min(count) FROM reporting_rollups WHERE date = {day:Date} GROUP BY account_id",
+        "SELECT account_id, count(), min(count) FROM reporting_rollups FINAL WHERE date = {day:Date}"
+        " GROUP BY account_id",
         day=day,
     )
     covered = {
@@ -196,7 +198,7 @@ _DIFFERENCES = """
             SELECT
                 account_id, dimension_type, dimension_id, metric, count, sum_value, sum_value_business_hours,
                 false AS is_raw
-            FROM reporting_rollups
+            FROM reporting_rollups FINAL
             WHERE date = {day:Date}
             UNION ALL
             SELECT

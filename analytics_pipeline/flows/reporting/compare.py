@@ -8,7 +8,7 @@ once a day, as the rollups have them.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from string import Template
 from typing import Any, Literal
 
@@ -120,7 +120,7 @@ class Comparison:
             return Compared(period, {}, [], {})
         # Before the figures: a day that is copied meanwhile is called left out, never compared when it was not.
         sources = copies(self.postgres, period.first - timedelta(days=2), period.last + timedelta(days=2))
-        with day_bounds_table(self.clickhouse, ones) as bounds:
+        with day_bounds_table(self.clickhouse, ones, datetime.now(timezone.utc)) as bounds:
             rows = self.clickhouse.query(
                 comparison_select(self.registry, bounds),
                 starts_at=min(one.bounds.starts_at for one in ones),
@@ -230,7 +230,7 @@ _COMPARISON = Template("""
             SELECT
                 account_id, dimension_type, dimension_id, metric, false AS is_raw,
                 count AS events, sum_value AS seconds, sum_value_business_hours AS business_seconds
-            FROM reporting_rollups
+            FROM reporting_rollups FINAL
             WHERE date BETWEEN {first:Date} AND {last:Date}
                 AND (account_id, date) IN (SELECT account_id, date FROM $bounds)
             UNION ALL
