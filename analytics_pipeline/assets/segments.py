@@ -101,7 +101,7 @@ def _refresh_each(
             context.log.info("project %s: %s", project.id, error)
         except Exception as error:
             context.log.warning("project %s failed", project.id, exc_info=True)
-            with refresh.postgres.connect() as connection:
+            with refresh.postgres.ledgers.connect() as connection:
                 refresh.ledger.fail(connection, project, reason_of(error))
             failures.append(Failure.of(f"project {project.id}", error))
         else:
