@@ -24,7 +24,7 @@ from analytics_pipeline.resources.postgres import Postgres
 SEGMENTS = 1_000
 PROJECTS = 200
 # For all projects; the sample that was compared until then is the check.
-SECONDS = 300.0
+SECONDS = 60.0
 
 
 def compare(clickhouse: ClickHouse, postgres: Postgres, day: date, run_id: str) -> Agreement:
