@@ -52,7 +52,7 @@ class AttributeValue(msgspec.Struct, gc=False, omit_defaults=True, frozen=True):
 Document: TypeAlias = dict[str, AttributeValue]
 
 _NULL = AttributeValue(NULL=True)
-_STRUCTURED = (dict, list)
+_SCALARS = frozenset({str, int, bool, type(None), msgspec.Raw})
 
 
 class _Text(msgspec.Struct, gc=False, frozen=True):
@@ -96,7 +96,7 @@ class Unmappable(ValueError):
     """The document cannot become a row; the text says why."""
 
 
-class IdentityRow(msgspec.Struct, gc=False, omit_defaults=True):
+class IdentityRow(msgspec.Struct, gc=False):
     """One line of a landing-zone file: the columns of `identities` that the capture decides."""
 
     snapshot_date: str
@@ -105,9 +105,9 @@ class IdentityRow(msgspec.Struct, gc=False, omit_defaults=True):
     identifier: str
     identity_key: str
     traits: dict[str, Any]
+    structured_traits: list[str]
     traits_format: int
     inserted_at: str
-    structured_traits: list[str] = []
 
 
 class RowMapper:
@@ -163,9 +163,7 @@ class RowMapper:
 
     def _row(self, identifier: str, identity_key: str, traits: dict[str, Any]) -> IdentityRow:
         self._last_identifier = identifier
-        structured = [key for key, value in traits.items() if type(value) in _STRUCTURED]
-        for key in structured:
-            traits[key] = msgspec.json.encode(traits[key]).decode()
+        structured = [] if _SCALARS.issuperset(map(type, traits.values())) else _structured(traits)
         return IdentityRow(
             snapshot_date=self._day,
             project_id=self._environment.project_id,
@@ -173,10 +171,18 @@ class RowMapper:
             identifier=identifier,
             identity_key=identity_key,
             traits=traits,
+            structured_traits=structured,
             traits_format=TRAITS_FORMAT,
             inserted_at=self._version,
-            structured_traits=structured,
         )
+
+
+def _structured(traits: dict[str, Any]) -> list[str]:
+    """Make lists and maps their JSON text; returns their keys."""
+    structured = [key for key, value in traits.items() if type(value) not in _SCALARS]
+    for key in structured:
+        traits[key] = msgspec.json.encode(traits[key]).decode()
+    return structured
 
 
 def _text(document: Document, name: str) -> str:

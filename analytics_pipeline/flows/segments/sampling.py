@@ -39,7 +39,7 @@ ENVIRONMENTS = 20
 SEGMENTS = 1_000
 PROJECTS = 200
 # For all projects; the sample that was compared until then is the check.
-SECONDS = 300.0
+SECONDS = 60.0
 _ENVIRONMENTS_AT_ONCE = 100
 _HASH = "sipHash64(toString({day:Date}), i.identifier)"
 # The identities of a sample are named by environment and hash: identifiers may be too long for a parameter.

@@ -127,7 +127,54 @@ def test_sample__time_is_over__ends_without_a_verdict(counted: Product, monkeypa
     _wrong_for(monkeypatch, "user-4")
     monkeypatch.setattr(sampling, "SECONDS", 0.0)
 
+    comparison = compare(counted.clickhouse, counted.postgres, today(), "another run")
+
+    assert (comparison.counts()["projects"], comparison.projects_left_out, comparison.found) == (0, 1, [])
+
+
+def test_sample__more_segments_than_it_takes__says_how_much_was_compared(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 6):
+        counted.add_segment(number, condition("EQUAL", "plan", f"plan-{number}"))
+    monkeypatch.setattr(sampling, "SEGMENTS", 3)
+
+    counts = compare(counted.clickhouse, counted.postgres, today(), "another run").counts()
+
+    assert counts == {
+        "projects": 1,
+        "environments": 1,
+        "segments": 3,
+        "identities": 10,
+        "projects_left_out": 0,
+        "segments_left_out": 2,
+    }
+
+
+def test_sample__several_environments__one_process_and_one_question_for_each(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(101, 104):
+        counted.add_environment(number, key=f"other-{number}")
+        counted.put(*(document(f"user-{n}", f"other-{number}", plan="pro") for n in range(5)))
+    counted.materialise()
+    entered: list[JudgeProcess] = []
+    asked: list[int] = []
+    enter, ask = JudgeProcess.__enter__, JudgeProcess.count
+
+    def entering(self: JudgeProcess) -> JudgeProcess:
+        entered.append(self)
+        return enter(self)
+
+    def asking(self: JudgeProcess, environment: Any, rows: Any) -> Any:
+        asked.append(len(rows))
+        return ask(self, environment, rows)
+
+    monkeypatch.setattr(JudgeProcess, "__enter__", entering)
+    monkeypatch.setattr(JudgeProcess, "count", asking)
+
     assert _found(counted) == []
+    assert (len(entered), sorted(asked)) == (1, [5, 5, 5, 10])
 
 
 def test_sample__project_was_deleted_since__is_left_out(counted: Product) -> None:
