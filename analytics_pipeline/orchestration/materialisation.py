@@ -9,7 +9,7 @@ import dagster as dg
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.contract import require
-from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt
 from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import claimed
@@ -95,7 +95,7 @@ def materialize_range(
 @contextmanager
 def _claim_of(context: dg.AssetExecutionContext) -> Iterator[None]:
     """The claim on the history that the run was asked for by the enablement sensor; any other run needs none."""
-    attempt = context.run.tags.get(TAG)
+    attempt = context.run.tags.get(ATTEMPT_TAG)
     if attempt is None:
         yield
         return
