@@ -30,13 +30,12 @@ SHARED_BY_FLOWS = {
 MECHANISMS = ("flows.daily_copy", "flows.enablement")
 # SQL of this many lines lives in a file of its own, which the linter reads.
 LONG_SQL = 15
-# Migrations of Postgres are left as they were applied. The others move yet, with what else is done to them.
-LONG_SQL_IN_PYTHON = ("migrations.postgres.versions", "flows.reporting", "flows.ai_usage", "flows.held_days")
+# Migrations of Postgres are left as they were applied.
+LONG_SQL_IN_PYTHON = ("migrations.postgres.versions",)
 LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
 # Longer than that: lines of files, and of functions without their docstrings. These lists only ever shrink.
 LONG_FILES = {
     "resources.clickhouse.client": 290,
-    "demo.load": 251,
 }
 LONG_FUNCTIONS = dict[str, int]()
 # Their exceptions move to their errors.py yet.
