@@ -5,7 +5,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Three processes, each with engines of its own: tests with a daemon wait much. Each takes the next test when it is free;
 # tests/selection.py says which come first and which stay together.
-PYTEST := pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10
+PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 10
 INSTALLED := $(VENV)/.installed
 SELF := $(MAKE)
 

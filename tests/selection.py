@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # They start Dagster or engines of their own and wait for them; others can work meanwhile.
 _LONG = ("tests/e2e/", "tests/docs/test_example.py", "tests/cli/local/", "tests/embedded/")
@@ -20,12 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Whichever worker is free takes the next test, or the next file of those that stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith(_TOGETHER) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=_is_short)
-    for item in items:
-        if item.nodeid.startswith(_TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(_file(item)))
     if config.getoption("--quick"):
         _keep_quick(config, items)
 
