@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.assets import sources
-from analytics_pipeline.flows.ai_usage.daily import TABLE, DailyUsage
+from analytics_pipeline.flows.ai_usage.daily import FIGURES, DailyUsage
 from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
 from analytics_pipeline.flows.ai_usage.trends import DAYS, EventTrend, trends
 from analytics_pipeline.flows.charts import sparkline
@@ -89,7 +89,7 @@ def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
     "ai_usage",
     kinds={"clickhouse"},
     deps=[duo_chat_events, code_suggestion_events],
-    table=TABLE,
+    table=FIGURES.name,
     columns={
         **_counted("date", "timestamp"),
         **_counted("event", "event"),
@@ -114,7 +114,7 @@ def ai_usage_daily(
         with clickhouse.connect(Tag("ai_usage", "daily", run_id=context.run.run_id)) as warehouse:
             rows = DailyUsage(warehouse, postgres.store(), context.run.run_id).build(first, last)
             of_the_last_day = {"events": _chart(trends(warehouse, last))}
-            of_the_run = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, TABLE)
+            of_the_run = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, FIGURES.name)
         return {
             day: {
                 "dagster/partition_row_count": count,

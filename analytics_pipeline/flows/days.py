@@ -1,6 +1,6 @@
 """Days of UTC and dates of any zone: where they begin, what follows, and ranges of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 
@@ -31,6 +31,19 @@ def day_start(day: date) -> datetime:
 
 def next_day(day: date) -> date:
     return day + timedelta(days=1)
+
+
+def last_of_month(day: date) -> date:
+    """The last day of the day's month."""
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def by_month(first: date, last: date) -> Iterator[list[date]]:
+    """The days from `first` to `last`, both inclusive, in order, those of each month together."""
+    while first <= last:
+        end = min(last, last_of_month(first))
+        yield [first + timedelta(days=number) for number in range((end - first).days + 1)]
+        first = next_day(end)
 
 
 def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:

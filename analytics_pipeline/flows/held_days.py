@@ -5,38 +5,16 @@ nobody vouches for, which is brought in again. The store is asked as well: a par
 backup of either store, a swap that no ledger knows of, all show as a day that is not as recorded.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.flows.held_tables import NOTHING, Content, HeldTable
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 State: TypeAlias = Literal["held", "swapping", "lost"]
-
-
-@dataclass(frozen=True)
-class DayTable:
-    """A ClickHouse table whose days are swapped as a whole.
-
-    `day` is the SQL of a row's day. `identity` lists the columns that tell a row from what another swap made of it: as
-    few as that takes, because they are read to find out. Its days are swapped under the `lease`.
-    """
-
-    name: str
-    day: str
-    identity: str
-    lease: str
-
-
-@dataclass(frozen=True)
-class Content:
-    """A day's rows and the sum of their identities; None: not known."""
-
-    rows: int | None = 0
-    checksum: int | Decimal | None = 0
 
 
 @dataclass(frozen=True)
@@ -48,18 +26,18 @@ class _Recorded:
     swapped_at: datetime
 
 
-_NOTHING = Content()
-
-
 def swap_days(
     clickhouse: ClickHouse,
     ledger: Connection,
-    table: DayTable,
+    table: HeldTable,
     staging: str,
     days: Sequence[date],
     left_out: Sequence[date] = (),
 ) -> None:
     """Replace the days by what the staging table holds of them; `left_out` are days of it that are not wanted any more.
+
+    Of a table that is kept by month the days are neighbours in one month, and all their rows have a version that is
+    later than any that the table holds of them.
 
     To be called under the table's lease. Commits that the days are forgotten before it changes anything; what it
     records afterwards is the caller's to commit, together with the caller's own ledger.
@@ -67,32 +45,31 @@ def swap_days(
     Raises:
         LostRows: the staging table holds other days as well; nothing was swapped.
     """
-    staged = _contents(clickhouse, table, staging, None)
+    staged = table.complete(clickhouse, staging, days)
     named = {"relation": table.name, "lease": table.lease, "days": list(days)}
     ledger.execute(_FORGET_LEFTOVERS, named)
     ledger.execute(_FORGET, named)
     ledger.commit()
-    partitions = [day_partition(day) for day in days]
-    clickhouse.replace_partitions(table.name, staging, partitions, left_out=[day_partition(day) for day in left_out])
-    found = [staged.get(day, _NOTHING) for day in days]
+    table.show(clickhouse, staging, days, left_out)
+    found = [staged.get(day, NOTHING) for day in days]
     values = {"rows": [one.rows for one in found], "checksums": [one.checksum for one in found]}
     ledger.execute(_RECORD, {**named, **values})
 
 
 def unheld_days(
-    postgres: Postgres, clickhouse: ClickHouse, table: DayTable, thoroughly: Collection[date] = ()
+    postgres: Postgres, clickhouse: ClickHouse, table: HeldTable, thoroughly: Collection[date] = ()
 ) -> dict[date, datetime | None]:
     """The days that ClickHouse does not hold as recorded, with when they were swapped; changes nothing.
 
-    Of all days the rows are compared, which ClickHouse knows without reading any; those in `thoroughly` by their
-    contents as well. Days that are being swapped, and those that are known to be lost, are not among them. None: days
-    that ClickHouse holds rows of and the ledger has never heard of.
+    All days are compared by what ClickHouse tells for little, those in `thoroughly` by their rows as well. Days that
+    are being swapped, and those that are known to be lost, are not among them. None: days that ClickHouse holds rows of
+    and the ledger has never heard of.
     """
     before = _recorded(postgres, table)
-    held = {day: Content(rows, None) for day, rows in _rows(clickhouse, table).items()}
+    held = table.at_a_glance(clickhouse)
     if thoroughly:
-        held |= _contents(clickhouse, table, table.name, thoroughly)
-    suspects = [day for day in {*before, *held} if not _is_held(before.get(day), held.get(day, _NOTHING))]
+        held |= table.closely(clickhouse, thoroughly)
+    suspects = [day for day in {*before, *held} if not _is_held(before.get(day), held.get(day, NOTHING))]
     if not suspects:
         return {}
     # A swap forgets the day before ClickHouse shows anything of it: what was as it is now is no swap's doing.
@@ -102,7 +79,9 @@ def unheld_days(
     }
 
 
-def note_losses(postgres: Postgres, clickhouse: ClickHouse, table: DayTable, thoroughly: Collection[date] = ()) -> None:
+def note_losses(
+    postgres: Postgres, clickhouse: ClickHouse, table: HeldTable, thoroughly: Collection[date] = ()
+) -> None:
     """Let nobody vouch for the days that ClickHouse does not hold as recorded; `lost_days` has them from then on."""
     found = unheld_days(postgres, clickhouse, table, thoroughly)
     if found:
@@ -111,12 +90,12 @@ def note_losses(postgres: Postgres, clickhouse: ClickHouse, table: DayTable, tho
             connection.execute(_LOSE, {"relation": table.name, "lease": table.lease, **values})
 
 
-def lose_days(ledger: Connection, table: DayTable, days: Collection[date]) -> None:
+def lose_days(ledger: Connection, table: HeldTable, days: Collection[date]) -> None:
     """Let nobody vouch for these days, whatever they hold."""
     ledger.execute(_LOSE_ALL, {"relation": table.name, "days": list(days)})
 
 
-def lost_days(postgres: Postgres, table: DayTable, limit: int = 400) -> set[date]:
+def lost_days(postgres: Postgres, table: HeldTable, limit: int = 400) -> set[date]:
     """The days to be brought in again because nobody vouches for them: the newest few hundred."""
     return {day for (day,) in postgres.query(_LOST, relation=table.name, limit=limit)}
 
@@ -134,26 +113,9 @@ def _is_held(recorded: _Recorded | None, held: Content) -> bool:
     )
 
 
-def _recorded(postgres: Postgres, table: DayTable) -> dict[date, _Recorded]:
+def _recorded(postgres: Postgres, table: HeldTable) -> dict[date, _Recorded]:
     rows = postgres.query(_RECORDED, relation=table.name)
     return {day: _Recorded(Content(count, checksum), *rest) for day, count, checksum, *rest in rows}
-
-
-def _rows(clickhouse: ClickHouse, table: DayTable) -> Mapping[date, int]:
-    # Without a condition: this way ClickHouse answers from what it knows of its parts.
-    return dict(clickhouse.query(f"SELECT {table.day} AS held, count() FROM {quoted(table.name)} GROUP BY held"))
-
-
-def _contents(
-    clickhouse: ClickHouse, table: DayTable, relation: str, days: Collection[date] | None
-) -> dict[date, Content]:
-    rows = clickhouse.query(
-        f"SELECT {table.day} AS held, count(), sum(cityHash64({table.identity})) FROM {quoted(relation)}"
-        f" WHERE {{every:Bool}} OR {table.day} IN {{days:Array(Date)}} GROUP BY held",
-        every=days is None,
-        days=list(days or ()),
-    )
-    return {day: Content(count, checksum) for day, count, checksum in rows}
 
 
 # Under the lease nobody else swaps: who has forgotten these days died before recording them.

@@ -1,18 +1,25 @@
 """Both schemas' migrations as one plan: Postgres and ClickHouse `pre` before a deploy, ClickHouse `post` after it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.migrations.clickhouse.takeover import TABLES
+from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 Store = Literal["postgres", "clickhouse"]
+# Of those who write figures; phase `post` may give them other tables, so they wait for it.
+FIGURES_LEASES = ("reporting_rollups", "ai_usage_daily")
+# What takes them longer than this is broken.
+_PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def migrate(
     """Apply what is pending in the configured stores, one run at a time; returns what was applied.
 
     Raises:
-        LeaseHeld: another migration is running.
+        LeaseHeld: another migration is running, or a run did not finish writing figures within ten minutes.
         MigrationException: an applied ClickHouse script was edited or has gone.
     """
     applied: list[Migration] = []
@@ -65,25 +72,36 @@ def migrate(
 
 
 def _migrate_all(settings: Settings, store: Postgres, phases: Sequence[Phase]) -> Iterator[Migration]:
-    with store.lease("migrations"):
+    with ExitStack() as held:
+        held.enter_context(store.lease("migrations"))
         if "pre" in phases:
             yield from (_postgres(name, "applied") for name in postgres_migrations.migrate(store))
-        yield from _migrate_clickhouse(settings, phases)
+        if "post" in phases:
+            for writer in FIGURES_LEASES:
+                held.enter_context(store.lease(writer, patience=_PATIENCE))
+        yield from _migrate_clickhouse(settings, phases, lambda: _forget_checksums(store))
 
 
-def _migrate_clickhouse(settings: Settings, phases: Sequence[Phase]) -> Iterator[Migration]:
+def _migrate_clickhouse(
+    settings: Settings, phases: Sequence[Phase], before_takeover: Callable[[], None] = lambda: None
+) -> Iterator[Migration]:
     if settings.clickhouse_url is None:
         return
     with connect(settings, Tag("migrations", "apply")) as clickhouse:
         for phase in phases:
-            yield from _apply(clickhouse, phase)
+            for name in clickhouse_migrations.migrate(clickhouse, phase, before_takeover):
+                yield Migration("clickhouse", phase, name, "applied")
         if "pre" in phases:
             clickhouse_migrations.apply_retention(clickhouse, settings.identity_snapshot_retention_days)
 
 
-def _apply(clickhouse: ClickHouse, phase: Phase) -> Iterator[Migration]:
-    for name in clickhouse_migrations.migrate(clickhouse, phase):
-        yield Migration("clickhouse", phase, name, "applied")
+def _forget_checksums(store: Postgres) -> None:
+    """The ledger's checksums of figures are of tables by day: a day by month is told by its version."""
+    with store.ledgers.connect() as connection:
+        connection.execute(_FORGET_CHECKSUMS, {"tables": [table.name for table in TABLES]})
+
+
+_FORGET_CHECKSUMS = "UPDATE analytics_pipeline.held_days SET checksum = NULL WHERE relation = ANY(%(tables)s)"
 
 
 def _postgres(name: str, state: str) -> Migration:

@@ -35,7 +35,10 @@ def settings_with_clickhouse() -> Settings:
 
 
 def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse], T]) -> T | dg.SkipReason:
-    """What `look` finds in both stores, or why the tick is skipped; also when ClickHouse does not answer at once."""
+    """Return what `look` finds in both stores, or why the tick is skipped.
+
+    It is skipped as well when ClickHouse does not answer at once.
+    """
 
     def in_stores(settings: Settings) -> T:
         with connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS) as clickhouse:

@@ -41,7 +41,7 @@ def suggestions(product: Product) -> list[tuple[Any, ...]]:
 def figures(product: Product) -> list[tuple[Any, ...]]:
     return product.clickhouse.query(
         "SELECT date, feature, event, user_id, namespace_path, language, occurrences, suggestion_size_sum, last_at"
-        " FROM ai_usage_daily ORDER BY ALL"
+        " FROM ai_usage_daily FINAL ORDER BY ALL"
     )
 
 

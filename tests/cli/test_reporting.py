@@ -667,7 +667,7 @@ def test_compare__key_is_on_one_side_only__is_listed_as_missing(
     damage(rolled_up, "DELETE WHERE dimension_type = 'agent'")
     rolled_up.clickhouse.execute(
         "INSERT INTO reporting_rollups SELECT * REPLACE ('agent' AS dimension_type, agent AS dimension_id)"
-        " FROM reporting_rollups ARRAY JOIN {added:Array(UInt64)} AS agent",
+        " FROM reporting_rollups FINAL ARRAY JOIN {added:Array(UInt64)} AS agent",
         added=added,
     )
 

@@ -118,7 +118,9 @@ def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(product
     product.add_chat(at(today()), user=9)
     product.add_chat(at(FIRST), user=9)
     wait_for(lambda: product.clickhouse.scalar("SELECT count() FROM duo_chat_events"), lambda n: n == 17, PATIENCE)
-    wait_for(lambda: product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily"), lambda n: n == 32, 60)
+    wait_for(
+        lambda: product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily FINAL"), lambda n: n == 32, 60
+    )
     assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
 
 

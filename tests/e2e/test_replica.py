@@ -14,6 +14,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.pending import pending_days
 from analytics_pipeline.flows.reporting.audit import lag
 from analytics_pipeline.flows.reporting.pending import live
+from analytics_pipeline.flows.segments import refresh
 from analytics_pipeline.flows.segments.changes import changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.migrations import migrate
@@ -91,12 +92,12 @@ def test_flows__source_is_a_replica__bring_in_everything_and_write_nothing_there
     _materialise(product, "duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 
     rolled = product.clickhouse.query(
-        "SELECT sum(count), sum(sum_value) FROM reporting_rollups"
+        "SELECT sum(count), sum(sum_value) FROM reporting_rollups FINAL"
         " WHERE metric = 'first_response' AND dimension_type = 'account'"
     )
     assert product.history() == {(1, 100): (1, "counted")}
     assert rolled == [(3, 4.5)]
-    assert product.clickhouse.query("SELECT sum(occurrences) FROM ai_usage_daily") == [(1,)]
+    assert product.clickhouse.query("SELECT sum(occurrences) FROM ai_usage_daily FINAL") == [(1,)]
     assert apart.ledger("segment_membership_counts", "segment_id, environment_id, count") == [(1, 100, 1)]
     assert apart.ledger("identity_loads", "environment_key, status, rows") == [(KEY, "completed", 2)]
     assert apart.ledger("source_copies", "source, rows, refused") == [
@@ -106,6 +107,19 @@ def test_flows__source_is_a_replica__bring_in_everything_and_write_nothing_there
     ]
     assert apart.ledger("dead_letters", "record_key, reason") == [("9", "the event has no account")]
     assert product.execute("SELECT to_regnamespace('analytics_pipeline')") == [(None,)]
+
+
+def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    product = apart.primary
+    product.put(document("a", plan="pro"))
+    apart.catch_up()
+    _materialise(product, "raw_identities", "identity_snapshots", first=0, last=0)
+    monkeypatch.setattr(refresh, "SECONDS_PER_PROJECT", 0)
+
+    result = product.materialise("segment_counts")
+
+    assert "project 10: counting was stopped after the 0 s" in failure_text(result)
+    assert apart.ledger("segment_refreshes", "project_id, status") == [(10, "failed")]
 
 
 def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None:

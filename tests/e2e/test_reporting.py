@@ -45,13 +45,14 @@ def test_reporting__rows_arrive_while_the_daemon_runs__reach_the_rollups(
 
 
 _CLICKHOUSE = "analytics_pipeline.resources.clickhouse.client:ClickHouse"
+_FIGURES = "analytics_pipeline.flows.held_tables:MonthTable"
 _COVERAGE = "analytics_pipeline.flows.reporting.coverage:"
 DEATHS = [
     Death("reporting_events", "before", f"{_CLICKHOUSE}.replace_partitions"),
     Death("reporting_events", "after", f"{_CLICKHOUSE}.replace_partitions", is_visible=True),
     Death("reporting_rollups", "before", f"{_COVERAGE}forget_others"),
-    Death("reporting_rollups", "before", f"{_CLICKHOUSE}.replace_partitions"),
-    Death("reporting_rollups", "after", f"{_CLICKHOUSE}.replace_partitions", is_visible=True),
+    Death("reporting_rollups", "before", f"{_FIGURES}.show"),
+    Death("reporting_rollups", "after", f"{_FIGURES}.show", is_visible=True),
     Death("reporting_rollups", "before", f"{_COVERAGE}record", is_visible=True),
 ]
 

@@ -6,13 +6,14 @@ from datetime import date, timedelta
 
 import pytest
 
-from analytics_pipeline.flows.held_days import DayTable, lost_days, note_losses, swap_days, unheld_days
+from analytics_pipeline.flows.held_days import lost_days, note_losses, swap_days, unheld_days
+from analytics_pipeline.flows.held_tables import DayTable
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.product import Product
 
 DAY = date(2026, 3, 8)
 DAYS = [DAY + timedelta(days=number) for number in range(3)]
-TABLE = DayTable("held", "day", "v", lease="swap:held")
+TABLE = DayTable("held", "swap:held", "day", "v")
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_migrate__twice__the_second_does_nothing(clickhouse: ClickHouse, store: 
 
     assert migrate(Settings.load(), progress=heard.append) == heard == [*POSTGRES, *PRE, *POST]
     tables = _tables(clickhouse)
-    assert tables == sorted([*CONTRACT, "schema_versions_post", "schema_versions_pre"])
+    assert tables == sorted([*CONTRACT, *BY_DAY, "schema_versions_post", "schema_versions_pre"])
     versions = clickhouse.query("SELECT * FROM schema_versions_pre ORDER BY version")
 
     assert migrate(Settings.load()) == []
@@ -329,6 +329,8 @@ DAY_BOUNDS = {
     "timezone": "LowCardinality(String)",
     "starts_at": MOMENT,
     "ends_at": MOMENT,
+    "computed_at": "DateTime64(3, 'UTC')",
+    "is_deleted": "UInt8",
 }
 ROLLUPS = {
     "account_id": "Int64",
@@ -339,8 +341,10 @@ ROLLUPS = {
     "count": "Int64",
     "sum_value": "Float64",
     "sum_value_business_hours": "Float64",
+    "conversations": "AggregateFunction(groupBitmap, UInt64)",
     "timezone": "LowCardinality(String)",
     "computed_at": "DateTime64(3, 'UTC')",
+    "is_deleted": "UInt8",
 }
 _AI_EVENT = {
     "id": "UInt64",
@@ -368,11 +372,16 @@ AI_USAGE_DAILY = {
     "occurrences": "UInt64",
     "suggestion_size_sum": "UInt64",
     "last_at": "DateTime64(3, 'UTC')",
+    "computed_at": "DateTime64(3, 'UTC')",
+    "is_deleted": "UInt8",
 }
 _AI_KEY = "namespace_path, user_id, event, timestamp, id"
-_DAILY_KEY = "namespace_path, feature, event, user_id, language"
+_DAILY_KEY = "namespace_path, feature, event, user_id, language, date"
+_FIGURES = ("ReplacingMergeTree(computed_at, is_deleted)", "toYYYYMM(date)")
 _EVENTS_KEY = "account_id, name, created_at, id"
-_ROLLUPS_KEY = "account_id, metric, dimension_type, dimension_id"
+_ROLLUPS_KEY = "account_id, metric, dimension_type, dimension_id, date"
+# What the tables of figures were before they were kept by month; the next release drops them.
+BY_DAY = ("ai_usage_daily_by_day", "reporting_day_bounds_by_day", "reporting_rollups_by_day")
 CONTRACT = {
     "identities": (
         IDENTITIES,
@@ -390,11 +399,11 @@ CONTRACT = {
     ),
     "segment_counts_latest": (SEGMENT_COUNTS, "", "", "", ""),
     "reporting_events": (REPORTING_EVENTS, "", "toDate(created_at)", _EVENTS_KEY, _EVENTS_KEY),
-    "reporting_day_bounds": (DAY_BOUNDS, "", "date", "account_id, starts_at", "account_id, starts_at"),
+    "reporting_day_bounds": (DAY_BOUNDS, *_FIGURES, "account_id, date", "account_id, date"),
     "duo_chat_events": (_AI_EVENT, "", "toDate(timestamp)", _AI_KEY, _AI_KEY),
     "code_suggestion_events": (_SUGGESTION, "", "toDate(timestamp)", _AI_KEY, _AI_KEY),
-    "ai_usage_daily": (AI_USAGE_DAILY, "", "date", _DAILY_KEY, _DAILY_KEY),
-    "reporting_rollups": (ROLLUPS, "", "date", _ROLLUPS_KEY, _ROLLUPS_KEY),
+    "ai_usage_daily": (AI_USAGE_DAILY, *_FIGURES, _DAILY_KEY, _DAILY_KEY),
+    "reporting_rollups": (ROLLUPS, *_FIGURES, _ROLLUPS_KEY, _ROLLUPS_KEY),
 }
 
 
@@ -410,6 +419,7 @@ def test_tables__that_others_may_query__are_as_documented(clickhouse: ClickHouse
     tables = clickhouse.query(
         "SELECT name, extract(engine_full, '^[A-Za-z]+[(][^)]*[)]'), partition_key, sorting_key, primary_key"
         " FROM system.tables WHERE database = currentDatabase() AND NOT startsWith(name, 'schema_versions')"
+        " AND NOT endsWith(name, '_by_day')"
     )
 
     assert {name: (columns[name], *rest) for name, *rest in tables} == CONTRACT
@@ -439,27 +449,32 @@ def test_identities__same_identity_on_many_days__final_shows_each_day(clickhouse
     ]
 
 
+THIS_MONTH = datetime.now(timezone.utc).date().replace(day=1)
+LAST_MONTH = THIS_MONTH - timedelta(days=1)
+
+
 def test_segment_counts_latest__many_days__shows_the_newest_live_answer_of_each_pair(clickhouse: ClickHouse) -> None:
     for phase in PHASES:
         clickhouse_migrations.migrate(clickhouse, phase)
     columns = ["date", "project_id", "segment_id", "environment_id", "count", "status", "computed_at", "is_deleted"]
-    at = datetime(2026, 2, 1, tzinfo=timezone.utc)
+    at = datetime.now(timezone.utc).replace(microsecond=0)
     later = at + timedelta(seconds=1)
     clickhouse.insert_rows(
         "segment_counts",
         columns,
         [
-            [date(2026, 1, 31), 1, 1, 1, 5, "counted", at, 0],
-            [date(2026, 2, 1), 1, 1, 1, 6, "counted", at, 0],
-            [date(2026, 2, 1), 1, 1, 1, None, "failed", later, 0],
-            [date(2026, 1, 31), 1, 2, 1, 0, "fallback", at, 0],
-            [date(2026, 2, 1), 1, 2, 1, 9, "counted", at, 0],
-            [date(2026, 2, 1), 1, 2, 1, None, "counted", later, 1],
+            [LAST_MONTH, 1, 1, 1, 5, "counted", at, 0],
+            [THIS_MONTH, 1, 1, 1, 6, "counted", at, 0],
+            [THIS_MONTH, 1, 1, 1, None, "failed", later, 0],
+            [LAST_MONTH, 1, 2, 1, 0, "fallback", at, 0],
+            [THIS_MONTH, 1, 2, 1, 9, "counted", at, 0],
+            [THIS_MONTH, 1, 2, 1, None, "counted", later, 1],
+            [LAST_MONTH.replace(day=1) - timedelta(days=1), 1, 3, 1, 7, "counted", at, 0],
         ],
     )
 
     rows = clickhouse.query("SELECT date, segment_id, count, status FROM segment_counts_latest ORDER BY segment_id")
-    assert rows == [(date(2026, 2, 1), 1, None, "failed"), (date(2026, 1, 31), 2, 0, "fallback")]
+    assert rows == [(THIS_MONTH, 1, None, "failed"), (LAST_MONTH, 2, 0, "fallback")]
 
 
 if __name__ == "__main__":

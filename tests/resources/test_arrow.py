@@ -1,5 +1,6 @@
 """Arrow streams from a real Postgres: as of one snapshot, whole or an error, and gone when nobody wants them."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -12,8 +13,9 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from analytics_pipeline.resources import arrow
+from analytics_pipeline.resources import arrow, arrow_reader
 from analytics_pipeline.resources.arrow import ArrowPart, LockHeldTooLong, arrow_stream, exported_snapshot
+from analytics_pipeline.resources.arrow_reader import BEGUN
 from analytics_pipeline.resources.postgres import MomentLost, Postgres
 from analytics_pipeline.resources.sessions import Stopped
 from tests.resources.harness import store_rows, wait_until_alone
@@ -200,6 +202,23 @@ def test_arrow_stream__whoever_reads_it_is_killed__ends_as_well(store: Postgres)
     reader.wait()
 
     wait_until_alone(store)
+
+
+@pytest.mark.parametrize("statement", ["SELECT 42 AS a", "SELECT nothing"])
+def test_reader__has_answered__ends_without_an_abort(store: Postgres, statement: str) -> None:
+    """One that aborts leaves a core file of each stream."""
+    request = {"url": store.url, "prepare": [], "statement": statement, "batch_bytes": 1 << 18}
+    reader = subprocess.Popen(
+        [sys.executable, "-m", arrow_reader.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    reader.stdin.write(json.dumps(request | {"open_seconds": 30, "read_seconds": 30}).encode() + b"\n")
+    reader.stdin.flush()
+
+    assert reader.stdout.read(1) == BEGUN
+    reader.stdout.read()
+    assert reader.wait(30) == 0
 
 
 _STREAMS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%%'"

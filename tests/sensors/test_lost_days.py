@@ -31,7 +31,9 @@ LEDGERS = ("source_copies", "held_days", "reporting_coverage", "watermarks", "ai
 
 
 def drop(product: Product, table: str, day: date) -> None:
-    product.clickhouse.execute(f"ALTER TABLE {table} DROP PARTITION ID '{day:%Y%m%d}'")
+    """A day's partition, or of a table by month the day's rows."""
+    change = f"DROP PARTITION ID '{day:%Y%m%d}'" if table.endswith("_events") else f"DELETE WHERE date = '{day}'"
+    product.clickhouse.execute(f"ALTER TABLE {table} {change} SETTINGS mutations_sync = 2")
 
 
 def remember(product: Product, *relations: str) -> Callable[[], None]:
@@ -103,7 +105,7 @@ def test_events__partition_is_dropped_and_the_zone_changes__coverage_is_not_comp
     assert (1, str(WEEK[2]), "Europe/Berlin", True) in covered(week)
 
 
-def test_rollups__partition_is_dropped__readers_read_the_events_and_the_sensor_computes_it_again(
+def test_rollups__day_is_dropped__readers_read_the_events_and_the_sensor_computes_it_again(
     week: Product,
 ) -> None:
     drop(week, "reporting_rollups", WEEK[2])
@@ -162,6 +164,7 @@ def test_postgres__goes_back_an_hour__clickhouse_follows(week: Product) -> None:
 
 
 _SWAP = "analytics_pipeline.resources.clickhouse.client:ClickHouse.replace_partitions"
+_FIGURES_SWAP = "analytics_pipeline.flows.held_tables:MonthTable.show"
 
 
 def test_copy__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_no_ghost(week: Product) -> None:
@@ -225,7 +228,7 @@ def missing(product: Product) -> list[tuple[date, date]]:
 
 
 @pytest.mark.parametrize("table", ["duo_chat_events", "code_suggestion_events", "ai_usage_daily"])
-def test_usage__partition_is_dropped__is_brought_in_again(
+def test_usage__day_is_dropped__is_brought_in_again(
     usage: Product,
     instance: dg.DagsterInstance,  # noqa: F811
     table: str,
@@ -254,17 +257,18 @@ def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_b
     assert missing(usage) == []
 
 
-@pytest.mark.parametrize("asset", ["duo_chat_events", "ai_usage_daily"])
+@pytest.mark.parametrize(("asset", "swap"), [("duo_chat_events", _SWAP), ("ai_usage_daily", _FIGURES_SWAP)])
 def test_usage__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_no_ghost(
     usage: Product,
     instance: dg.DagsterInstance,  # noqa: F811
     asset: str,
+    swap: str,
 ) -> None:
     day = WEEK[-3]
     usage.add_chat(noon(day), id=1_000, created_at=noon(day))
     if asset == "ai_usage_daily":
         assert usage.materialise("duo_chat_events", day=day).success
-    die(Death(asset, "after", _SWAP), day)
+    die(Death(asset, "after", swap), day)
     usage.execute("DELETE FROM ai_duo_chat_events WHERE id = 1000")
     if asset == "ai_usage_daily":
         assert missing(usage) == [(day, day)]

@@ -6,14 +6,17 @@ from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.ai_usage.source import SOURCES
-from analytics_pipeline.flows.held_days import DayTable, lose_days, lost_days, note_losses, swap_days
+from analytics_pipeline.flows.days import by_month
+from analytics_pipeline.flows.held_days import lose_days, lost_days, note_losses, swap_days
+from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
-TABLE = "ai_usage_daily"
-FIGURES = DayTable(
-    TABLE, "date", "namespace_path, feature, event, user_id, language, occurrences, last_at", lease="ai_usage_daily"
+FIGURES = MonthTable(
+    "ai_usage_daily",
+    key=("namespace_path", "feature", "event", "user_id", "language", "date"),
+    lease="ai_usage_daily",
 )
 # Above this the group-by goes on disk: memory stays bounded for days of any size.
 _SPILL_BYTES = 256 * 1024 * 1024
@@ -33,18 +36,22 @@ class DailyUsage:
         """Replace the days, both ends inclusive, by what their events are now; returns how many rows each has.
 
         Raises:
-            LeaseHeld: another run did not finish its build within ten minutes; nothing was changed.
+            LeaseHeld: another run did not finish its build within ten minutes; finished months stay.
         """
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with self.postgres.lease(FIGURES.lease, patience=_PATIENCE):
-            return retrying(self.clickhouse.attempts, is_transient)(self._build, days)
+        found: dict[date, int] = {}
+        for days in by_month(first, last):
+            with self.postgres.lease(FIGURES.lease, patience=_PATIENCE):
+                found |= retrying(self.clickhouse.attempts, is_transient)(self._build, days)
+        return found
 
     def _build(self, days: Sequence[date]) -> dict[date, int]:
-        with self.clickhouse.staging(TABLE) as staging:
+        """Replace neighbouring days of one month."""
+        with self.clickhouse.staging(FIGURES.name) as staging:
             uncountable = self._lost_events().intersection(days)
             ((built_at,),) = self.postgres.ledgers.query("SELECT now()")
-            self._count(staging, "chat", SOURCES[0].table, days)
-            self._count(staging, "code_suggestions", SOURCES[1].table, days)
+            computed_at = FIGURES.next_version(self.clickhouse, days)
+            self._count(staging, "chat", SOURCES[0].table, days, computed_at)
+            self._count(staging, "code_suggestions", SOURCES[1].table, days, computed_at)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
             found = {day: rows.get(day, 0) for day in days}
             with self.postgres.ledgers.connect() as ledger:
@@ -60,7 +67,7 @@ class DailyUsage:
             note_losses(self.postgres, self.clickhouse, table)
         return set[date]().union(*(lost_days(self.postgres, table) for table in held))
 
-    def _count(self, staging: str, feature: str, table: str, days: Sequence[date]) -> None:
+    def _count(self, staging: str, feature: str, table: str, days: Sequence[date], computed_at: datetime) -> None:
         events = events_of(feature)
         has_code = feature == "code_suggestions"
         # Once: sent again after a lost answer it would count all events again. The build is tried anew.
@@ -77,6 +84,7 @@ class DailyUsage:
             names=[event.name for event in events.values()],
             first=days[0],
             last=days[-1],
+            computed_at=computed_at,
         )
 
     def _record(self, ledger: Connection, rows: dict[date, int], built_at: datetime) -> None:
@@ -85,7 +93,8 @@ class DailyUsage:
 
 _COUNT = """
     INSERT INTO {staging} (
-        date, feature, event, user_id, namespace_path, language, occurrences, suggestion_size_sum, last_at
+        date, feature, event, user_id, namespace_path, language, occurrences, suggestion_size_sum, last_at,
+        computed_at
     )
     SELECT
         toDate(timestamp) AS date,
@@ -96,11 +105,12 @@ _COUNT = """
         {language} AS its_language,
         count(),
         sum({size}),
-        max(timestamp)
+        max(timestamp),
+        {{computed_at:DateTime64(3, 'UTC')}}
     FROM {table} FINAL
     WHERE toDate(timestamp) BETWEEN {{first:Date}} AND {{last:Date}}
     GROUP BY date, name, user_id, namespace_path, its_language
-    SETTINGS max_bytes_before_external_group_by = {spill}, max_partitions_per_insert_block = 0
+    SETTINGS max_bytes_before_external_group_by = {spill}
 """
 
 _RECORD = """

@@ -158,7 +158,7 @@ def _parameters(scope: Scope) -> dict[str, Any]:
 _COUNTED = "SELECT day FROM analytics_pipeline.held_ai_usage_days WHERE day BETWEEN %(first)s AND %(last)s"
 
 _FROM = """
-    FROM ai_usage_daily
+    FROM ai_usage_daily FINAL
     WHERE date BETWEEN {first:Date} AND {last:Date} AND startsWith(namespace_path, {prefix:String})
         AND (empty({languages:Array(String)}) OR has({languages:Array(String)}, language))
 """

@@ -31,7 +31,7 @@ _TRENDS = """
     SELECT event, groupArray((date, total)), maxIf(users, date = {last:Date})
     FROM (
         SELECT event, date, sum(occurrences) AS total, uniqExact(user_id) AS users
-        FROM ai_usage_daily
+        FROM ai_usage_daily FINAL
         WHERE date > {last:Date} - {days:UInt8} AND date <= {last:Date}
         GROUP BY event, date
     )

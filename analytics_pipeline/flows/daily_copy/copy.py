@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TypeAlias
 
 from psycopg import sql
 
@@ -48,7 +48,6 @@ PIECES_AT_ONCE = 2
 _BLOCK_ROWS = 1 << 18
 
 Progress = Callable[[int], None]
-Counted: TypeAlias = "Future[int]"
 
 
 class IncompleteCopy(Exception):
@@ -87,14 +86,14 @@ class DayCopy:
         ):
             pieces = pieces_of(days, sum(moment.ask(estimated_rows, span_of(days))), self.postgres.lock_seconds)
             # Counted beside the first streams; a piece waits for its own before it is swapped.
-            counted = [counter.submit(_counted, moment, piece) for piece in pieces]
+            counted = [counter.submit(moment.ask, counted_rows, span_of(piece)) for piece in pieces]
             try:
                 copied = workers.map(lambda piece, rows: self._copy_piece(moment, piece, rows), pieces, counted)
                 return [state for states in copied for state in states]
             finally:
                 counter.shutdown(wait=False, cancel_futures=True)
 
-    def _copy_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
+    def _copy_piece(self, moment: Reading, days: Sequence[date], counted: Future[list[int]]) -> list[DayState]:
         attempt = retrying(self.clickhouse.attempts, _passes_soon, moment.stop)
         try:
             return attempt(self._try_piece, moment, days, counted)
@@ -106,33 +105,37 @@ class DayCopy:
             distinct = replace(self, source=source)
             return attempt(distinct._try_piece, replace(moment, source=source), days, counted)
 
-    def _try_piece(self, moment: Reading, days: Sequence[date], counted: Counted) -> list[DayState]:
-        with self.clickhouse.staging(self.source.table) as staging:
-            sent = self._fill(moment, span_of(days), staging)
+    def _try_piece(self, moment: Reading, days: Sequence[date], counted: Future[list[int]]) -> list[DayState]:
+        with self._staged(moment, span_of(days)) as (staging, sent):
             stored = self._stored(staging, days, sent)
             # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
-            whole = counted.result() == sent
+            whole = sum(counted.result()) == sent
             found = stored if whole else merged(moment.ask(source_days, span_of(days)))
             moment.check_shape(span_of(days))
             states = _states(days, {day.day: day.rows for day in stored}, found)
             self._swap(moment, staging, states)
         return states
 
-    def _fill(self, moment: Reading, span: Span, staging: str) -> int:
-        """Send the accepted rows of the span into the empty table, in one stream or more; returns how many."""
-        try:
-            return self._stream(moment, span, staging)
-        except LockHeldTooLong as error:
-            halves = moment.halves(span, error)
-            logger.info("%s: %s; its halves are read one after the other", self.source.name, error)
-            self.clickhouse.execute(f"TRUNCATE TABLE {quoted(staging)}{self.clickhouse.on_cluster} SYNC")
-        return sum(self._add(moment, half, staging) for half in halves)
-
-    def _add(self, moment: Reading, span: Span, staging: str) -> int:
-        with self.clickhouse.staging(self.source.table) as part:
-            sent = self._fill(moment, span, part)
-            self.clickhouse.move_partitions(staging, part)
-        return sent
+    @contextmanager
+    def _staged(self, moment: Reading, span: Span) -> Iterator[tuple[str, int]]:
+        """A table with the accepted rows of the span, sent in one stream or more, and how many Postgres sent."""
+        with self.clickhouse.staging(self.source.table) as staging:
+            try:
+                sent = self._stream(moment, span, staging)
+            except LockHeldTooLong as error:
+                halves = moment.halves(span, error)
+                logger.info("%s: %s; its halves are read one after the other", self.source.name, error)
+            else:
+                yield staging, sent
+                return
+        # Another table: ClickHouse may still be writing what came of the stream that was cut.
+        with self.clickhouse.staging(self.source.table) as staging:
+            sent = 0
+            for half in halves:
+                with self._staged(moment, half) as (part, rows):
+                    self.clickhouse.move_partitions(staging, part)
+                    sent += rows
+            yield staging, sent
 
     def _stream(self, moment: Reading, span: Span, staging: str) -> int:
         """Send them in one stream; returns how many Postgres sent."""
@@ -219,10 +222,6 @@ class DayCopy:
         loss, day = quoted(self.source.loss_column), quoted(self.source.day.removeprefix("source."))
         rows = self.clickhouse.query(f"SELECT DISTINCT toDate({day}) FROM {quoted(staging)} WHERE {loss} != ''")
         return {found for (found,) in rows}
-
-
-def _counted(moment: Reading, days: Sequence[date]) -> int:
-    return sum(moment.ask(counted_rows, span_of(days)))
 
 
 def _passes_soon(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 from typing_extensions import LiteralString
 
-from analytics_pipeline.flows.held_days import DayTable
+from analytics_pipeline.flows.held_tables import DayTable
 from analytics_pipeline.resources.clickhouse.client import quoted
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -46,7 +46,7 @@ class DaySource:
     @property
     def held(self) -> DayTable:
         """Where its days are held."""
-        return DayTable(self.table, self.partition, f"id, {quoted(self.change_column)}", f"swap:{self.name}")
+        return DayTable(self.table, f"swap:{self.name}", self.partition, f"id, {quoted(self.change_column)}")
 
     @property
     def change(self) -> sql.SQL:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.enablement.epochs import Epoch
-from analytics_pipeline.flows.held_days import DayTable
+from analytics_pipeline.flows.held_tables import HeldTable
 from analytics_pipeline.resources.postgres import Postgres
 
 Days: TypeAlias = tuple[date, date]
@@ -52,4 +52,4 @@ class Feature:
     follows_today: bool = False
     margin: timedelta = timedelta(0)
     is_shared: bool = False
-    tables: tuple[DayTable, ...] = ()
+    tables: tuple[HeldTable, ...] = ()

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 
-from analytics_pipeline.flows.days import next_day
-from analytics_pipeline.flows.held_days import DayTable, note_losses, swap_days
+from analytics_pipeline.flows.days import last_of_month, next_day
+from analytics_pipeline.flows.held_days import note_losses, swap_days
+from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
@@ -29,8 +30,26 @@ DAYS_PER_PASS = 31
 ACCOUNT_DAYS_PER_PASS = 200_000
 _SPILL_BYTES = 512 * 1024 * 1024
 _PATIENCE = timedelta(minutes=10)
-ROLLUPS = DayTable("reporting_rollups", "date", "computed_at", lease="reporting_rollups")
-BOUNDS = DayTable("reporting_day_bounds", "date", "account_id, starts_at, ends_at", lease="reporting_rollups")
+ROLLUPS = MonthTable(
+    "reporting_rollups",
+    key=("account_id", "metric", "dimension_type", "dimension_id", "date"),
+    lease="reporting_rollups",
+)
+BOUNDS = MonthTable("reporting_day_bounds", key=("account_id", "date"), lease="reporting_rollups")
+
+ROLLUP_COLUMNS = (
+    "account_id",
+    "date",
+    "dimension_type",
+    "dimension_id",
+    "metric",
+    "count",
+    "sum_value",
+    "sum_value_business_hours",
+    "conversations",
+    "timezone",
+    "computed_at",
+)
 
 Progress = Callable[[date, int], None]
 
@@ -76,16 +95,17 @@ class Rollups:
     def _pass(self, first: date, last: date) -> list[RolledDay]:
         """Replace as many of the dates as one pass may hold, the first ones."""
         zoned = accounts(self.postgres).zoned
-        last = min(last, first + timedelta(days=days_per_pass(len(zoned)) - 1))
+        last = min(last, last_of_month(first), first + timedelta(days=days_per_pass(len(zoned)) - 1))
         dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         days = account_days(zoned, first, last)
         # Read before the events are: a copy that lands meanwhile makes the day stale, not wrong.
         note_losses(self.postgres, self.clickhouse, REPORTING_EVENTS.held)
         sources = copies(self.postgres, first - timedelta(days=2), last + timedelta(days=2))
+        computed_at = max(table.next_version(self.clickhouse, dates) for table in (ROLLUPS, BOUNDS))
         with ExitStack() as cleanup:
-            bounds = cleanup.enter_context(day_bounds_table(self.clickhouse, days))
-            staging = cleanup.enter_context(self.clickhouse.staging("reporting_rollups"))
-            self._insert_rollups(staging, bounds, days)
+            bounds = cleanup.enter_context(day_bounds_table(self.clickhouse, days, computed_at))
+            staging = cleanup.enter_context(self.clickhouse.staging(ROLLUPS.name))
+            self._insert_rollups(staging, bounds, days, computed_at)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
             with self.postgres.ledgers.connect() as ledger:
                 coverage.forget_others(ledger, dates, days, self.registry)
@@ -101,16 +121,17 @@ class Rollups:
             for day, ones in by_date.items()
         ]
 
-    def _insert_rollups(self, staging: str, bounds: str, days: Sequence[AccountDay]) -> None:
+    def _insert_rollups(self, staging: str, bounds: str, days: Sequence[AccountDay], computed_at: datetime) -> None:
         if not days:
             return
         # Once: sent again after a lost answer it would add all rows again. The pass is tried anew, with an empty table.
         replace(self.clickhouse, attempts=1).execute(
-            f"INSERT INTO {quoted(staging)} {rollup_select(self.registry, quoted(bounds))}"
-            f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}, max_partitions_per_insert_block = 0",
+            f"INSERT INTO {quoted(staging)} ({', '.join(ROLLUP_COLUMNS)})"
+            f" {rollup_select(self.registry, quoted(bounds))}"
+            f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}",
             starts_at=min(day.bounds.starts_at for day in days),
             ends_at=max(day.bounds.ends_at for day in days),
-            computed_at=datetime.now(timezone.utc),
+            computed_at=computed_at,
             **metric_parameters(self.registry),
         )
 
@@ -121,18 +142,17 @@ def days_per_pass(accounts: int) -> int:
 
 
 @contextmanager
-def day_bounds_table(clickhouse: ClickHouse, days: Sequence[AccountDay]) -> Iterator[str]:
+def day_bounds_table(clickhouse: ClickHouse, days: Sequence[AccountDay], version: datetime) -> Iterator[str]:
     """A staging table shaped like `reporting_day_bounds` with the bounds of these days, for a statement to join."""
     rows = [
-        [day.account.id, day.date, day.account.timezone, day.bounds.starts_at, day.bounds.ends_at]
+        [day.account.id, day.date, day.account.timezone, day.bounds.starts_at, day.bounds.ends_at, version]
         for day in days
         # A day that its zone skipped has no moments, and would share its start with the next.
         if day.bounds.starts_at < day.bounds.ends_at
     ]
-    with clickhouse.staging("reporting_day_bounds") as table:
-        replace(clickhouse, attempts=1).insert_rows(
-            table, ["account_id", "date", "timezone", "starts_at", "ends_at"], rows
-        )
+    with clickhouse.staging(BOUNDS.name) as table:
+        columns = ["account_id", "date", "timezone", "starts_at", "ends_at", "computed_at"]
+        replace(clickhouse, attempts=1).insert_rows(table, columns, rows)
         yield table
 
 
@@ -161,9 +181,10 @@ def rollup_select(registry: Registry, bounds: str) -> str:
     return f"""
         SELECT
             account_id, date, dimension_type, assumeNotNull(id) AS dimension_id, entry.1 AS metric,
-            toInt64(if(entry.2 = 'distinct_conversations', conversations, events)) AS count,
+            toInt64(if(entry.2 = 'distinct_conversations', bitmapCardinality(handed), events)) AS count,
             if(entry.2 = 'duration', seconds, 0) AS sum_value,
             if(entry.2 = 'duration', business_seconds, 0) AS sum_value_business_hours,
+            handed AS conversations,
             timezone, {{computed_at:DateTime64(3, 'UTC')}} AS computed_at
         FROM (
             SELECT
@@ -171,7 +192,10 @@ def rollup_select(registry: Registry, bounds: str) -> str:
                 multiIf({type_of}'{whole}') AS dimension_type,
                 multiIf({id_of}account_id) AS id,
                 count() AS events,
-                uniqExactIf(conversation_id, has({{distinct_events:Array(String)}}, name)) AS conversations,
+                groupBitmapStateIf(
+                    reinterpretAsUInt64(assumeNotNull(conversation_id)),
+                    conversation_id IS NOT NULL AND has({{distinct_events:Array(String)}}, name)
+                ) AS handed,
                 sum(if(isFinite(value), value, 0)) AS seconds,
                 sum(if(isFinite(value_in_business_hours), value_in_business_hours, 0)) AS business_seconds
             FROM (

@@ -34,7 +34,7 @@ _TRENDS = """
         if(anyIf(seconds, date = {last:Date}) > 0, anyIf(seconds / total, date = {last:Date}), NULL)
     FROM (
         SELECT metric, date, sum(count) AS total, sum(sum_value) AS seconds
-        FROM reporting_rollups
+        FROM reporting_rollups FINAL
         WHERE date > {last:Date} - {days:UInt8} AND date <= {last:Date} AND dimension_type = 'account'
         GROUP BY metric, date
     )

@@ -3,7 +3,7 @@
 `pre` (tables) runs before a deploy, `post` (views and aggregates) after it; a phase never makes the other look applied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from clickhouse_migrations.migration import Migration, MigrationStorage
 from clickhouse_migrations.migrator import Migrator, StatusRow
 from clickhouse_migrations.substitution import substitute
 
+from analytics_pipeline.migrations.clickhouse import takeover
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 
 Phase = Literal["pre", "post"]
@@ -70,13 +71,19 @@ def rendered(phase: Phase, cluster: str | None) -> dict[str, str]:
     }
 
 
-def migrate(clickhouse: ClickHouse, phase: Phase) -> list[str]:
+def migrate(clickhouse: ClickHouse, phase: Phase, before_takeover: Callable[[], None] = lambda: None) -> list[str]:
     """Apply the phase's pending scripts in order; returns their file names.
+
+    `before_takeover` is called before tables of figures become tables by month.
 
     Raises:
         MigrationException: an applied script was edited or has gone.
+        TakeoverFailed: a table of figures could not be taken over; nothing of the phase was applied.
     """
     storage = _storage(phase)
+    if takeover.SCRIPT in {script.name for script in status(clickhouse, phase) if script.state == "pending"}:
+        before_takeover()
+        takeover.take_over(clickhouse)
     migrator = _migrator(clickhouse, phase)
     migrator.init_schema(clickhouse.cluster)
     names = storage.migration_filenames()

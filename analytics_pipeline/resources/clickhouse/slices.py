@@ -2,7 +2,8 @@
 
 The table is a `ReplacingMergeTree(version, is_deleted)` that other slices and other writers live in as well, so a
 partition cannot simply be swapped. The new rows are loaded into a staging table; rows that the slice holds and the load
-does not have get a tombstone of the load's version; then `ATTACH PARTITION` makes all of it visible in one step.
+does not have get a tombstone of the load's version; then `ATTACH PARTITION` makes all of it visible in one step. Where
+the slice is all of a partition, that one is swapped instead.
 A process that dies before that step has changed nothing, one that dies after it has finished.
 """
 
@@ -23,7 +24,8 @@ class Slice:
     """The rows of `table` that one load replaces.
 
     `key` is the whole sorting key and `version` the version column (DateTime64(3, 'UTC')). `predicate` picks the slice
-    with `{name:Type}` placeholders for `parameters`.
+    with `{name:Type}` placeholders for `parameters`. `partition` is the id of the partition that the slice is all of,
+    if any: such a one is swapped, which leaves nothing to be merged.
     """
 
     table: str
@@ -31,6 +33,7 @@ class Slice:
     version: str
     predicate: str
     parameters: Mapping[str, Any]
+    partition: str | None = None
 
     def next_version(self, clickhouse: ClickHouse) -> datetime:
         """Now in milliseconds (UTC), but always later than what the slice holds: clocks may disagree."""
@@ -49,19 +52,31 @@ def replace_slice(clickhouse: ClickHouse, target: Slice, version: datetime) -> I
     """
     with clickhouse.staging(target.table) as staging:
         yield staging
-        _add_tombstones(clickhouse, target, staging, version)
-        for partition in clickhouse.partitions(staging):
-            clickhouse.attach_partition(target.table, staging, partition)
+        complete(clickhouse, target, staging, version)
+        make_visible(clickhouse, target, staging)
 
 
-def _add_tombstones(clickhouse: ClickHouse, target: Slice, staging: str, version: datetime) -> None:
+def make_visible(clickhouse: ClickHouse, target: Slice, staging: str) -> None:
+    """Let the table show the rows of the staging table, once it is complete, instead of the slice's."""
+    if target.partition is not None:
+        clickhouse.replace_partitions(target.table, staging, [target.partition])
+        return
+    for partition in clickhouse.partitions(staging):
+        clickhouse.attach_partition(target.table, staging, partition)
+
+
+def complete(clickhouse: ClickHouse, target: Slice, staging: str, version: datetime) -> None:
+    """Add a tombstone to the staging table for each row of the slice that is not in it; a swap needs none."""
+    if target.partition is not None:
+        return
     key = ", ".join(quoted(column) for column in target.key)
     clickhouse.execute(
         f"""
         INSERT INTO {quoted(staging)} ({key}, {quoted(target.version)}, is_deleted)
         SELECT {key}, {{tombstone_version:DateTime64(3, 'UTC')}}, 1
         FROM (
-            SELECT {key}, 0 AS is_loaded FROM {quoted(target.table)} FINAL WHERE {target.predicate}
+            SELECT {key}, 0 AS is_loaded FROM {quoted(target.table)}
+            WHERE ({target.predicate}) AND is_deleted = 0
             UNION ALL
             SELECT {key}, 1 FROM {quoted(staging)}
         )

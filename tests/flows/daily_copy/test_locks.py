@@ -7,16 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay
-from analytics_pipeline.flows.daily_copy.reading import ReadingTooSlow, SourceReshaped
+from analytics_pipeline.flows.daily_copy.reading import Reading, ReadingTooSlow, SourceReshaped, Span
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.resources.arrow import LockHeldTooLong
 from analytics_pipeline.resources.postgres import postgres
 from tests.product import Product
 
@@ -129,6 +132,29 @@ def test_copy__relation_is_altered_at_random_moments__neither_waits_for_the_othe
     assert stored(partitioned) == in_source(partitioned)
     assert len(alterations.waits) > 3
     assert max(alterations.waits) < LOCK_SECONDS + SLACK_SECONDS
+    assert not [table for table in partitioned.tables() if table.startswith("staging_")]
+
+
+def test_copy__clickhouse_still_writes_what_came_of_a_stream_that_was_cut__is_right(
+    partitioned: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server learns late that its client is gone."""
+    stream, first = DayCopy._stream, list[str]()
+
+    def late(self: DayCopy, moment: Reading, span: Span, staging: str) -> int:
+        if not first:
+            first.append(staging)
+            raise LockHeldTooLong(LOCK_SECONDS, 1)
+        with suppress(DatabaseError):
+            self.clickhouse.execute(f"INSERT INTO {first[0]} (id, created_at) VALUES (7, '{DAY} 12:00:00')")
+        return stream(self, moment, span, staging)
+
+    monkeypatch.setattr(DayCopy, "_stream", late)
+
+    states = copied(partitioned)
+
+    assert sum(state.rows for state in states) == ROWS
+    assert stored(partitioned) == in_source(partitioned)
     assert not [table for table in partitioned.tables() if table.startswith("staging_")]
 
 
@@ -253,6 +279,7 @@ from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.arrow import LockHeldTooLong
 from analytics_pipeline.resources.postgres import postgres
 settings = Settings.load()
 

@@ -60,7 +60,7 @@ def rollups(product: Product) -> Rollup:
     """(account, date, dimension, id, metric) to (count, sum, sum in business hours)."""
     rows = product.clickhouse.query(
         "SELECT account_id, toString(date), dimension_type, dimension_id, metric, count, sum_value,"
-        " sum_value_business_hours FROM reporting_rollups"
+        " sum_value_business_hours FROM reporting_rollups FINAL"
     )
     found = {tuple(row[:5]): tuple(row[5:]) for row in rows}
     assert len(found) == len(rows), "a key has two rows"

@@ -8,6 +8,7 @@ import pytest
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.days import Days
+from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.flows.reporting import coverage as coverage_module
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
@@ -17,7 +18,6 @@ from analytics_pipeline.flows.reporting.event_history import History, histories
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.flows.reporting.desk import add_account, add_event, at, build, covered, rollups
 from tests.product import Product
 
@@ -295,9 +295,7 @@ def _dies(after: int, of: Callable[..., Any]) -> Callable[..., Any]:
     return dying
 
 
-@pytest.mark.parametrize(
-    "owner_and_method", [(DayCopy, "copy"), (Rollups, "compute"), (ClickHouse, "replace_partitions")], ids=str
-)
+@pytest.mark.parametrize("owner_and_method", [(DayCopy, "copy"), (Rollups, "compute"), (MonthTable, "show")], ids=str)
 def test_backfill__killed_half_way__does_the_rest_and_no_more(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch, owner_and_method: tuple[type, str]
 ) -> None:
@@ -306,7 +304,7 @@ def test_backfill__killed_half_way__does_the_rest_and_no_more(
     work = a_backfill(empty_product)
     whole = work.plan()
     with monkeypatch.context() as patched:
-        patched.setattr(owner, method, _dies(5 if method == "replace_partitions" else 1, getattr(owner, method)))
+        patched.setattr(owner, method, _dies(3 if method == "show" else 1, getattr(owner, method)))
         with pytest.raises(_Killed):
             work.run(whole)
 

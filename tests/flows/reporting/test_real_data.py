@@ -88,7 +88,7 @@ def _load(product: Product, events: pd.DataFrame) -> None:
 def _stored(product: Product) -> pd.DataFrame:
     rows = product.clickhouse.query(
         f"SELECT account_id, toString(date), dimension_type, dimension_id, metric, {', '.join(PAYLOAD)}"
-        " FROM reporting_rollups"
+        " FROM reporting_rollups FINAL"
     )
     return _sorted(pd.DataFrame(rows, columns=[*KEY, *PAYLOAD]))
 

@@ -9,13 +9,13 @@ from clickhouse_connect.driver.exceptions import OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.flows.reporting import coverage
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.zones import zone
-from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
 from tests.product import Product
 
@@ -212,15 +212,15 @@ def test_rollups__killed_around_the_swap__leave_nothing_that_vouches_for_wrong_r
     add_event(empty_product, "first_response", at("2026-02-11 03:00"), value=1)
     before = build(empty_product, DAY, DAY)
     add_account(empty_product, 1, "Asia/Tokyo")
-    swap, left = ClickHouse.replace_partitions, [None] * swaps_before_death
+    swap, left = MonthTable.show, [None] * swaps_before_death
 
-    def dies(self: ClickHouse, *arguments: Any, **named: Any) -> None:
+    def dies(self: MonthTable, *arguments: Any, **named: Any) -> None:
         if not left:
             raise Killed
         left.pop()
         swap(self, *arguments, **named)
 
-    monkeypatch.setattr(ClickHouse, "replace_partitions", dies)
+    monkeypatch.setattr(MonthTable, "show", dies)
     if swaps_before_death == 2:
         monkeypatch.setattr(coverage, "record", lambda *_: (_ for _ in ()).throw(Killed()))
     with pytest.raises(Killed):

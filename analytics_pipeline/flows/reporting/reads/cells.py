@@ -21,9 +21,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class NoStates(Exception):
+    """Rollups from before distinct counts were kept so that they can be merged; the events have to answer."""
+
+
 def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metrics: Sequence[ReportMetric]) -> Cells:
-    """The cells of metrics of events, which are all distinct or all not, like the plan."""
+    """The cells of metrics of events. Distinct counts are merged over days, and with those of the events beside them.
+
+    Raises:
+        NoStates: a day's rollup has a distinct count and does not say of what.
+    """
     rolled = [metric.rolled for metric in metrics if metric.rolled]
+    distinct = [metric.key for metric in metrics if metric.is_distinct]
     parameters: dict[str, Any] = {
         "account": query.account_id,
         "dimension": query.dimension,
@@ -34,13 +43,18 @@ def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metr
         parameters["entity"] = query.entity_id
     parts = []
     if plan.rolled:
-        parts.append(_rollup_select(query))
+        parts.append(_rollup_select(query, _MERGED_DAYS if distinct else _NO_CONVERSATIONS))
         parameters |= {"dates": list(plan.rolled), "date_periods": list(plan.rolled.values())}
     if plan.raw:
-        parts.append(_raw_select(query, distinct=any(metric.is_distinct for metric in metrics)))
+        parts.append(_raw_select(query, _COUNTED_EVENTS if distinct else _NO_CONVERSATIONS))
         parameters |= _interval_parameters(plan.raw)
-    rows = clickhouse.query(_TOTAL.format(parts=" UNION ALL ".join(parts)), **parameters)
-    return {(period, entity, metric): Cell(count, seconds) for period, entity, metric, count, seconds in rows}
+    total = _TOTAL.format(parts=" UNION ALL ".join(parts), conversations=_MERGED if distinct else "0, 0")
+    found: Cells = {}
+    for period, entity, metric, count, seconds, conversations, of_merged in clickhouse.query(total, **parameters):
+        if metric in distinct and of_merged != count:
+            raise NoStates
+        found[period, entity, metric] = Cell(conversations if metric in distinct else count, seconds)
+    return found
 
 
 def event_cells_by_conversation(
@@ -81,13 +95,14 @@ def _by_conversation(
     )
 
 
-def _rollup_select(query: ReportQuery) -> str:
+def _rollup_select(query: ReportQuery, conversations: str) -> str:
     seconds = "sum_value_business_hours" if query.business_hours else "sum_value"
     return f"""
         SELECT
             transform(date, {{dates:Array(Date)}}, {{date_periods:Array(Int32)}}, toInt32(-1)) AS period,
-            dimension_id AS entity, toString(metric) AS figure, sum(count) AS found, sum({seconds}) AS seconds
-        FROM reporting_rollups
+            dimension_id AS entity, toString(metric) AS figure, sum(count) AS found, sum({seconds}) AS seconds,
+            {conversations}
+        FROM reporting_rollups FINAL
         WHERE account_id = {{account:Int64}} AND dimension_type = {{dimension:String}}
             AND metric IN {{metrics:Array(String)}} AND date IN {{dates:Array(Date)}}
             {_only("dimension_id", query)}
@@ -95,12 +110,12 @@ def _rollup_select(query: ReportQuery) -> str:
     """
 
 
-def _raw_select(query: ReportQuery, *, distinct: bool) -> str:
+def _raw_select(query: ReportQuery, conversations: str) -> str:
     column = quoted(REGISTRY.dimension(query.dimension).column)
     value = "value_in_business_hours" if query.business_hours else "value"
     # A day's partition is found by its date, not by the moments, which are those of many intervals.
     return f"""
-        SELECT period, entity, figure, found, seconds
+        SELECT period, entity, figure, found, seconds, handed, of_merged
         FROM (
             SELECT
                 transform(
@@ -108,8 +123,9 @@ def _raw_select(query: ReportQuery, *, distinct: bool) -> str:
                     {{edge_periods:Array(Int32)}}, toInt32(-1)
                 ) AS period,
                 assumeNotNull({column}) AS entity, toString(name) AS kind,
-                toInt64({"uniqExact(conversation_id)" if distinct else "count()"}) AS found,
-                sum(if(isFinite({value}), assumeNotNull({value}), 0)) AS seconds
+                toInt64(count()) AS found,
+                sum(if(isFinite({value}), assumeNotNull({value}), 0)) AS seconds,
+                {conversations}
             FROM reporting_events
             WHERE account_id = {{account:Int64}} AND name IN {{events:Array(String)}}
                 AND toDate(created_at) IN {{utc_days:Array(Date)}}
@@ -152,14 +168,25 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-# A long range has a part for each day. Reading each in two steps, first what the condition needs, costs more than it
-# saves on parts this small: measured, half of the time.
+# What a part says of conversations: those that were counted, and how many a day's figures must add up to if they are of
+# them. Nothing where no metric is distinct, because states cost time.
+_NO_CONVERSATIONS = "0 AS handed, 0 AS of_merged"
+_MERGED_DAYS = """
+    groupBitmapMergeState(conversations) AS handed, sum(toInt64(bitmapCardinality(conversations))) AS of_merged
+"""
+_COUNTED_EVENTS = """
+    groupBitmapStateIf(reinterpretAsUInt64(assumeNotNull(conversation_id)), conversation_id IS NOT NULL) AS handed,
+    found AS of_merged
+"""
+_MERGED = "toInt64(groupBitmapMerge(handed)), sum(of_merged)"
+
+# A key never has rows in two months, so each month is made final by itself, and side by side.
 _TOTAL = """
-    SELECT period, entity, figure, sum(found), sum(seconds)
+    SELECT period, entity, figure, sum(found), sum(seconds), {conversations}
     FROM ({parts})
     GROUP BY period, entity, figure
     HAVING sum(found) > 0
-    SETTINGS optimize_move_to_prewhere = 0
+    SETTINGS do_not_merge_across_partitions_select_final = 1
 """
 
 # The periods have no gaps, so the number of starts that have passed is the number of the period.

@@ -89,18 +89,14 @@ def holding(
     return [day for day in days if day not in lapsed]
 
 
-def read_plan(periods: Sequence[Period], held: Sequence[AccountDay], *, distinct: bool) -> ReadPlan:
-    """How to read contiguous periods when the rollups of `held`, in order, hold.
-
-    Distinct counts do not add up, so with `distinct` a period is read as a whole: from the rollup when it is exactly
-    one local day, else from the events.
-    """
+def read_plan(periods: Sequence[Period], held: Sequence[AccountDay]) -> ReadPlan:
+    """How to read contiguous periods when the rollups of `held`, in order, hold."""
     starts = [period.since for period in periods]
 
     def number(day: AccountDay) -> int:
         return bisect_right(starts, day.bounds.starts_at) - 1
 
-    usable = [day for day in held if _fits(day, periods[number(day)], exactly=distinct)]
+    usable = [day for day in held if _fits(day, periods[number(day)])]
     by_period = {key: list(days) for key, days in groupby(usable, number)}
     return ReadPlan(
         {day.date: key for key, days in by_period.items() for day in days},
@@ -114,9 +110,7 @@ def source_days(span: Period, now: datetime) -> list[date]:
     return [span.since.date() + timedelta(days=number) for number in range((last - span.since.date()).days + 1)]
 
 
-def _fits(day: AccountDay, period: Period, *, exactly: bool) -> bool:
-    if exactly:
-        return (day.bounds.starts_at, day.bounds.ends_at) == (period.since, period.until)
+def _fits(day: AccountDay, period: Period) -> bool:
     return period.since <= day.bounds.starts_at and day.bounds.ends_at <= period.until
 
 

@@ -15,6 +15,7 @@ from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, Reas
 from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.reads.cells import (
     Cells,
+    NoStates,
     conversation_cells,
     event_cells,
     event_cells_by_conversation,
@@ -126,20 +127,16 @@ class Reading:
         afterwards whether the days still hold tells whether the rows read were theirs."""
         for _ in range(_ATTEMPTS):
             held = holding(self.postgres, candidates, sources, self.registry)
-            plans = [_plan(some, periods, held) for some in _additive_and_distinct(metrics)]
-            cells = self._read(plans)
-            rolled = {day for _, plan in plans for day in plan.rolled}
-            used = [day for day in held if day.date in rolled]
+            plan = read_plan(periods, held)
+            try:
+                cells = event_cells(self.clickhouse, plan, self.query, metrics)
+            except NoStates:
+                break
+            used = [day for day in held if day.date in plan.rolled]
             if holding(self.postgres, used, sources, self.registry, forgiven=_FORGIVEN) == used:
-                return cells, _source([plan for _, plan in plans])
-        logger.warning("account %d: rollups keep changing; the raw events answer", self.query.account_id)
-        return self._read([_plan(some, periods, []) for some in _additive_and_distinct(metrics)]), "raw"
-
-    def _read(self, plans: Sequence["_Planned"]) -> Cells:
-        found: Cells = {}
-        for metrics, plan in plans:
-            found |= event_cells(self.clickhouse, plan, self.query, metrics)
-        return found
+                return cells, _source(plan)
+            logger.warning("account %d: rollups changed while they were read", self.query.account_id)
+        return event_cells(self.clickhouse, read_plan(periods, []), self.query, metrics), "raw"
 
     def _candidates(self, span: Period) -> list[AccountDay]:
         """The days that may come from the rollups if they hold. No day fits into an hour, so hours never do."""
@@ -162,20 +159,7 @@ class Reading:
             return False
 
 
-_Planned: TypeAlias = tuple[Sequence[ReportMetric], ReadPlan]
-
-
-def _plan(metrics: Sequence[ReportMetric], periods: Sequence[Period], held: Sequence[AccountDay]) -> _Planned:
-    return metrics, read_plan(periods, held, distinct=metrics[0].is_distinct)
-
-
-def _additive_and_distinct(metrics: Sequence[ReportMetric]) -> list[list[ReportMetric]]:
-    distinct = [metric for metric in metrics if metric.is_distinct]
-    additive = [metric for metric in metrics if not metric.is_distinct]
-    return [some for some in (additive, distinct) if some]
-
-
-def _source(plans: Sequence[ReadPlan]) -> Source:
-    if not any(plan.rolled for plan in plans):
+def _source(plan: ReadPlan) -> Source:
+    if not plan.rolled:
         return "raw"
-    return "mixed" if any(plan.raw for plan in plans) else "rollup"
+    return "mixed" if plan.raw else "rollup"

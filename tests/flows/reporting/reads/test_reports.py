@@ -179,11 +179,42 @@ def test_bots__conversation_handed_off_on_two_days__counts_once_in_the_range(
         (1, _seconds("2026-02-11")),
     ]
     assert month.value == [Point(2, _seconds("2026-02-01"))]
-    assert (days.source, month.source) == ("rollup" if rollup else "raw", "raw")
+    assert {days.source, month.source} == {"rollup" if rollup else "raw"}
     assert desk.bot_summary(query).value == Comparison(
         current={"bot_resolutions_count": 1, "bot_handoffs_count": 2},
         previous={"bot_resolutions_count": 0, "bot_handoffs_count": 1},
     )
+
+
+@either_source
+def test_bots__range_that_begins_within_a_day__merges_days_and_events(empty_product: Product, rollup: bool) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    for day, conversation in (("09", 1), ("10", 1), ("10", 2), ("11", 3), ("11", -4)):
+        add_event(empty_product, "conversation_bot_handoff", at(f"2026-02-{day} 20:00"), conversation_id=conversation)
+    build(empty_product, date(2026, 2, 8), date(2026, 2, 12))
+
+    answer = reports(empty_product, rollup=rollup).aggregate(
+        ask("2026-02-09 12:00", "2026-02-12 00:00"), "bot_handoffs_count"
+    )
+
+    assert (answer.value, answer.source) == (4, "mixed" if rollup else "raw")
+
+
+def test_bots__rollups_from_before_conversations_were_kept__the_events_answer(empty_product: Product) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    for day, conversation in (("09", 1), ("10", 1), ("10", 2)):
+        add_event(empty_product, "conversation_bot_handoff", at(f"2026-02-{day} 20:00"), conversation_id=conversation)
+    build(empty_product, date(2026, 2, 8), date(2026, 2, 12))
+    empty_product.clickhouse.execute(
+        "INSERT INTO reporting_rollups (* EXCEPT conversations)"
+        " SELECT * EXCEPT conversations FROM reporting_rollups FINAL"
+    )
+    desk, query = reports(empty_product), ask("2026-02-09 00:00", "2026-02-12 00:00")
+
+    handoffs, resolutions = (desk.aggregate(query, metric) for metric in ("bot_handoffs_count", "resolutions_count"))
+
+    assert (handoffs.value, handoffs.source) == (2, "raw")
+    assert (resolutions.value, resolutions.source) == (0, "rollup")
 
 
 # One event each half hour, so that a count is the length of a period in half hours.

@@ -1,0 +1,149 @@
+"""ClickHouse tables whose days are replaced as a whole: how that is done, and how to tell what a day holds.
+
+Raw rows are kept by day, each of which is a partition that is swapped. Figures are kept by month, because each part of
+a table costs a read about a millisecond; there a day is a slice, replaced by versions and tombstones.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.slices import Slice, complete, make_visible
+
+
+@dataclass(frozen=True)
+class Content:
+    """A day's rows, and what tells them from those of another swap; None: not known."""
+
+    rows: int | None = 0
+    checksum: int | Decimal | None = 0
+
+
+NOTHING = Content()
+
+
+@dataclass(frozen=True)
+class HeldTable(ABC):
+    """A table whose days are replaced under the `lease`."""
+
+    name: str
+    lease: str
+
+    @abstractmethod
+    def complete(self, clickhouse: ClickHouse, staging: str, days: Sequence[date]) -> dict[date, Content]:
+        """Add to the staging table what it takes to replace the days by it; returns what they will hold."""
+
+    @abstractmethod
+    def show(self, clickhouse: ClickHouse, staging: str, days: Sequence[date], left_out: Sequence[date] = ()) -> None:
+        """Replace the days by the completed staging table; `left_out` are days of it that are not wanted any more.
+
+        Raises:
+            LostRows: the staging table holds other days as well; nothing was replaced.
+        """
+
+    @abstractmethod
+    def at_a_glance(self, clickhouse: ClickHouse) -> dict[date, Content]:
+        """What each day holds, as far as it can be had for little."""
+
+    @abstractmethod
+    def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
+        """What each of the days holds, by its rows."""
+
+
+@dataclass(frozen=True)
+class DayTable(HeldTable):
+    """A table of which each UTC day is a partition; `day` is the SQL of a row's day.
+
+    `identity` lists the columns that tell a row from what another swap made of it: as few as that takes, because they
+    are read to find out.
+    """
+
+    day: str
+    identity: str
+
+    def complete(self, clickhouse: ClickHouse, staging: str, days: Sequence[date]) -> dict[date, Content]:
+        return self._contents(clickhouse, staging)
+
+    def show(self, clickhouse: ClickHouse, staging: str, days: Sequence[date], left_out: Sequence[date] = ()) -> None:
+        unwanted = [day_partition(day) for day in left_out]
+        clickhouse.replace_partitions(self.name, staging, [day_partition(day) for day in days], left_out=unwanted)
+
+    def at_a_glance(self, clickhouse: ClickHouse) -> dict[date, Content]:
+        # Without a condition: this way ClickHouse answers from what it knows of its parts.
+        rows = clickhouse.query(f"SELECT {self.day} AS held, count() FROM {quoted(self.name)} GROUP BY held")
+        return {day: Content(count, None) for day, count in rows}
+
+    def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
+        return self._contents(clickhouse, self.name, f"WHERE {self.day} IN {{days:Array(Date)}}", days=list(days))
+
+    def _contents(
+        self, clickhouse: ClickHouse, relation: str, where: str = "", **parameters: object
+    ) -> dict[date, Content]:
+        rows = clickhouse.query(
+            f"SELECT {self.day} AS held, count(), sum(cityHash64({self.identity})) FROM {quoted(relation)} {where}"
+            " GROUP BY held",
+            **parameters,
+        )
+        return {day: Content(count, checksum) for day, count, checksum in rows}
+
+
+@dataclass(frozen=True)
+class MonthTable(HeldTable):
+    """A `ReplacingMergeTree(computed_at, is_deleted)` of figures by their column `date`, each month a partition.
+
+    `key` is its whole sorting key. A day is told from another state of it by its newest version, in milliseconds: how
+    many rows there are also depends on merges.
+    """
+
+    key: tuple[str, ...]
+
+    def next_version(self, clickhouse: ClickHouse, days: Sequence[date]) -> datetime:
+        """The version for new rows of these neighbouring days of one month."""
+        return self._slice(days).next_version(clickhouse)
+
+    def complete(self, clickhouse: ClickHouse, staging: str, days: Sequence[date]) -> dict[date, Content]:
+        target = self._slice(days)
+        rows = self._rows(clickhouse, staging, "")
+        complete(clickhouse, target, staging, target.next_version(clickhouse))
+        versions = self._versions(clickhouse, staging)
+        return {day: Content(rows.get(day, 0), version) for day, version in versions.items()}
+
+    def show(self, clickhouse: ClickHouse, staging: str, days: Sequence[date], left_out: Sequence[date] = ()) -> None:
+        make_visible(clickhouse, self._slice(days), staging)
+
+    def at_a_glance(self, clickhouse: ClickHouse) -> dict[date, Content]:
+        return {day: Content(None, version) for day, version in self._versions(clickhouse, self.name).items()}
+
+    def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
+        rows = self._rows(clickhouse, self.name, "FINAL WHERE date IN {days:Array(Date)}", days=list(days))
+        versions = self._versions(clickhouse, self.name)
+        return {day: Content(rows.get(day, 0), versions.get(day, 0)) for day in days}
+
+    def _rows(self, clickhouse: ClickHouse, relation: str, which: str, **parameters: object) -> dict[date, int]:
+        return dict(
+            clickhouse.query(f"SELECT date, count() FROM {quoted(relation)} {which} GROUP BY date", **parameters)
+        )
+
+    def _versions(self, clickhouse: ClickHouse, relation: str) -> dict[date, int]:
+        return dict(
+            clickhouse.query(
+                f"SELECT date, toUnixTimestamp64Milli(max(computed_at)) FROM {quoted(relation)} GROUP BY date"
+            )
+        )
+
+    def _slice(self, days: Sequence[date]) -> Slice:
+        first, last = days[0], days[-1]
+        if (first.year, first.month) != (last.year, last.month):
+            raise ValueError(f"{first} and {last} are not of one month")
+        is_whole = first.day == 1 and (last + timedelta(days=1)).day == 1
+        return Slice(
+            table=self.name,
+            key=self.key,
+            version="computed_at",
+            predicate="date BETWEEN {first:Date} AND {last:Date}",
+            parameters={"first": first, "last": last},
+            partition=f"{first:%Y%m}" if is_whole else None,
+        )
