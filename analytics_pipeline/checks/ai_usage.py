@@ -1,6 +1,6 @@
 """Checks of AI usage: all events are there, each once, and counted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 
@@ -9,8 +9,9 @@ import dagster as dg
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
 from analytics_pipeline.flows.ai_usage.audit import duplicate_events, missing_events, uncounted_events, unrecorded_days
 from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.orchestration.findings import Finding, check_now, days_checked
+from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -35,14 +36,14 @@ def suggestion_events_equal_source(
 
 @dg.asset_check(asset=ai_usage_daily)
 def figures_count_every_event_once(
-    context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource
+    context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
     """The daily figures of each feature add up to its de-duplicated events."""
 
-    def look() -> Iterable[Finding]:
+    def look() -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            found = uncounted_events(warehouse, days_checked(context))
-        return [{"day": day.isoformat(), **asdict(difference)} for day, difference in found]
+            days = uncounted_events(postgres.store(), warehouse, days_checked(context))
+        return Audited(days.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in days.found])
 
     return check_now(look)
 
@@ -51,21 +52,23 @@ def figures_count_every_event_once(
 def ledgers_know_every_day(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
     """Each day that was materialised is in the ledgers of copied and counted days."""
 
-    def look() -> Iterable[Finding]:
-        found = unrecorded_days(postgres.store(), days_checked(context))
-        return [{"day": day.isoformat(), "ledger": ledger} for day, ledger in found]
+    def look() -> Findings:
+        days = unrecorded_days(postgres.store(), days_checked(context))
+        return Audited(days.compared, [{"day": day.isoformat(), "ledger": ledger} for day, ledger in days.found])
 
     return check_now(look)
 
 
 def _differences(
     postgres: PostgresResource, clickhouse: ClickHouseResource, source: DaySource, days: Sequence[date]
-) -> Iterable[Finding]:
+) -> Findings:
     with clickhouse.connect(_TAG) as warehouse:
         missing = missing_events(postgres.store(), warehouse, source, days)
         repeated = duplicate_events(warehouse, source, days)
+    found: list[Finding] = []
     for day in days:
-        if day in missing:
-            yield {"day": day.isoformat(), **asdict(missing[day])}
+        if day in missing.found:
+            found.append({"day": day.isoformat(), **asdict(missing.found[day])})
         if day in repeated:
-            yield {"day": day.isoformat(), "table": source.table, "duplicates": repeated[day]}
+            found.append({"day": day.isoformat(), "table": source.table, "duplicates": repeated[day]})
+    return Audited(missing.compared, found)

@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.identities import identity_snapshots
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.identities.audit import (
     emptied_environments,
     row_differences,
@@ -13,7 +14,7 @@ from analytics_pipeline.flows.identities.audit import (
     unloaded_environments,
 )
 from analytics_pipeline.flows.tenants import enabled_tenants
-from analytics_pipeline.orchestration.findings import Finding, check_days
+from analytics_pipeline.orchestration.findings import Findings, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -31,10 +32,10 @@ def every_environment_loaded(
 ) -> dg.AssetCheckResult:
     """Every environment of the enabled projects has a completed load of the day in `identity_loads`."""
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         store = postgres.store()
-        tenants = enabled_tenants(store, flags.client())
-        return [{"environment": id_} for id_ in unloaded_environments(store, tenants, day)]
+        environments = unloaded_environments(store, enabled_tenants(store, flags.client()), day)
+        return Audited(environments.compared, [{"environment": id_} for id_ in environments.found])
 
     return check_days(context, look)
 
@@ -45,9 +46,10 @@ def snapshot_rows_equal_capture(
 ) -> dg.AssetCheckResult:
     """ClickHouse holds, for each loaded environment, as many live identities as its capture did."""
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(difference) for difference in row_differences(postgres.store(), warehouse, day)]
+            environments = row_differences(postgres.store(), warehouse, day)
+        return Audited(environments.compared, [asdict(difference) for difference in environments.found])
 
     return check_days(context, look)
 
@@ -61,8 +63,9 @@ def captures_are_kept(
     A warning: the snapshot itself is unharmed.
     """
 
-    def look(day: date) -> list[Finding]:
-        return [{"environment_key": key} for key in unkept_captures(postgres.store(), landing.zone(), day)]
+    def look(day: date) -> Findings:
+        environments = unkept_captures(postgres.store(), landing.zone(), day)
+        return Audited(environments.compared, [{"environment_key": key} for key in environments.found])
 
     return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)
 
@@ -73,8 +76,9 @@ def no_environment_emptied(
 ) -> dg.AssetCheckResult:
     """No environment that had identities the day before has none now. A warning: a customer may have removed them."""
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            return [{"environment_key": key} for key in emptied_environments(postgres.store(), warehouse, day)]
+            environments = emptied_environments(postgres.store(), warehouse, day)
+        return Audited(environments.compared, [{"environment_key": key} for key in environments.found])
 
     return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)

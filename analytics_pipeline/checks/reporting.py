@@ -1,14 +1,14 @@
 """Checks of reporting: the events are those of the source, and the rollups are those of the events."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date, timedelta
 
 import dagster as dg
 
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
-from analytics_pipeline.orchestration.findings import Finding, check_days, check_now, days_checked, days_of_run
+from analytics_pipeline.orchestration.findings import Findings, check_days, check_now, days_checked, days_of_run
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -27,10 +27,10 @@ def events_equal_source(
     A warning: events that arrive meanwhile are found by the sensor; what was deleted from an old day is found here.
     """
 
-    def look() -> Iterable[Finding]:
+    def look() -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            found = audit.copy_differences(postgres.store(), warehouse, days_checked(context))
-        return [{"day": day.isoformat(), **asdict(difference)} for day, difference in found.items()]
+            days = audit.copy_differences(postgres.store(), warehouse, days_checked(context))
+        return Audited(days.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in days.found.items()])
 
     return check_now(look, severity=dg.AssetCheckSeverity.WARN)
 
@@ -39,11 +39,12 @@ def events_equal_source(
 def rollups_equal_events(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
-    """Every count and sum of the date is what the raw events give when they are rolled up again."""
+    """Every count and average of the date is what the raw events give by another statement than the rollups' own."""
 
-    def look(day: date) -> Iterable[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(difference) for difference in audit.rollup_differences(postgres.store(), warehouse, day)]
+            account_days = audit.rollup_differences(postgres.store(), warehouse, day)
+        return Audited(account_days.compared, [asdict(difference) for difference in account_days.found])
 
     return check_days(context, look, at_most=DAYS_COMPARED)
 
@@ -54,7 +55,7 @@ def no_impossible_rollups(
 ) -> dg.AssetCheckResult:
     """No rollup row counts nothing or less, and none belongs to an account that the ledger does not cover."""
 
-    def look(day: date) -> Iterable[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
             return audit.orphans(warehouse, postgres.store(), day)
 
@@ -68,9 +69,9 @@ def no_uncovered_days(context: dg.AssetCheckExecutionContext, postgres: Postgres
     A run looks at its own days and the week around them, the check by itself at all that was ever rolled up.
     """
 
-    def look() -> Iterable[Finding]:
-        found = audit.gaps(postgres.store(), days_of_run(context))
-        return [{"account": account, "date": day.isoformat()} for account, day in found]
+    def look() -> Findings:
+        days = audit.gaps(postgres.store(), days_of_run(context))
+        return Audited(days.compared, [{"account": account, "date": day.isoformat()} for account, day in days.found])
 
     return check_now(look)
 
@@ -79,8 +80,9 @@ def no_uncovered_days(context: dg.AssetCheckExecutionContext, postgres: Postgres
 def changes_are_followed(postgres: PostgresResource) -> dg.AssetCheckResult:
     """The newest change that was copied is at most ten minutes older than the newest of the source. A warning."""
 
-    def look() -> Iterable[Finding]:
+    def look() -> Findings:
         lag = audit.lag(postgres.store())
-        return [{"behind_seconds": int(lag.total_seconds())}] if lag and lag > _LAG_ALLOWED else []
+        found = [{"behind_seconds": int(lag.total_seconds())}] if lag and lag > _LAG_ALLOWED else []
+        return Audited(int(lag is not None), found)
 
     return check_now(look, severity=dg.AssetCheckSeverity.WARN)

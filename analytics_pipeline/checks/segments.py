@@ -6,9 +6,11 @@ from datetime import date
 import dagster as dg
 
 from analytics_pipeline.assets.segments import segment_counts
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.segments.audit import impossible_counts, lost_counts
-from analytics_pipeline.flows.segments.sampling import Comparison, compare
-from analytics_pipeline.orchestration.findings import Finding, check_days
+from analytics_pipeline.flows.segments.sampling.agreement import Agreement
+from analytics_pipeline.flows.segments.sampling.compare import compare
+from analytics_pipeline.orchestration.findings import Findings, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -21,9 +23,10 @@ def counts_within_identities(
 ) -> dg.AssetCheckResult:
     """No segment holds more identities than its environment's snapshot has."""
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            return [asdict(count) for count in impossible_counts(warehouse, day)]
+            counts = impossible_counts(warehouse, day)
+        return Audited(counts.compared, [asdict(count) for count in counts.found])
 
     return check_days(context, look)
 
@@ -34,9 +37,10 @@ def counts_are_stored(
 ) -> dg.AssetCheckResult:
     """ClickHouse holds the day's counts of every project that the ledger `segment_refreshes` calls completed."""
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            return [{"project": project} for project in lost_counts(postgres.store(), warehouse, day)]
+            projects = lost_counts(postgres.store(), warehouse, day)
+        return Audited(projects.compared, [{"project": project} for project in projects.found])
 
     return check_days(context, look)
 
@@ -51,12 +55,12 @@ def counts_agree_with_engine(
     A finding names the segment, the environment, how many of the sample differ, and the beginning of the SHA-256 of one
     identifier. The metadata say how much was compared, and what the sample left out.
     """
-    compared = Comparison()
+    agreement = Agreement()
 
-    def look(day: date) -> list[Finding]:
+    def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
             found = compare(warehouse, postgres.store(), day, context.run.run_id)
-        compared.add(found)
-        return [asdict(disagreement) for disagreement in found.found]
+        agreement.add(found)
+        return Audited(found.identities, [asdict(disagreement) for disagreement in found.found])
 
-    return check_days(context, look, about=compared.counts)
+    return check_days(context, look, about=agreement.counts)

@@ -11,8 +11,9 @@ import dagster as dg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.contract import require
 from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.enablement.work import NotClaimed, claimed
+from analytics_pipeline.flows.enablement.work import claimed
 from analytics_pipeline.flows.failures import passes, reason_of
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from analytics_pipeline.config import without_credentials
+from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.resources import arrow_reader
 from analytics_pipeline.resources.arrow_reader import ENDED, FAILED, FRAME
 from analytics_pipeline.resources.postgres import Connection, Postgres, lost_moment

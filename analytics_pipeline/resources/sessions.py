@@ -14,7 +14,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from analytics_pipeline.config import AccessRefused, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import AccessRefused
 
 T = TypeVar("T")
 

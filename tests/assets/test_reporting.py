@@ -83,6 +83,23 @@ def test_rollups__day__is_computed_covered_and_charted(desk: Product) -> None:
     assert found["metrics"].splitlines()[2] == "| first_response | 2 | 60 s | `▁▁▁▁▁▁▁▁▁▁▁▁▁█` |"
 
 
+def test_metadata__range_of_days__of_a_day_are_the_days_own_and_of_the_run_say_so(desk: Product) -> None:
+    """What stands on a day's page without `run_` must be about that day, or be the table's columns."""
+    last = DAY + timedelta(days=1)
+    copied = metadata(desk.materialise(EVENTS, tags=range_tags(DAY, last)), EVENTS)
+
+    rolled = metadata(desk.materialise(ROLLUPS, tags=range_tags(DAY, last)), ROLLUPS)
+
+    own = {day: {key for key in found if not key.startswith(("run_", "dagster/"))} for day, found in rolled.items()}
+    of_a_day = {"accounts", "complete", "registry_version"}
+    assert own == {str(DAY): of_a_day, str(last): of_a_day | {"metrics"}}
+    assert {key for found in copied.values() for key in found if not key.startswith(("run_", "dagster/"))} == {
+        "dead_letters",
+        "newest_change",
+    }
+    assert copied[str(DAY)]["run_clickhouse_statements"] == copied[str(last)]["run_clickhouse_statements"]
+
+
 def test_rollups__tomorrow__is_a_partition_because_some_zones_are_there(desk: Product) -> None:
     """The asset graph of the run holds one partition more than UTC has begun."""
     tomorrow = date.today() + timedelta(days=1)  # noqa: DTZ011 - tests run in UTC
@@ -96,8 +113,8 @@ def test_rollups__account_with_an_impossible_zone__is_named_and_stops_nobody(des
 
     found = metadata(desk.materialise(ROLLUPS, day=DAY), ROLLUPS)["2026-02-11"]
 
-    assert (found["accounts"], found["accounts_with_invalid_timezone"]) == (1, 1)
-    assert [record.data for record in found["invalid_timezones"].records] == [
+    assert (found["accounts"], found["run_accounts_with_invalid_timezone"]) == (1, 1)
+    assert [record.data for record in found["run_invalid_timezones"].records] == [
         {"account": 2, "reporting_timezone": "Mars/Olympus"}
     ]
 

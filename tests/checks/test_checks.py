@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests.product import KEY, Product, condition, document, today
 
@@ -72,7 +72,10 @@ def test_checks__environment_emptied__warns(product: Product) -> None:
     result = product.materialise()
 
     assert result.success
-    assert outcomes(result) == dict.fromkeys(ALL, True) | {"no_environment_emptied": False}
+    assert outcomes(result) == dict.fromkeys(ALL, True) | {
+        "no_environment_emptied": False,
+        "counts_agree_with_engine": False,  # nobody is left to be compared
+    }
     assert findings(result, "no_environment_emptied") == [{"day": str(today()), "environment_key": KEY}]
 
 
@@ -111,14 +114,16 @@ def test_checks__capture_is_not_kept__environment_is_named(product: Product, pat
 
 
 @pytest.mark.parametrize("variable", ["CLICKHOUSE_URL", "DATABASE_URL"])
-def test_checks__store_not_configured__have_nothing_to_check(
+def test_checks__store_not_configured__warn_that_nothing_was_compared(
     product: Product, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.delenv(variable)
 
     result = product.check("identity_snapshots", "snapshot_rows_equal_capture")
 
-    assert outcomes(result) == {"snapshot_rows_equal_capture": True}
+    assert outcomes(result) == {"snapshot_rows_equal_capture": False}
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.severity, evaluation.metadata["compared"].value) == (dg.AssetCheckSeverity.WARN, 0)
 
 
 def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(product: Product) -> None:
@@ -169,8 +174,8 @@ def test_checks__wrong_predicate_of_a_project_that_the_run_did_not_count__is_not
 ) -> None:
     product.add_project(11)
     product.add_environment(110, project=11, key="second")
-    product.add_segment(2, [], project=11)
-    product.put(document("alice", plan="pro"))
+    product.add_segment(2, condition("IS_SET", "plan", None), project=11)
+    product.put(document("alice", plan="pro"), document("zoe", "second", plan="pro"))
     assert product.materialise().success
     _break_equality(monkeypatch)
 

@@ -10,7 +10,9 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
+from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
 from tests.flows.reporting.desk import add_account, add_event, build, copy
 from tests.product import Product
@@ -50,13 +52,51 @@ def check(product: Product, asset: str, name: str) -> tuple[bool, list[dict[str,
         (ROLLUPS, "no_uncovered_days"),
     ],
 )
-def test_checks__of_what_was_just_made__pass_also_without_clickhouse(
-    desk: Product, monkeypatch: pytest.MonkeyPatch, asset: str, name: str
+def test_checks__of_what_was_just_made__pass_and_say_how_much_they_compared(
+    desk: Product, asset: str, name: str
 ) -> None:
-    assert check(desk, asset, name) == (True, [])
+    (evaluation,) = desk.check(asset, name).get_asset_check_evaluations()
 
+    # One day, or one account on it.
+    assert (evaluation.passed, evaluation.metadata["compared"].value, evaluation.metadata["found"].value) == (
+        True,
+        1,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        (EVENTS, "events_equal_source"),
+        (EVENTS, "changes_are_followed"),
+        (ROLLUPS, "rollups_equal_events"),
+        (ROLLUPS, "no_impossible_rollups"),
+        (ROLLUPS, "no_uncovered_days"),
+    ],
+)
+def test_checks__nothing_is_there__warn_that_nothing_was_compared(
+    empty_product: Product, asset: str, name: str
+) -> None:
+    (evaluation,) = empty_product.check(asset, name).get_asset_check_evaluations()
+
+    assert (evaluation.passed, evaluation.severity, evaluation.metadata["compared"].value) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
+        0,
+    )
+    assert evaluation.description == "Nothing was compared: there is nothing yet that could be"
+
+
+def test_checks__clickhouse_is_not_configured__warn_that_nothing_was_compared(
+    desk: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CLICKHOUSE_URL")
-    assert check(desk, asset, name) == (True, [])
+
+    (evaluation,) = desk.check(ROLLUPS, "rollups_equal_events").get_asset_check_evaluations()
+
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert evaluation.metadata["status"].value == "skipped: clickhouse_not_configured"
 
 
 def test_events_equal_source__rows_deleted_there_or_lost_here__are_found(desk: Product) -> None:
@@ -85,11 +125,14 @@ def test_copy_differences__of_a_range__are_those_of_each_day_that_was_copied(des
     desk.clickhouse.execute("DELETE FROM reporting_events WHERE toDate(created_at) = {day:Date}", day=lost)
     desk.execute("DELETE FROM analytics_pipeline.source_copies WHERE day = %s", never)
 
-    assert copy_differences(desk.postgres, desk.clickhouse, days) == {
-        deleted: CopyDifference(copied=2, stored=2, source=1),
-        lost: CopyDifference(copied=2, stored=0, source=2),
-    }
-    assert copy_differences(desk.postgres, desk.clickhouse, [equal]) == {}
+    assert copy_differences(desk.postgres, desk.clickhouse, days) == Audited(
+        4,
+        {
+            deleted: CopyDifference(copied=2, stored=2, source=1),
+            lost: CopyDifference(copied=2, stored=0, source=2),
+        },
+    )
+    assert copy_differences(desk.postgres, desk.clickhouse, [equal]) == Audited(1, {})
 
 
 def test_changes_are_followed__newer_change_than_the_copy__is_found(desk: Product) -> None:
@@ -168,6 +211,32 @@ def test_rollups_equal_events__sum_is_wrong__is_found(desk: Product) -> None:
     assert (passed, len(findings)) == (False, 2)
 
 
+def test_rollups_equal_events__statement_that_makes_rollups_is_wrong__is_found(
+    desk: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that computes rollups with the statement that made them could find nothing but old ones."""
+    right = rollups_module.rollup_select
+    monkeypatch.setattr(
+        rollups_module,
+        "rollup_select",
+        lambda registry, bounds: right(registry, bounds).replace("count() AS events", "count() + 1 AS events"),
+    )
+    build(desk, TODAY, TODAY)
+
+    passed, findings = check(desk, ROLLUPS, "rollups_equal_events")
+
+    assert (passed, [(one["dimension"], one["stored"], one["raw"]) for one in findings]) == (
+        False,
+        [("account", 2, 1), ("agent", 2, 1)],
+    )
+
+
+def test_rollups_equal_events__zone_has_changed_since__compares_the_day_that_was_computed(desk: Product) -> None:
+    add_account(desk, 1, "Pacific/Apia")
+
+    assert check(desk, ROLLUPS, "rollups_equal_events") == (True, [])
+
+
 def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Product) -> None:
     """It is in ClickHouse, and waits at a locked ledger to say so."""
     add_event(desk, "first_response", NOON, value=20, user_id=7)
@@ -180,7 +249,8 @@ def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Prod
             _until(lambda: _waiting_for_a_lease(desk) == 1)
         copied.result()
 
-        assert checked.result() == (True, [])
+        # No difference, and no pass either: the date is about to be computed again.
+        assert checked.result() == (False, [])
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("rollups_equal_events", 2), ("no_impossible_rollups", 1)])
@@ -194,10 +264,12 @@ def test_checks__rollups_stay_leased__are_skipped_and_say_so(
         (skipped,) = desk.check(ROLLUPS, name).get_asset_check_evaluations()
     passed, findings = check(desk, ROLLUPS, name)
 
-    assert (skipped.passed, skipped.metadata["status"].value, skipped.description) == (
-        True,
+    assert (skipped.passed, skipped.severity, skipped.metadata["status"].value, skipped.description) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
         "skipped: lease_held",
-        "Not checked: another run is working on reporting_rollups and was left to it; try again when it has ended",
+        "Nothing was compared: another run is working on reporting_rollups and was left to it; try again when it has"
+        " ended",
     )
     assert (passed, len(findings)) == (False, wrong)
 

@@ -636,7 +636,7 @@ def test_attempts__every_run_fails__are_bounded_with_pauses_then_given_up(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
     product.switch_ai_usage(on=True)
-    product.clickhouse.execute("DROP TABLE ai_usage_daily")
+    product.clickhouse.execute("ALTER TABLE ai_usage_daily DROP COLUMN suggestion_size_sum")
     pauses = []
     for number in range(1, ATTEMPTS + 1):
         (request,) = tick(instance)

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from psycopg import sql
 
 from analytics_pipeline.flows.ai_usage.source import SOURCES
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.ledger import (
     DayState,
     Snapshot,
@@ -34,21 +35,23 @@ class CountDifference:
 
 def missing_events(
     postgres: Postgres, clickhouse: ClickHouse, source: DaySource, days: Sequence[date]
-) -> dict[date, CountDifference]:
+) -> Audited[dict[date, CountDifference]]:
     """Those of these neighbouring days of which ClickHouse holds more or fewer events than the source had accepted.
 
-    The source is seen as of each day's last copy: rows that it has got since are the next copy's, and no difference.
+    Compared are the days that were ever copied. The source is seen as of each day's last copy: rows that it has got
+    since are the next copy's, and no difference.
     """
     held = _events(clickhouse, source, days)
     with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
         copied = recorded_days(ledger, source, days)
         found = {one.day: one.rows for one in _as_copied(connection, postgres, source, copied)}
     expected = {day: found.get(day, 0) - copy.refused for day, (copy, _) in copied.items()}
-    return {
+    different = {
         day: CountDifference(source.table, expected.get(day, 0), held.get(day, 0))
         for day in days
         if expected.get(day, 0) != held.get(day, 0)
     }
+    return Audited(len(copied), different)
 
 
 def _as_copied(
@@ -74,8 +77,14 @@ def duplicate_events(clickhouse: ClickHouse, source: DaySource, days: Sequence[d
     return dict(clickhouse.query(_DUPLICATES.format(table=quoted(source.table)), first=days[0], last=days[-1]))
 
 
-def uncounted_events(clickhouse: ClickHouse, days: Sequence[date]) -> list[tuple[date, CountDifference]]:
-    """Tables whose events of these neighbouring days are not those that the daily figures add up to."""
+def uncounted_events(
+    postgres: Postgres, clickhouse: ClickHouse, days: Sequence[date]
+) -> Audited[list[tuple[date, CountDifference]]]:
+    """Tables whose events of these neighbouring days are not those that the daily figures add up to.
+
+    Compared are the days that were ever counted; an empty one is an answer as well.
+    """
+    ((counted,),) = postgres.query(_COUNTED, days=list(days))
     figures = {
         (day, feature): count for day, feature, count in clickhouse.query(_FIGURES, first=days[0], last=days[-1])
     }
@@ -85,20 +94,23 @@ def uncounted_events(clickhouse: ClickHouse, days: Sequence[date]) -> list[tuple
         for day in days
         for table, feature in _FIGURES_OF.items()
     ]
-    return [(day, difference) for day, difference in found if difference.held != difference.expected]
+    return Audited(counted, [(day, difference) for day, difference in found if difference.held != difference.expected])
 
 
-def unrecorded_days(postgres: Postgres, days: Sequence[date]) -> list[tuple[date, str]]:
+def unrecorded_days(postgres: Postgres, days: Sequence[date]) -> Audited[list[tuple[date, str]]]:
     """The days and ledgers that lack a record of them, of days that were materialised."""
     rows = postgres.query(_RECORDED, days=list(days), sources=[source.name for source in SOURCES])
     recorded = {(day, name) for day, name in rows}
     names = [*(source.name for source in SOURCES), "ai_usage_daily"]
-    return [(day, name) for day in days for name in names if (day, name) not in recorded]
+    wanted = [(day, name) for day in days for name in names]
+    return Audited(len(wanted), [one for one in wanted if one not in recorded])
 
 
 def _events(clickhouse: ClickHouse, source: DaySource, days: Sequence[date]) -> dict[date, int]:
     return dict(clickhouse.query(_EVENTS.format(table=quoted(source.table)), first=days[0], last=days[-1]))
 
+
+_COUNTED = "SELECT count(*) FROM analytics_pipeline.ai_usage_days WHERE day = ANY(%(days)s)"
 
 _EVENTS = """
     SELECT toDate(timestamp) AS day, count() FROM {table} FINAL

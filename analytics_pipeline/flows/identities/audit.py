@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.identities.kept import kept_captures
 from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -19,32 +20,34 @@ class RowDifference:
     stored: int
 
 
-def unloaded_environments(postgres: Postgres, tenants: Tenants, day: date) -> list[int]:
-    """The ids of enabled environments without a completed load of the day."""
+def unloaded_environments(postgres: Postgres, tenants: Tenants, day: date) -> Audited[list[int]]:
+    """The ids of enabled environments without a completed load of the day, of all that are enabled."""
     completed = _completed_rows(postgres, day)
-    return [environment.id for environment in tenants.environments if environment.key not in completed]
+    found = [environment.id for environment in tenants.environments if environment.key not in completed]
+    return Audited(len(tenants.environments), found)
 
 
-def row_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[RowDifference]:
-    """Where the live rows of the day are not as many as the ledger says the loaded capture held."""
-    stored = _live_rows(clickhouse, day)
-    return [
+def row_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Audited[list[RowDifference]]:
+    """Where the live rows of the day are not as many as the ledger says the capture held, of all that were loaded."""
+    stored, loaded = _live_rows(clickhouse, day), _completed_rows(postgres, day)
+    found = [
         RowDifference(key, captured, stored.get(key, 0))
-        for key, captured in sorted(_completed_rows(postgres, day).items())
+        for key, captured in sorted(loaded.items())
         if captured != stored.get(key, 0)
     ]
+    return Audited(len(loaded), found)
 
 
-def unkept_captures(postgres: Postgres, landing: LandingZone, day: date) -> list[str]:
+def unkept_captures(postgres: Postgres, landing: LandingZone, day: date) -> Audited[list[str]]:
     """The keys of loaded environments whose capture of the day the landing zone does not keep, or not whole."""
     loaded = _completed_rows(postgres, day)
-    return sorted(loaded.keys() - kept_captures(landing, day, loaded))
+    return Audited(len(loaded), sorted(loaded.keys() - kept_captures(landing, day, loaded)))
 
 
-def emptied_environments(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[str]:
-    """The keys of environments that are empty on the day but were not the day before: a surprise, perhaps a mistake."""
-    before = _live_rows(clickhouse, day - timedelta(days=1))
-    return sorted(key for key, rows in _completed_rows(postgres, day).items() if rows == 0 and before.get(key))
+def emptied_environments(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Audited[list[str]]:
+    """The keys of loaded environments that are empty but were not the day before: a surprise, perhaps a mistake."""
+    before, loaded = _live_rows(clickhouse, day - timedelta(days=1)), _completed_rows(postgres, day)
+    return Audited(len(loaded), sorted(key for key, rows in loaded.items() if rows == 0 and before.get(key)))
 
 
 def _completed_rows(postgres: Postgres, day: date) -> dict[str, int]:

@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 
 from psycopg import sql
 
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.ledger import between, recorded_days, source_days
-from analytics_pipeline.flows.days import day_start, next_day
-from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.days import Days, day_start, next_day
+from analytics_pipeline.flows.reporting.accounts import Account
+from analytics_pipeline.flows.reporting.compare import Difference, compare_days
+from analytics_pipeline.flows.reporting.coverage import AccountDay, copies, coverage
 from analytics_pipeline.flows.reporting.registry import REGISTRY
-from analytics_pipeline.flows.reporting.rollups import metric_parameters, rollup_select
+from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
+from analytics_pipeline.flows.reporting.zones import DayBounds
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -21,6 +24,8 @@ T = TypeVar("T")
 
 # How far from a run's days its holes are looked for.
 _NEIGHBOURS = timedelta(days=7)
+# Sums in another order differ in their last bits; averages that differ by more than so many seconds are not equal.
+_TOLERANCE = 1e-6
 # So long a swap under way is waited for.
 _PATIENCE = timedelta(minutes=1)
 
@@ -46,8 +51,10 @@ class RollupDifference:
     raw: int | None
 
 
-def copy_differences(postgres: Postgres, clickhouse: ClickHouse, days: Sequence[date]) -> dict[date, CopyDifference]:
-    """How the copies of these neighbouring days differ; days that were never copied do not."""
+def copy_differences(
+    postgres: Postgres, clickhouse: ClickHouse, days: Sequence[date]
+) -> Audited[dict[date, CopyDifference]]:
+    """How the copies of these neighbouring days differ, of those that were ever copied."""
     condition = between(REPORTING_EVENTS, day_start(days[0]), day_start(next_day(days[-1])))
     with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
         copied = recorded_days(ledger, REPORTING_EVENTS, days)
@@ -57,69 +64,67 @@ def copy_differences(postgres: Postgres, clickhouse: ClickHouse, days: Sequence[
         day: CopyDifference(copy.rows, stored.get(day, 0), source.get(day, 0) - copy.refused)
         for day, (copy, _) in sorted(copied.items())
     }
-    return {day: one for day, one in found.items() if not one.copied == one.stored == one.source}
+    return Audited(len(found), {day: one for day, one in found.items() if not one.copied == one.stored == one.source})
 
 
-def rollup_differences(
-    postgres: Postgres, clickhouse: ClickHouse, day: date, limit: int = 50
-) -> list[RollupDifference]:
-    """Where the rollups of a local date are not what the raw events give, in counts or in sums.
+def rollup_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Audited[list[RollupDifference]]:
+    """Where the rollups of a local date are not what the raw events give, in counts or in averages.
 
-    A date whose events have been copied again since is about to be computed again, and is not looked at.
+    The raw side is computed by another statement than the one that makes rollups. Compared are the account days that
+    the ledger covers, each with the bounds that it names. Those whose events have been copied again since are about to
+    be computed again, and are not looked at. Of each metric and dimension some differences are told.
 
     Raises:
         LeaseHeld: something is being swapped; nothing can be said of the date.
     """
-    return _confirmed(postgres, lambda: _differences(postgres, clickhouse, day, limit))
+    return _confirmed(postgres, lambda: _differences(postgres, clickhouse, day))
 
 
-def _confirmed(postgres: Postgres, look: Callable[[], list[T]]) -> list[T]:
+def _confirmed(postgres: Postgres, look: Callable[[], Audited[list[T]]]) -> Audited[list[T]]:
     """What `look` finds when it looks again while nothing can be swapped.
 
     A swap that lands between the two sides that are read looks like a difference, also while no ledger knows of it yet.
     """
-    if not look():
-        return []
+    looked = look()
+    if not looked.found:
+        return looked
     with (
-        postgres.lease(f"swap:{REPORTING_EVENTS.name}", patience=_PATIENCE),
-        postgres.lease("reporting_rollups", patience=_PATIENCE),
+        postgres.lease(REPORTING_EVENTS.held.lease, patience=_PATIENCE),
+        postgres.lease(ROLLUPS.lease, patience=_PATIENCE),
     ):
         return look()
 
 
-def _differences(postgres: Postgres, clickhouse: ClickHouse, day: date, limit: int) -> list[RollupDifference]:
-    if _is_superseded(postgres, day):
-        return []
-    bounds = clickhouse.query(
-        "SELECT min(starts_at), max(ends_at) FROM reporting_day_bounds FINAL WHERE date = {day:Date}"
-        " HAVING count() > 0",
-        day=day,
-    )
-    if not bounds:
-        return []
-    (starts_at, ends_at) = bounds[0]
-    of_the_day = "(SELECT * FROM reporting_day_bounds FINAL WHERE date = {day:Date})"
-    statement = _DIFFERENCES.replace("$raw", rollup_select(REGISTRY, of_the_day))
-    rows = clickhouse.query(
-        statement,
-        day=day,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        computed_at=starts_at,
-        limit=limit,
-        **metric_parameters(REGISTRY),
-    )
-    return [RollupDifference(*row) for row in rows]
+def _differences(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Audited[list[RollupDifference]]:
+    ones = _settled(postgres, day)
+    if not ones:
+        return Audited(0, [])
+    sides = compare_days(clickhouse, REGISTRY, Days(day, day), ones, _TOLERANCE)
+    return Audited(len(ones), sorted(map(_told, sides.differences), key=_key))
 
 
-def _is_superseded(postgres: Postgres, day: date) -> bool:
-    days = account_days(accounts(postgres).zoned, day, day)
+def _told(one: Difference) -> RollupDifference:
+    stored, raw = (None if side is None else side.count for side in (one.rollup, one.raw))
+    return RollupDifference(one.account_id, one.dimension, one.dimension_id, one.metric, stored, raw)
+
+
+def _key(one: RollupDifference) -> tuple[int, str, int, str]:
+    return one.account, one.dimension, one.dimension_id, one.metric
+
+
+def _settled(postgres: Postgres, day: date) -> list[AccountDay]:
+    """The account days of the date that were computed from the events that are there now, as they were computed."""
     sources = copies(postgres, day - timedelta(days=2), day + timedelta(days=2))
-    return "source" in stale(days, coverage(postgres, day, day), sources, REGISTRY)
+    ones = [
+        (AccountDay(Account(account, "", one.timezone), DayBounds(day, one.starts_at, one.ends_at)), one)
+        for (account, _), one in coverage(postgres, day, day).items()
+        if one.starts_at < one.ends_at
+    ]
+    return [account_day for account_day, one in ones if one.source_swapped_at == sources.newest(account_day.bounds)]
 
 
-def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
-    """Rollup rows of a date that no ledger vouches for, or that count nothing.
+def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> Audited[list[dict[str, Any]]]:
+    """Rollup rows of a date that no ledger vouches for, or that count nothing, of all accounts that either knows.
 
     Raises:
         LeaseHeld: something is being swapped; nothing can be said of the date.
@@ -127,7 +132,7 @@ def orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[
     return _confirmed(postgres, lambda: _orphans(clickhouse, postgres, day))
 
 
-def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict[str, Any]]:
+def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> Audited[list[dict[str, Any]]]:
     rows = clickhouse.query(
         "SELECT account_id, count(), min(count) FROM reporting_rollups FINAL WHERE date = {day:Date}"
         " GROUP BY account_id",
@@ -139,21 +144,24 @@ def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[dict
             "SELECT account_id FROM analytics_pipeline.reporting_coverage WHERE date = %(day)s", day=day
         )
     }
-    return [
+    found = [
         {"account": account, "rows": count, "smallest_count": smallest}
         for account, count, smallest in rows
         if account not in covered or smallest <= 0
     ]
+    return Audited(len(covered.union(account for account, _, _ in rows)), found)
 
 
-def gaps(postgres: Postgres, days: Sequence[date]) -> list[tuple[int, date]]:
+def gaps(postgres: Postgres, days: Sequence[date]) -> Audited[list[tuple[int, date]]]:
     """(account, date) of days that are not covered though a day before and a day after is, the first 50.
 
     Only these neighbouring days and the week before and after them are looked at, or, when there are none, all.
+    Compared are the account days that are covered.
     """
     first, last = (days[0] - _NEIGHBOURS, days[-1] + _NEIGHBOURS) if days else (None, None)
+    ((covered,),) = postgres.query(_COVERED, first=first, last=last)
     rows = postgres.query(_GAPS, first=first, last=last)
-    return [(account, day) for account, day in rows]
+    return Audited(covered, [(account, day) for account, day in rows])
 
 
 def lag(postgres: Postgres) -> timedelta | None:
@@ -179,39 +187,9 @@ _STORED = """
     GROUP BY day
 """
 
-_DIFFERENCES = """
-    SELECT
-        account_id, dimension_type, dimension_id, metric,
-        if(has_stored, stored_count, NULL), if(has_raw, raw_count, NULL)
-    FROM (
-        SELECT
-            account_id, dimension_type, dimension_id, metric,
-            countIf(NOT is_raw) > 0 AS has_stored,
-            countIf(is_raw) > 0 AS has_raw,
-            sumIf(count, NOT is_raw) AS stored_count,
-            sumIf(count, is_raw) AS raw_count,
-            sumIf(sum_value, NOT is_raw) AS stored_seconds,
-            sumIf(sum_value, is_raw) AS raw_seconds,
-            sumIf(sum_value_business_hours, NOT is_raw) AS stored_business,
-            sumIf(sum_value_business_hours, is_raw) AS raw_business
-        FROM (
-            SELECT
-                account_id, dimension_type, dimension_id, metric, count, sum_value, sum_value_business_hours,
-                false AS is_raw
-            FROM reporting_rollups FINAL
-            WHERE date = {day:Date}
-            UNION ALL
-            SELECT
-                account_id, dimension_type, dimension_id, metric, count, sum_value, sum_value_business_hours, true
-            FROM ($raw)
-        )
-        GROUP BY account_id, dimension_type, dimension_id, metric
-    )
-    WHERE NOT has_stored OR NOT has_raw OR stored_count <> raw_count
-        OR abs(stored_seconds - raw_seconds) > 1e-9 * greatest(1, abs(raw_seconds))
-        OR abs(stored_business - raw_business) > 1e-9 * greatest(1, abs(raw_business))
-    ORDER BY account_id, dimension_type, dimension_id, metric
-    LIMIT {limit:UInt32}
+_COVERED = """
+    SELECT count(*) FROM analytics_pipeline.reporting_coverage
+    WHERE date BETWEEN coalesce(%(first)s::date, '-infinity') AND coalesce(%(last)s::date, 'infinity')
 """
 
 _GAPS = """

@@ -6,7 +6,7 @@ once a day, as the rollups have them.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from string import Template
@@ -98,6 +98,36 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """Both sides beside each other: lines by (metric, dimension), some of their differences, and accounts with any."""
+
+    lines: Mapping[tuple[str, str], Line]
+    differences: Sequence[Difference]
+    concerned: Collection[int]
+
+
+def compare_days(
+    clickhouse: ClickHouse, registry: Registry, period: Days, ones: Sequence[AccountDay], tolerance: float = TOLERANCE
+) -> Sides:
+    """These account days of the period, of which there is at least one. `tolerance` is of averages, in seconds."""
+    with day_bounds_table(clickhouse, ones, datetime.now(timezone.utc)) as bounds:
+        rows = clickhouse.query(
+            comparison_select(registry, bounds),
+            starts_at=min(one.bounds.starts_at for one in ones),
+            ends_at=max(one.bounds.ends_at for one in ones),
+            first=period.first,
+            last=period.last,
+            tolerance=tolerance,
+            **_parameters(registry),
+        )
+    return Sides(
+        {(metric, dimension): Line(*line) for metric, dimension, *line, _examples, _accounts in rows},
+        [_difference(period, row[0], row[1], one) for row in rows for one in row[-2]],
+        {account for row in rows for account in row[-1]},
+    )
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Compares closed days of the accounts, period by period."""
 
@@ -120,22 +150,10 @@ class Comparison:
             return Compared(period, {}, [], {})
         # Before the figures: a day that is copied meanwhile is called left out, never compared when it was not.
         sources = copies(self.postgres, period.first - timedelta(days=2), period.last + timedelta(days=2))
-        with day_bounds_table(self.clickhouse, ones, datetime.now(timezone.utc)) as bounds:
-            rows = self.clickhouse.query(
-                comparison_select(self.registry, bounds),
-                starts_at=min(one.bounds.starts_at for one in ones),
-                ends_at=max(one.bounds.ends_at for one in ones),
-                first=period.first,
-                last=period.last,
-                tolerance=TOLERANCE,
-                **_parameters(self.registry),
-            )
-        lines = {(metric, dimension): Line(*line) for metric, dimension, *line, _examples, _accounts in rows}
-        differences = [_difference(period, row[0], row[1], one) for row in rows for one in row[-2]]
-        concerned = {account for row in rows for account in row[-1]}
-        causes = self._causes(period, [one for one in ones if one.account.id in concerned], sources)
+        sides = compare_days(self.clickhouse, self.registry, period, ones)
+        causes = self._causes(period, [one for one in ones if one.account.id in sides.concerned], sources)
         left_out = [one for one in ones if _has_events(one, eventful) and not sources.newest(one.bounds)]
-        return Compared(period, lines, differences, causes, len(left_out))
+        return Compared(period, sides.lines, sides.differences, causes, len(left_out))
 
     def _causes(self, period: Days, ones: Sequence[AccountDay], sources: Copies) -> dict[str, int]:
         if not ones:

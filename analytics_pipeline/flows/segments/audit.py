@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
+from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.segments.ledger import StoredCounts
 from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -19,8 +20,11 @@ class Impossible:
     identities: int
 
 
-def impossible_counts(clickhouse: ClickHouse, day: date) -> list[Impossible]:
-    """The day's counts that exceed the identities of their environment's snapshot."""
+def impossible_counts(clickhouse: ClickHouse, day: date) -> Audited[list[Impossible]]:
+    """The day's counts that exceed the identities of their environment's snapshot, of all that are known."""
+    known = clickhouse.scalar(
+        "SELECT count() FROM segment_counts FINAL WHERE date = {day:Date} AND count IS NOT NULL", day=day
+    )
     rows = clickhouse.query(
         """
         SELECT counts.segment_id, counts.environment_id, counts.count, identities.total
@@ -34,10 +38,10 @@ def impossible_counts(clickhouse: ClickHouse, day: date) -> list[Impossible]:
         """,
         day=day,
     )
-    return [Impossible(*row) for row in rows]
+    return Audited(known, [Impossible(*row) for row in rows])
 
 
-def lost_counts(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[int]:
+def lost_counts(postgres: Postgres, clickhouse: ClickHouse, day: date) -> Audited[list[int]]:
     """The projects whose counts of the day are not in ClickHouse as the ledger says they were stored."""
     in_store = counts_in_store(clickhouse, [day])
     rows = postgres.query(
@@ -45,4 +49,5 @@ def lost_counts(postgres: Postgres, clickhouse: ClickHouse, day: date) -> list[i
         " WHERE snapshot_date = %(day)s AND status = 'completed' ORDER BY project_id",
         day=day,
     )
-    return [project for project, *stored in rows if not in_store.has(day, project, StoredCounts(*stored))]
+    found = [project for project, *stored in rows if not in_store.has(day, project, StoredCounts(*stored))]
+    return Audited(len(rows), found)

@@ -12,15 +12,9 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_pipeline.flows.identities.documents import (
-    AttributeValue,
-    Document,
-    RowMapper,
-    Unmappable,
-    document_of,
-    exact_number,
-    number,
-)
+from analytics_pipeline.flows.identities.attributes import AttributeValue, exact_number, number
+from analytics_pipeline.flows.identities.documents import Document, RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.tenants import Environment
 from tests.flows.identities.wire import Wire, digits, tables
 from tests.flows.segments.differential import own_value
@@ -50,6 +44,7 @@ def test_row__whole_document__has_every_column() -> None:
         "identifier": "alice",
         "identity_key": f"{KEY}_alice",
         "traits": {"plan": "pro"},
+        "structured_traits": [],
         "traits_format": 2,
         "inserted_at": "2026-03-01 12:30:45.678",
     }
@@ -166,7 +161,7 @@ def test_traits__any_values__come_back_as_the_product_reads_them(traits: dict[st
     assert b"\n" not in line
     row = json.loads(line)
     structured = {key for key, value in traits.items() if isinstance(value, list | dict)}
-    assert set(row.get("structured_traits", [])) == structured
+    assert set(row["structured_traits"]) == structured
     decoded = {key: json.loads(value) if key in structured else value for key, value in row["traits"].items()}
     assert decoded == {key: _expected(value) for key, value in traits.items()}
 

@@ -32,15 +32,18 @@ CREATE TABLE IF NOT EXISTS reporting_rollups_by_month  -- noqa: PRS
     conversations            AggregateFunction(groupBitmap, UInt64) COMMENT 'what a distinct count is of',
     timezone                 LowCardinality(String) COMMENT 'the zone whose day this is',
     computed_at              DateTime64(3, 'UTC') COMMENT 'version: when the day was computed',
-    is_deleted               UInt8 DEFAULT 0 COMMENT '1: tombstone of a figure that has gone'
+    is_deleted               UInt8 DEFAULT 0 COMMENT '1: tombstone of a figure that has gone',
+    -- Whether each day is still what was computed is asked at every look and every read: 5 ms instead of 30 for a year.
+    PROJECTION versions (SELECT date, max(computed_at) GROUP BY date)
 )
 ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (account_id, metric, dimension_type, dimension_id, date)
-SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1;
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+    deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Events of a day by who caused them where: whatever is distinct can be counted exactly over any days and namespaces.
-CREATE TABLE IF NOT EXISTS ai_usage_daily_by_month 
+CREATE TABLE IF NOT EXISTS ai_usage_daily_by_month  -- noqa: PRS
 (
     date                Date COMMENT 'UTC day',
     feature             LowCardinality(String) COMMENT 'chat or code_suggestions',
@@ -53,9 +56,11 @@ CREATE TABLE IF NOT EXISTS ai_usage_daily_by_month
     last_at             DateTime64(3, 'UTC') COMMENT 'the latest of them',
     computed_at         DateTime64(3, 'UTC') COMMENT 'version: when the day was counted',
     is_deleted          UInt8 DEFAULT 0 COMMENT '1: tombstone of a figure that has gone',
+    PROJECTION versions (SELECT date, max(computed_at) GROUP BY date),
     CONSTRAINT has_a_version CHECK computed_at > toDateTime64('1970-01-02 00:00:00', 3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (namespace_path, feature, event, user_id, language, date)
-SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1;
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+    deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';

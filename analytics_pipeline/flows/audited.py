@@ -1,0 +1,15 @@
+"""What an audit answers: not only what is wrong, but how much it has compared to find that."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Collection[object], covariant=True)
+
+
+@dataclass(frozen=True)
+class Audited(Generic[T]):
+    """How many things were compared, and what was found wrong with them. Of nothing compared nothing is known."""
+
+    compared: int
+    found: T

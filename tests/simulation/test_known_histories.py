@@ -1,0 +1,107 @@
+"""Histories in which something once went wrong, as they were found, and what has to come of them."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.simulation.faults import Fault
+from tests.simulation.machine import Simulation
+from tests.simulation.stores import TABLES
+
+_FOLLOWERS = {
+    "reporting_events": "reporting_late_rows",
+    "ai_duo_chat_events": "ai_usage_late_rows",
+    "ai_code_suggestion_events": "ai_usage_late_rows",
+}
+
+
+def started(machine: type[Simulation]) -> Simulation:
+    """All flows have brought in a product that has something of everything, two days ago and yesterday."""
+    history = machine()
+    history.begin(zone="Asia/Kolkata", ai=True, segments=True)
+    for relation in _FOLLOWERS:
+        for days in (1, 2):
+            history.write(relation, days, 5, "first_response", 3.0, 1)
+    history.put_identity("key-a", "alice", "pro")
+    settle(history)
+    return history
+
+
+def settle(history: Simulation) -> None:
+    """Everything looks, and looks again at what has come of it."""
+    for _ in range(3):
+        history.look_at_everything()
+        history.clock.forward(timedelta(minutes=20))
+
+
+@pytest.mark.timeout(900)
+def test_stores__lose_days_of_every_table__all_of_them_come_back(machine: type[Simulation]) -> None:
+    history = started(machine)
+    for table in TABLES:
+        history.lose(table, 0)
+
+    history.settle_and_audit()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "relation",
+    [
+        "reporting_events",
+        pytest.param("ai_duo_chat_events", marks=pytest.mark.slow),
+        pytest.param("ai_code_suggestion_events", marks=pytest.mark.slow),
+    ],
+)
+def test_copy__dies_after_its_swap_and_the_source_goes_back__no_ghost_is_left(
+    machine: type[Simulation], relation: str
+) -> None:
+    history = started(machine)
+    history.write(relation, 1, 5, "first_response", 3.0, 1)
+    table = relation.removeprefix("ai_")
+    history.look(_FOLLOWERS[relation], Fault("death", 2, containing=f"ALTER TABLE `{table}` REPLACE"), None)
+    history.go_back()
+
+    history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("what", ["ledger", "all"])
+def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Simulation], what: str) -> None:
+    history = started(machine)
+    history.stores.keep(what, history.source)
+    for relation in _FOLLOWERS:
+        history.write(relation, 2, 5, "conversation_resolved", 60.0, 1)
+    history.put_identity("key-a", "bob", "pro")
+    settle(history)
+    history.stores.restore(what, history.source)
+    history.pipeline.damages += 1
+
+    history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_segment__last_one_is_deleted__its_counts_go(machine: type[Simulation]) -> None:
+    history = started(machine)
+    history.delete_segment(1)
+
+    history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_account__loses_its_zone_and_gets_it_again__no_hole_is_left(machine: type[Simulation]) -> None:
+    history = started(machine)
+    history.set_zone(2, "America/New_York")
+    settle(history)
+    # Of the last seven days the schedule would find the hole.
+    history.clock.forward(timedelta(days=12))
+    settle(history)
+    history.set_zone(1, None)
+    settle(history)
+    history.write("reporting_events", 14, 7, "first_response", 3.0, 2)
+    settle(history)
+    history.set_zone(1, "Asia/Kolkata")
+
+    history.settle_and_audit()
