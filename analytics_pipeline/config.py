@@ -4,9 +4,11 @@
 `.env.example` documents each variable for operators.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -166,12 +168,7 @@ class Settings(_Environment):
         Raises:
             ConfigurationError: with every mistake at once.
         """
-        sources, source_problems = _attempt(SourceRelations)
-        settings, problems = _attempt(lambda: cls(sources=sources or SourceRelations.model_construct()))
-        problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
-        if settings is None or problems:
-            raise ConfigurationError(problems)
-        return settings
+        return _of_environment(tuple(os.environ.items()))
 
     def start_of(self, flow: str) -> date:
         """The first day that the flow has a partition for; segments begin with the identities that they count."""
@@ -185,6 +182,17 @@ class Settings(_Environment):
         shown = {name: _shown(value) for name, value in values.items()}
         # The path of a webhook is its password.
         return shown | {"ALERT_WEBHOOK_URL": "set, not shown" if self.alert_webhook_url else ""}
+
+
+@lru_cache(maxsize=1)
+def _of_environment(_: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings of the environment, which is the argument: a run of three assets asks 30 times, for 3 ms each."""
+    sources, source_problems = _attempt(SourceRelations)
+    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct()))
+    problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
+    if settings is None or problems:
+        raise ConfigurationError(problems)
+    return settings
 
 
 def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
