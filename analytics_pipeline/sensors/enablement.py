@@ -12,7 +12,7 @@ from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt, Run
 from analytics_pipeline.flows.enablement.feature import Feature
 from analytics_pipeline.flows.enablement.report import given_up
 from analytics_pipeline.flows.enablement.tick import Outcome, Tick, WantedRun
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.features import FEATURES
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST
@@ -80,8 +80,8 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
         return "another daemon is looking"
     except (psycopg.errors.UndefinedTable, ClickHouseError, ConnectionError) as error:
         return f"skipped: {reason_of(error)}"
-    except Exception as error:
-        context.log.error("%s could not be looked at", feature.name, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other features go on
+        context.log.error("%s could not be looked at: %s", feature.name, reason_and_place(error))
         return f"failed: {reason_of(error)}"
 
 

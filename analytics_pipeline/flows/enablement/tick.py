@@ -16,7 +16,7 @@ from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
 from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -67,8 +67,8 @@ def _alone(feature: Feature, scope: str) -> Iterator[None]:
     """The trouble of one scope is logged and stops no other; it is looked at again with the next tick."""
     try:
         yield
-    except Exception as error:
-        logger.warning("%s %s could not be looked at: %s", feature.name, scope, reason_of(error), exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other scopes go on
+        logger.warning("%s %s could not be looked at: %s", feature.name, scope, reason_and_place(error))
 
 
 @dataclass(frozen=True)
