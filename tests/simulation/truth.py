@@ -153,9 +153,13 @@ def happened(state: State, days: Iterable[date]) -> Counter[str]:
 
 
 def members(identities: Identities, key: str, segment_id: int, segment: Segment) -> int | None:
-    """How many identities of the environment the flag engine counts in the segment; None when it cannot."""
+    """How many identities of the environment the flag engine counts in the segment; None when it cannot.
+
+    Rules on which it fails are no rules, also where there is nobody to be judged by them.
+    """
     context: Any = {"key": str(segment_id), "name": f"Segment {segment_id}", "rules": segment.rules}
     try:
+        is_context_in_segment(_context(key, "anybody", {"plan": "pro"}), context)
         return sum(
             is_context_in_segment(_context(environment, identifier, traits), context)
             for (environment, identifier), traits in identities.items()
