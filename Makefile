@@ -3,12 +3,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Three processes, each with engines of its own: tests with a daemon wait much. A file's tests share what it starts.
-PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Three processes, each with engines of its own: tests with a daemon wait much. Each takes the next test when it is free;
+# tests/selection.py says which come first and which stay together.
+PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 10
 INSTALLED := $(VENV)/.installed
+SELF := $(MAKE)
+
+# Lint runs beside the tests, which wait much; what it says comes after theirs.
+define lint-beside
+@said=$$(mktemp); $(SELF) --no-print-directory lint >$$said 2>&1 & lint=$$!; \
+$(1); tests=$$?; wait $$lint; linted=$$?; cat $$said; rm $$said; [ $$tests$$linted = 00 ]
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-all lint format lock clean
+.PHONY: help demo dev test test-all check lint format lock clean
 
 help: ## What can be done here
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +27,14 @@ demo: $(INSTALLED) ## Run the whole pipeline once on embedded engines and show w
 dev: $(INSTALLED) ## The Dagster UI on the embedded engines, with demo data (Ctrl-C stops everything)
 	@exec analytics-pipeline dev
 
-test: lint ## Lint, types and the whole suite but its slowest proofs
-	$(PYTEST) -m "not slow"
+test: $(INSTALLED) ## Lint, types and the whole suite but its slowest proofs
+	$(call lint-beside,$(PYTEST) -m "not slow")
 
-test-all: lint ## The same with the slow proofs
-	$(PYTEST)
+test-all: $(INSTALLED) ## The same with the slow proofs
+	$(call lint-beside,$(PYTEST))
+
+check: $(INSTALLED) ## Lint, types, and the tests that start no engine; what has changed comes first, with all its tests
+	$(call lint-beside,$(PYTEST) -m "not slow" --quick)
 
 lint: $(INSTALLED) ## Ruff, strict types, SQL lint
 	ruff check .

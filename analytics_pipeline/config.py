@@ -4,15 +4,18 @@
 `.env.example` documents each variable for operators.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from analytics_pipeline import addresses
 
 T = TypeVar("T")
 FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
@@ -48,60 +51,6 @@ class AccessRefused(ConnectionError):
     """A store answers and refuses, or its address cannot be read: asking again changes nothing."""
 
 
-def without_credentials(url: str) -> str:
-    """The URL with user, password and query removed: what logs, metadata and error texts may show.
-
-    A password may hold `/`, `?`, `#` or `@` unescaped, which end it for a parser; where it could be anywhere, only the
-    scheme is shown.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][\w+.-]*", scheme, re.ASCII):
-        return "…" if url else ""
-    before, _, place = rest.rpartition("@")
-    shown = "…" if re.search("[?#]", before) else re.split("[?#]", place)[0]
-    return f"{scheme}://{shown}"
-
-
-def _parsed(url: str, *schemes: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in schemes or url[len(parts.scheme) :][:3] != "://":
-        raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-    return parts
-
-
-def _clickhouse_url(value: SecretStr) -> SecretStr:
-    parts = _parsed(value.get_secret_value(), "https", "http", "chdb")
-    if parts.scheme != "chdb" and not (parts.hostname and re.fullmatch(r"/[A-Za-z_]\w*", parts.path, re.ASCII)):
-        raise ValueError("must name a host and a database, e.g. https://user:password@host:8443/analytics")
-    return value
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    parts = _parsed(value.get_secret_value(), "postgresql", "postgres", "postgresql+psycopg2")
-    if len(parts.path) < 2 or "@" in parts.path:
-        raise ValueError("must name a database, e.g. postgresql://user:password@host:5432/product (/ in it as %2F)")
-    return value
-
-
-def _landing_url(value: str) -> str:
-    parts = _parsed(value, "file", "s3")
-    is_directory = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
-    is_bucket = parts.scheme == "s3" and parts.netloc and "@" not in value
-    if not (is_directory or is_bucket) or parts.query or parts.fragment:
-        raise ValueError("must look like file:///absolute/directory or s3://bucket/prefix")
-    return value.rstrip("/")
-
-
-def _webhook_url(value: SecretStr) -> SecretStr:
-    if not _parsed(value.get_secret_value(), "https", "http").hostname:
-        raise ValueError("must name a host, e.g. https://hooks.example.com/…")
-    return value
-
-
 def _names(value: object) -> object:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
@@ -123,10 +72,10 @@ def _matching(pattern: str, message: str) -> AfterValidator:
 
 _NAME = r"[A-Za-z_]\w*"
 RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
-ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
-WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
-LandingUrl = Annotated[str, AfterValidator(_landing_url)]
+ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
+LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
 # Partitions are days that ClickHouse's Date can hold.
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
@@ -219,12 +168,7 @@ class Settings(_Environment):
         Raises:
             ConfigurationError: with every mistake at once.
         """
-        sources, source_problems = _attempt(SourceRelations)
-        settings, problems = _attempt(lambda: cls(sources=sources or SourceRelations.model_construct()))
-        problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
-        if settings is None or problems:
-            raise ConfigurationError(problems)
-        return settings
+        return _of_environment(tuple(os.environ.items()))
 
     def start_of(self, flow: str) -> date:
         """The first day that the flow has a partition for; segments begin with the identities that they count."""
@@ -238,6 +182,17 @@ class Settings(_Environment):
         shown = {name: _shown(value) for name, value in values.items()}
         # The path of a webhook is its password.
         return shown | {"ALERT_WEBHOOK_URL": "set, not shown" if self.alert_webhook_url else ""}
+
+
+@lru_cache(maxsize=1)
+def _of_environment(_: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings of the environment, which is the argument: a run of three assets asks 30 times, for 3 ms each."""
+    sources, source_problems = _attempt(SourceRelations)
+    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct()))
+    problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
+    if settings is None or problems:
+        raise ConfigurationError(problems)
+    return settings
 
 
 def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
@@ -265,4 +220,4 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, tuple):
         return ",".join(value)
-    return without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)
+    return addresses.without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)

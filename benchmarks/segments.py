@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.segments.refresh import SECONDS_PER_PROJECT
-from analytics_pipeline.flows.segments.sampling import SECONDS, compare
+from analytics_pipeline.flows.segments.sampling.compare import SECONDS, compare
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Project, all_projects
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag

@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.product"]
+pytest_plugins = ["tests.selection", "tests.answers_kept", "tests.product"]
 
 _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a Dagster daemon first: they wait for its ticks, and others can work meanwhile."""
-    items.sort(key=lambda item: "tests/e2e/" not in item.nodeid)
 
 
 @pytest.fixture(scope="session")

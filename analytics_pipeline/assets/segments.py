@@ -9,8 +9,10 @@ import dagster as dg
 
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import identity_snapshots
+from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
+from analytics_pipeline.flows.identities.open_days import is_open
 from analytics_pipeline.flows.segments.current import purge_others
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.flows.segments.refresh import CountRefresh, ProjectCounts
@@ -20,7 +22,7 @@ from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
-from analytics_pipeline.orchestration.run_config import ProjectsConfig, is_open
+from analytics_pipeline.orchestration.run_config import ProjectsConfig
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
@@ -67,7 +69,8 @@ def segment_counts(
         with clickhouse.connect(Tag("segments", "count", run_id=context.run.run_id)) as warehouse:
             tenants = config.tenants(store, flags.client())
             warehouse.sweep_staging()
-            refresh = CountRefresh(warehouse, store, RefreshLedger(store, day, context.run.run_id), is_open(day))
+            ledger = RefreshLedger(store, day, context.run.run_id)
+            refresh = CountRefresh(warehouse, store, ledger, is_open(day, Settings.load()))
             results, busy, failures = _refresh_each(context, refresh, tenants.projects)
             if busy and not results and not failures:
                 raise LeaseHeld(f"another run is counting all {busy} projects and was left to it")

@@ -8,7 +8,8 @@ import dagster as dg
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.segments.audit import impossible_counts, lost_counts
-from analytics_pipeline.flows.segments.sampling import Comparison, compare
+from analytics_pipeline.flows.segments.sampling.agreement import Agreement
+from analytics_pipeline.flows.segments.sampling.compare import compare
 from analytics_pipeline.orchestration.findings import Findings, check_days
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -54,12 +55,12 @@ def counts_agree_with_engine(
     A finding names the segment, the environment, how many of the sample differ, and the beginning of the SHA-256 of one
     identifier. The metadata say how much was compared, and what the sample left out.
     """
-    compared = Comparison()
+    agreement = Agreement()
 
     def look(day: date) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
             found = compare(warehouse, postgres.store(), day, context.run.run_id)
-        compared.add(found)
+        agreement.add(found)
         return Audited(found.identities, [asdict(disagreement) for disagreement in found.found])
 
-    return check_days(context, look, about=compared.counts)
+    return check_days(context, look, about=agreement.counts)

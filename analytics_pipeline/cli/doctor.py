@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,8 +15,9 @@ from rich.table import Table
 
 from analytics_pipeline import migrations
 from analytics_pipeline.cli import findings
+from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storage
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.findings import ALL, Check, Finding
+from analytics_pipeline.cli.findings import ALL, Check, Finding, short
 from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
@@ -85,8 +86,8 @@ def _checks(settings: Settings) -> tuple[Check, ...]:
         Check("ClickHouse", lambda: _check_clickhouse(settings), "check CLICKHOUSE_URL"),
         Check("landing zone", lambda: _check_landing(settings), f"check LANDING_URL {aws}", _IDENTITIES),
         Check("DynamoDB", lambda: _check_dynamodb(settings), f"check IDENTITIES_TABLE {aws}", _IDENTITIES),
-        Check("DAGSTER_HOME", lambda: [_dagster_home(os.environ.get("DAGSTER_HOME", ""))], "check DAGSTER_HOME"),
-        Check("Dagster storage", lambda: _check_dagster_storage(settings), "check DAGSTER_POSTGRES_URL"),
+        Check("DAGSTER_HOME", lambda: [dagster_home(os.environ.get("DAGSTER_HOME", ""))], "check DAGSTER_HOME"),
+        Check("Dagster storage", lambda: dagster_storage(settings), "check DAGSTER_POSTGRES_URL"),
     )
 
 
@@ -98,7 +99,7 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     try:
         gaps = contract.gaps(store)
     except ConnectionError as error:
-        yield Finding("Postgres", _short(error), "check DATABASE_URL", ALL)
+        yield Finding("Postgres", short(error), "check DATABASE_URL", ALL)
         return
     ((version,),) = store.query("SELECT current_setting('server_version_num')::int / 10000")
     if version < OLDEST_POSTGRES:
@@ -121,15 +122,10 @@ def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
         try:
             ledgers.query("SELECT 1")
         except ConnectionError as error:
-            yield Finding("Postgres of the ledgers", _short(error), "check LEDGER_DATABASE_URL", ALL)
+            yield Finding("Postgres of the ledgers", short(error), "check LEDGER_DATABASE_URL", ALL)
             return
         yield Finding("Postgres of the ledgers", "answers")
     yield from _migration_findings(settings, "postgres")
-
-
-def _short(error: ConnectionError) -> str:
-    """Without the advice to run this command."""
-    return str(error).partition(" Check ")[0].rstrip(".")
 
 
 def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
@@ -163,7 +159,7 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
         with connect(settings, Tag("doctor", "version")) as clickhouse:
             yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
     except ConnectionError as error:
-        yield Finding("ClickHouse", _short(error), "check CLICKHOUSE_URL", ALL)
+        yield Finding("ClickHouse", short(error), "check CLICKHOUSE_URL", ALL)
         return
     yield from _migration_findings(settings, "clickhouse")
 
@@ -216,32 +212,6 @@ def _tried(subject: str, check: Callable[[], str], repair: str) -> Finding:
         return Finding(subject, check())
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
         return Finding(subject, reason_of(error), repair, _IDENTITIES)
-
-
-def _dagster_home(value: str) -> Finding:
-    directory, repair = Path(value), 'mkdir -p "$DAGSTER_HOME" && cp dagster.yaml "$DAGSTER_HOME/"'
-    if not value:
-        return Finding("DAGSTER_HOME", "not set", f"set DAGSTER_HOME to a directory of its own, then {repair}", ALL)
-    if not directory.is_absolute():
-        return Finding("DAGSTER_HOME", f"{value} is not absolute, and Dagster refuses it", "set the whole path", ALL)
-    if not directory.is_dir() or not os.access(directory, os.W_OK):
-        return Finding("DAGSTER_HOME", f"{value} is not a directory that can be written", repair, ALL)
-    if not (directory / "dagster.yaml").is_file():
-        return Finding("DAGSTER_HOME", f"{value} has no dagster.yaml", repair, ALL)
-    return Finding("DAGSTER_HOME", f"{value} has a dagster.yaml")
-
-
-def _check_dagster_storage(settings: Settings) -> Iterator[Finding]:
-    if settings.dagster_postgres_url is None:
-        yield Finding("Dagster storage", "not configured", "set DAGSTER_POSTGRES_URL", ALL)
-        return
-    only = settings.model_copy(update={"database_url": settings.dagster_postgres_url})
-    try:
-        replace(postgres(only), variable="DAGSTER_POSTGRES_URL").query("SELECT 1")
-    except ConnectionError as error:
-        yield Finding("Dagster storage", _short(error), "check DAGSTER_POSTGRES_URL", ALL)
-    else:
-        yield Finding("Dagster storage", "answers")
 
 
 def _show_settings(settings: Settings) -> None:

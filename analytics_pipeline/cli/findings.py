@@ -126,3 +126,8 @@ def _show_one(console: Console, finding: Finding, flows: Collection[str]) -> Non
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def short(error: ConnectionError) -> str:
+    """The text of the error without the advice to run this command."""
+    return str(error).partition(" Check ")[0].rstrip(".")

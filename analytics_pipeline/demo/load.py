@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
-from analytics_pipeline.config import without_credentials
+from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.demo.ai_usage import ApplicationSettings, chat_events, code_suggestion_events
 from analytics_pipeline.demo.dynamodb import create_identities_table, identities_held, write_identities
 from analytics_pipeline.demo.product import DemoProduct, Organisation, demo_product

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from analytics_pipeline.errors import Refused
 from analytics_pipeline.flows.source_types import READINGS, Kind, Reading
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 _AI_EVENT = {
     "id": Kind.KEY,
@@ -72,7 +74,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
 COPIED = frozenset({"reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events"})
 
 
-class WrongTypes(Exception):
+class WrongTypes(Refused):
     """Columns of the source have types that cannot be read as what the contract says; nothing was read."""
 
 
@@ -126,7 +128,7 @@ def found_columns(postgres: Postgres, relations: Collection[str]) -> Found:
     Asks the catalogue alone, so that no relation of the product is locked, not even for a moment.
     """
     names = {relation: postgres.relations[relation] for relation in relations}
-    rows = postgres.query(_COLUMNS_OF, names=[*names.values()])
+    rows = postgres.query(sql_file(__package__, "relation_columns.sql"), names=[*names.values()])
     found: dict[str, dict[str, FoundColumn]] = {name: {} for name in names.values()}
     for name, *column in rows:
         found[name][column[0]] = FoundColumn(*column)
@@ -198,41 +200,3 @@ def _notes(relation: str, present: Mapping[str, FoundColumn]) -> Iterator[str]:
         one = reading(relation, name, column.type)
         if one and one.note:
             yield f"{name} is {column.type}: {one.note}"
-
-
-# By the catalogue and not by to_regclass, which fails where the user may not use the schema.
-_COLUMNS_OF = """
-    SELECT
-        wanted.name,
-        attribute.attname,
-        (
-            WITH RECURSIVE made_of AS (
-                SELECT attribute.atttypid AS oid
-                UNION ALL
-                SELECT domain.typbasetype FROM made_of JOIN pg_type AS domain ON domain.oid = made_of.oid
-                WHERE domain.typtype = 'd'
-            )
-            SELECT CASE
-                WHEN base.typtype = 'e' THEN 'enum'
-                WHEN base.typcategory = 'S' AND base.oid <> 'bpchar'::regtype THEN 'text'
-                ELSE format_type(base.oid, NULL)
-            END
-            FROM made_of JOIN pg_type AS base ON base.oid = made_of.oid
-            WHERE base.typtype <> 'd'
-        ),
-        has_schema_privilege(relation.relnamespace, 'USAGE')
-        AND has_column_privilege(relation.oid, attribute.attnum, 'SELECT')
-    FROM unnest(%(names)s::text[]) AS wanted (name)
-    CROSS JOIN LATERAL (SELECT string_to_array(wanted.name, '.') AS parts) AS split
-    JOIN pg_class AS relation ON relation.relname = split.parts[cardinality(split.parts)]
-    JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
-    JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
-    WHERE
-        relation.relkind IN ('r', 'p', 'v', 'm', 'f')
-        AND (
-            CASE WHEN cardinality(split.parts) = 2 THEN namespace.nspname = split.parts[1]
-                ELSE pg_table_is_visible(relation.oid) END
-        )
-        AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    ORDER BY wanted.name, attribute.attnum
-"""

@@ -10,8 +10,9 @@ from botocore.exceptions import ConnectionError as AwsUnreachable
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.errors import Passing
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code, is_transient, trouble
-from analytics_pipeline.resources.postgres import SCHEMA, LeaseLost, MomentLost
+from analytics_pipeline.resources.postgres import SCHEMA
 
 _LONGEST_REASON = 300
 # In what stores say, values are in quotes; the user and password of an address end with its last @.
@@ -25,16 +26,10 @@ _THROTTLED = frozenset(
 )
 
 
-class Passing(Exception):
-    """Trouble that passes by itself: the same work may succeed a little later."""
-
-
 _PASSING = (
     Passing,
-    LeaseLost,
     AwsUnreachable,
     HTTPClientError,
-    MomentLost,
     psycopg.OperationalError,
     obstore.exceptions.GenericError,
 )

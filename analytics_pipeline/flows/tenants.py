@@ -6,6 +6,7 @@ from itertools import groupby
 
 from openfeature.client import OpenFeatureClient
 
+from analytics_pipeline.errors import Refused
 from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -14,7 +15,7 @@ SEGMENT_MEMBERSHIP_FLAG = "segment_membership_inspection"
 FEATURE_OFF, NO_SEGMENTS = "ff_disabled", "no_live_segments"
 
 
-class UnknownProjects(Exception):
+class UnknownProjects(Refused):
     """The run's configuration names projects that the source does not have, or none where it must."""
 
 

@@ -1,5 +1,6 @@
 """The frame of every daily asset: claims its work, calls its flow, reports each day as done, skipped or failed."""
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -10,8 +11,9 @@ import dagster as dg
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.contract import require
 from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.enablement.work import NotClaimed, claimed
+from analytics_pipeline.flows.enablement.work import claimed
 from analytics_pipeline.flows.failures import passes, reason_of
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
@@ -50,10 +52,10 @@ def _materialize_each(
             done[day] = work(day)
         except (NotConfigured, LeaseHeld) as error:
             yield _skip(context, day, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other days go on
             failures.append(f"{day}: {reason_of(error)}")
             may_succeed_later = may_succeed_later or passes(error)
-            context.log.error("%s failed", day, exc_info=True)
+            context.log.error("%s failed: %s\n%s", day, reason_of(error), _stack(error))
     if len(done) < len(days):
         # Day by day: a whole result would claim the other days as well.
         for day, metadata in done.items():
@@ -83,12 +85,17 @@ def materialize_range(
         for day in days:
             yield _skip(context, day, error)
         return
-    except Exception as error:
-        context.log.error("%s to %s failed", days[0], days[-1], exc_info=True)
-        raise dg.Failure(reason_of(error), allow_retries=passes(error)) from error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told without its own text
+        context.log.error("%s to %s failed: %s\n%s", days[0], days[-1], reason_of(error), _stack(error))
+        raise dg.Failure(reason_of(error), allow_retries=passes(error)) from None
     for day, metadata in done.items():
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
     yield dg.MaterializeResult()
+
+
+def _stack(error: Exception) -> str:
+    """Where it was raised. What stores say of it may hold values of rows, so their texts are not shown."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 @contextmanager

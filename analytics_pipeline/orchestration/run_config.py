@@ -1,14 +1,11 @@
-"""The limits of a run: its projects, its time, and whether its day is still open."""
+"""The limits of a run: its projects and its time."""
 
 import time
-from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 from openfeature.client import OpenFeatureClient
 from pydantic import Field
 
-from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Postgres
@@ -39,13 +36,3 @@ def deadline_of_run(context: dg.AssetExecutionContext, hours: float, message: st
     record = context.instance.get_run_record_by_id(context.run.run_id)
     begun = (record and record.start_time) or time.time()
     return Deadline.after(hours * 3600 * len(context.partition_keys) - (time.time() - begun), message)
-
-
-def is_open(day: date) -> bool:
-    """Whether the day (UTC) may still be captured. Rows that have gone from the source then go from the day as well."""
-    grace = timedelta(hours=Settings.load().identity_capture_grace_hours)
-    try:
-        refuse_closed_day(day, datetime.now(timezone.utc), grace)
-    except DayHasClosed:
-        return False
-    return True

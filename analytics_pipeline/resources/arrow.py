@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from analytics_pipeline.config import without_credentials
+from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.resources import arrow_reader
 from analytics_pipeline.resources.arrow_reader import ENDED, FAILED, FRAME
 from analytics_pipeline.resources.postgres import Connection, Postgres, lost_moment
@@ -206,11 +207,23 @@ class _Stream:
         if not self._begun:
             refused = refusal(self._postgres.url, self._postgres.variable, text, sqlstate)
             return lost_moment(sqlstate) or refused
+        # The first line, without the driver's and the server's words before it: the next ones show the statement.
+        told = text.partition("\n")[0]
+        found = _SERVER_ERROR.search(told)
         try:
-            # The first line, without the driver's and the server's words before it: the next ones show the statement.
-            return psycopg.errors.lookup(sqlstate or "")(text.partition("\n")[0].rpartition(":  ")[2])
+            kind: type[psycopg.Error] = psycopg.errors.lookup(sqlstate or "")
         except KeyError:
-            return ConnectionError(f"Postgres stopped in the middle of a result: {text}")
+            # The driver does not tell it in the middle of the rows, where nothing but values can be wrong.
+            kind = psycopg.DataError
+            if found is None or _CANCELLED.search(told):
+                return ConnectionError(f"Postgres stopped in the middle of a result: {told}")
+        return kind(found["words"] if found else told)
+
+
+# As the server says it, in whatever language: a severity, of which only these two end the session, and its words.
+_SERVER_ERROR = re.compile(r": (?!FATAL|PANIC)\w+:  (?P<words>.+)")
+# By a replica that replays, or by somebody who looks after the server.
+_CANCELLED = re.compile(r"cancell?ing statement")
 
 
 class _Ended(Exception):

@@ -17,58 +17,19 @@ from urllib.parse import unquote, urlsplit
 import boto3
 import msgspec
 import obstore
-import zstandard
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, S3Store
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
+from analytics_pipeline.resources.landing_units import DECODER, MANIFEST, CorruptUnit, LandedFile, LineFile, Manifest
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
 ROWS_PER_FILE = 200_000
-_LEVEL = 3
 _READ_BYTES = 1 << 20
-
-
-class CorruptUnit(Exception):
-    """A landing-zone unit does not hold what its manifest promises."""
-
-
-class LandedFile(msgspec.Struct, frozen=True):
-    """One committed file: its name inside the unit, rows, stored bytes and the SHA-256 of those bytes.
-
-    Of a file that somebody else wrote, the store's entity tag stands for the checksum, and rows may be unknown (None).
-    """
-
-    name: str
-    rows: int | None
-    bytes: int
-    sha256: str = ""
-    etag: str = ""
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What a unit holds. `captured_at` (UTC) versions it; `format` names the file format; `about` is the flow's own."""
-
-    format: str
-    captured_at: datetime
-    files: tuple[LandedFile, ...]
-    about: dict[str, Any] = {}
-
-    @property
-    def rows(self) -> int:
-        return sum(file.rows or 0 for file in self.files)
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
-
-
-_DECODER = msgspec.json.Decoder(Manifest)
 
 
 class UnitWriter:
@@ -80,14 +41,14 @@ class UnitWriter:
         self._format = fmt
         self._captured_at = captured_at
         self._files: list[LandedFile] = []
-        self._open: _LineFile | None = None
+        self._open: LineFile | None = None
 
     def write(self, lines: bytes, rows: int) -> None:
         """Append `rows` whole lines; files are compressed while written and end after about `ROWS_PER_FILE`."""
         if self._open is None:
             name = f"{self._captured_at:%Y%m%dT%H%M%S%fZ}-{len(self._files):05d}.jsonl.zst"
             _make_private_directory(self._store, self._unit)
-            self._open = _LineFile(name, obstore.open_writer(self._store, f"{self._unit}/{name}"))
+            self._open = LineFile(name, obstore.open_writer(self._store, f"{self._unit}/{name}"))
         self._open.write(lines, rows)
         if self._open.rows >= ROWS_PER_FILE:
             self.close()
@@ -105,33 +66,6 @@ class UnitWriter:
         manifest = Manifest(self._format, self._captured_at, tuple(self._files), about)
         LandingZone(self._store).adopt(self._unit, manifest)
         return manifest
-
-
-class _LineFile:
-    """A zstd-compressed file of newline-terminated rows under way."""
-
-    def __init__(self, name: str, sink: Any) -> None:
-        self.name = name
-        self._sink = sink
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
-        self._digest = hashlib.sha256()
-        self._bytes = 0
-        self.rows = 0
-
-    def write(self, lines: bytes, rows: int) -> None:
-        self.rows += rows
-        self._append(self._compressor.compress(lines))
-
-    def finish(self) -> LandedFile:
-        self._append(self._compressor.flush())
-        self._sink.close()
-        return LandedFile(self.name, self.rows, self._bytes, self._digest.hexdigest())
-
-    def _append(self, compressed: bytes) -> None:
-        if compressed:
-            self._digest.update(compressed)
-            self._bytes += len(compressed)
-            self._sink.write(compressed)
 
 
 @dataclass(frozen=True)
@@ -218,7 +152,7 @@ class LandingZone:
         except FileNotFoundError:
             return None
         try:
-            return _DECODER.decode(memoryview(content))
+            return DECODER.decode(memoryview(content))
         except msgspec.DecodeError as error:
             raise CorruptUnit(f"{unit}/{MANIFEST} cannot be read: {error}. Capture the unit again.") from error
 

@@ -14,7 +14,9 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 from typing_extensions import LiteralString
 
-from analytics_pipeline.config import NotConfigured, Settings, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.errors import Broken, Passing, Refused
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
@@ -31,19 +33,19 @@ _OWN_TABLES = f"{SCHEMA}."
 Connection: TypeAlias = Session
 
 
-class LeaseHeld(Exception):
+class LeaseHeld(Refused):
     """Another run holds the lease; nothing was changed."""
 
 
-class LeaseLost(Exception):
+class LeaseLost(Passing):
     """The connection that held the lease broke, so another run may have worked beside this one."""
 
 
-class MixedStatement(Exception):
+class MixedStatement(Broken):
     """A statement names relations of the source and tables of our own, which need not be in one database."""
 
 
-class MomentLost(Exception):
+class MomentLost(Passing):
     """Postgres ended the session that held the moment which others were to read."""
 
 

@@ -14,7 +14,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from analytics_pipeline.config import AccessRefused, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import AccessRefused
 
 T = TypeVar("T")
 
@@ -42,7 +43,11 @@ _SETTINGS = {
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
+    # A backslash in a statement of ours is a backslash.
+    "standard_conforming_strings": "on",
     "default_transaction_isolation": "read committed",
+    # Many make it the default of a role that mostly reads. What we only read, we read in transactions that say so.
+    "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     # A copy's moment, a ledger's entry that follows a swap and a lease are held while nothing is asked.

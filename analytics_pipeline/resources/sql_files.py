@@ -6,10 +6,12 @@ from importlib.resources import files
 
 from typing_extensions import LiteralString
 
+from analytics_pipeline.errors import Broken
+
 _FRAGMENT = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
-class WrongFragments(Exception):
+class WrongFragments(Broken):
     """The fragments given are not those that the file has places for."""
 
 

@@ -1,12 +1,12 @@
 """Level-triggered: each tick asks for what the ledgers say is missing, so a missed tick loses nothing."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.identities.capture import DayHasClosed, refuse_closed_day
+from analytics_pipeline.flows.identities.open_days import is_open
 from analytics_pipeline.flows.segments.pending import Missing, Stores, missing
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
@@ -60,17 +60,9 @@ def _missing(settings: Settings, now: datetime) -> tuple[Tenants, list[Missing]]
     back = min(LOOK_BACK, timedelta(days=max(1, settings.identity_snapshot_retention_days - 1)))
     first = max(today - back, settings.start_of("segments"))
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
-    open_days = [day for day in days if _can_be_captured(day, now, settings)]
+    open_days = [day for day in days if is_open(day, settings, now)]
     with connect(settings, Tag("segments", "look")) as clickhouse:
         return tenants, missing(Stores(store, clickhouse, landing), tenants, days, today, open_days)
-
-
-def _can_be_captured(day: date, now: datetime, settings: Settings) -> bool:
-    try:
-        refuse_closed_day(day, now, timedelta(hours=settings.identity_capture_grace_hours))
-    except DayHasClosed:
-        return False
-    return True
 
 
 def _told(gaps: Sequence[Missing]) -> str:

@@ -12,7 +12,7 @@ import pytest
 import time_machine
 from boto3.dynamodb.types import TypeSerializer
 
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.orchestration.partitions import range_tags
 from tests.product import KEY, Product, document, failure_text, today
 

@@ -8,10 +8,9 @@ import boto3
 import pytest
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.identities.capture import unit_of
 from analytics_pipeline.flows.identities.export import capture as export
-from analytics_pipeline.flows.identities.export.capture import export_unit_of
-from analytics_pipeline.resources.landing import MANIFEST, Manifest
+from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
+from analytics_pipeline.resources.landing_units import MANIFEST, Manifest
 from tests.product import KEY, Product, document, failure_text, today
 
 ASSETS = ("raw_identities", "identity_snapshots")

@@ -49,6 +49,23 @@ def test_events__range__is_one_run_with_each_days_own_figures(desk: Product) -> 
     assert desk.clickhouse.scalar("SELECT count() FROM reporting_events") == 2
 
 
+def test_events__view_meets_a_value_that_it_cannot_cast__fail_at_once_and_show_no_value(desk: Product) -> None:
+    desk.execute("ALTER TABLE reporting_events RENAME TO base")
+    desk.execute("ALTER TABLE base ALTER COLUMN name TYPE text")
+    desk.execute("UPDATE base SET name = 'jane@example.com' WHERE user_id IS NULL")
+    desk.execute(
+        "CREATE VIEW reporting_events AS SELECT id, name, account_id, inbox_id, user_id, value,"
+        " value_in_business_hours, CASE WHEN user_id IS NULL THEN name::bigint END AS conversation_id,"
+        " event_start_time, event_end_time, created_at, updated_at FROM base"
+    )
+
+    result = desk.materialise(EVENTS, tags=range_tags(DAY, DAY + timedelta(days=1)))
+
+    assert failure_text(result) == 'Postgres: invalid input syntax for type bigint: "…"'
+    (failure,) = result.get_step_failure_events()
+    assert "jane@example.com" not in repr(failure)
+
+
 def test_rollups__day__is_computed_covered_and_charted(desk: Product) -> None:
     desk.materialise(EVENTS, tags=range_tags(DAY, DAY + timedelta(days=1)))
 

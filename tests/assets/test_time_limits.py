@@ -10,7 +10,8 @@ import pytest
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.segments import refresh
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
-from analytics_pipeline.resources.landing import LandedFile, LandingZone
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import LandedFile
 from tests.product import KEY, Product, document, failure_text, today
 
 # What would go on for ever is given this long, to end the test should nothing stop it.

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests.product import KEY, Product, condition, document, today
 

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.failures import Failure, PartialFailure, passes, r
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.deadline import TimeLimitReached
-from analytics_pipeline.resources.landing import CorruptUnit
+from analytics_pipeline.resources.landing_units import CorruptUnit
 from analytics_pipeline.resources.postgres import LeaseLost, MomentLost, postgres
 from tests.product import Product
 

@@ -13,6 +13,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from analytics_pipeline.flows.failures import passes, reason_of
 from analytics_pipeline.resources import arrow, arrow_reader
 from analytics_pipeline.resources.arrow import ArrowPart, LockHeldTooLong, arrow_stream, exported_snapshot
 from analytics_pipeline.resources.arrow_reader import BEGUN
@@ -88,6 +89,24 @@ def test_arrow_stream__server_ends_the_session__is_an_error_and_not_the_end_of_t
 
     with pytest.raises(ConnectionError, match=r"Postgres stopped in the middle of a result: .*libpq"):
         work()
+
+
+@pytest.mark.parametrize("good", [2, 200_000])
+def test_arrow_stream__value_that_postgres_cannot_cast__is_about_the_data_and_shows_no_value(
+    store: Postgres, good: int
+) -> None:
+    """As in a view of the product; the driver says of an error in the middle of the rows only its text."""
+    store_rows(store, 3)
+    statement = (
+        f"SELECT (CASE WHEN a <= {good} THEN a::text ELSE 'jane@example.com' END)::bigint AS a"
+        f" FROM generate_series(1, {good} + 1) AS a"
+    )
+
+    with pytest.raises(psycopg.DataError) as refusal, _arrow_stream(store, statement) as parts:
+        list(parts)
+
+    assert reason_of(refusal.value) == 'Postgres: invalid input syntax for type bigint: "…"'
+    assert not passes(refusal.value)
 
 
 @pytest.mark.parametrize("word", [b"BEGIN ISOLATION", b"SET TRANSACTION SNAPSHOT", b"COPY (SELECT 42"])

@@ -16,9 +16,10 @@ import pytest
 import zstandard
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.resources import landing as module
-from analytics_pipeline.resources.landing import MANIFEST, CorruptUnit, LandedFile, LandingZone, Manifest, landing_zone
+from analytics_pipeline.resources.landing import LandingZone, landing_zone
+from analytics_pipeline.resources.landing_units import MANIFEST, CorruptUnit, LandedFile, Manifest
 
 UNIT = "identities/day=2026-01-01/environment=key"
 FIRST = datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=timezone.utc)
@@ -323,7 +324,7 @@ def test_writer__fails_and_cannot_be_ended_either__the_first_error_is_seen(
         raise OSError("the disk is full, too")
 
     before = _capture(zone, ["a"])
-    monkeypatch.setattr(module._LineFile, "finish", broken)
+    monkeypatch.setattr("analytics_pipeline.resources.landing_units.LineFile.finish", broken)
 
     with pytest.raises(ValueError, match="the first error"):
         _capture_half(zone)

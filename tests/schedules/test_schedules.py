@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from analytics_pipeline.definitions import defs
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.schedules.segments import GRAPH, NOTHING
 from tests.product import KEY, Product, condition, document, today
 

@@ -30,7 +30,7 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
 from analytics_pipeline.flows.reporting.event_history import History, histories
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -101,30 +101,35 @@ def backfill(
         raise click.UsageError("--json shows a plan, so it needs --dry-run and --account")
     if since and until and since > until:
         raise click.BadParameter("is after --to", param_hint="--from")
-    console = new_console(stderr=as_json)
-    settings = Settings.load()
+    console, settings = new_console(stderr=as_json), Settings.load()
     run_id = f"cli-{uuid.uuid4().hex[:12]}"
     with connect(settings, Tag("reporting", "backfill", run_id=run_id)) as clickhouse:
-        store = postgres(settings)
         text = asked_for_account('Account id, or "all"') if account is None else account
         asked_for = _Asked(text.strip(), since and since.date(), until and until.date(), recopy)
-        now = datetime.now(timezone.utc)
-        found = histories(store, chosen_accounts(store, text))
-        wanted = _wanted(console, asked_for, found, now, settings.start_of("reporting"))
-        if not wanted:
-            if as_json:
-                print_json(None)
-            return
-        work = Backfill(store, clickhouse, run_id, wanted, now, recopy=recopy)
-        with console.status("Comparing the days with what is copied and rolled up …"):
-            plan = work.plan()
+        work, found = _work(console, settings, clickhouse, run_id, asked_for)
+        plan = _planned(console, work) if work else None
         if as_json:
             print_json(plan)
-            return
-        is_dry = dry_run or (account is None and not yes and asked("Dry run?"))
-        _show_plan(console, store, found, plan, is_dry=is_dry)
-        if _is_confirmed(console, plan, is_dry=is_dry, yes=yes):
-            _run(console, work, plan, asked_for)
+        elif work and plan:
+            is_dry = dry_run or (account is None and not yes and asked("Dry run?"))
+            _show_plan(console, work.postgres, found, plan, is_dry=is_dry)
+            if _is_confirmed(console, plan, is_dry=is_dry, yes=yes):
+                _run(console, work, plan, asked_for)
+
+
+def _work(
+    console: Console, settings: Settings, clickhouse: ClickHouse, run_id: str, asked_for: _Asked
+) -> tuple[Backfill | None, Sequence[History]]:
+    """What is to be done about the accounts' histories, and these; None when there is nothing to do."""
+    store, now = postgres(settings), datetime.now(timezone.utc)
+    found = histories(store, chosen_accounts(store, asked_for.account))
+    wanted = _wanted(console, asked_for, found, now, settings.start_of("reporting"))
+    return (Backfill(store, clickhouse, run_id, wanted, now, recopy=asked_for.recopy) if wanted else None), found
+
+
+def _planned(console: Console, work: Backfill) -> Plan:
+    with console.status("Comparing the days with what is copied and rolled up …"):
+        return work.plan()
 
 
 def _wanted(

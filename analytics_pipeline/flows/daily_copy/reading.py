@@ -15,10 +15,10 @@ from typing import TypeAlias, TypeVar
 import psycopg
 from psycopg import sql
 
+from analytics_pipeline.errors import Passing
 from analytics_pipeline.flows.daily_copy.ledger import Snapshot, between, estimated_rows, snapshot
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import day_start, next_day
-from analytics_pipeline.flows.failures import Passing
 from analytics_pipeline.resources.arrow import LockHeldTooLong, exported_snapshot
 from analytics_pipeline.resources.clickhouse.errors import retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres

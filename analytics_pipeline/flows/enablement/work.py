@@ -6,13 +6,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from analytics_pipeline.flows.enablement.epochs import BEAT, Attempt
+from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 
 logger = logging.getLogger(__name__)
-
-
-class NotClaimed(Exception):
-    """The attempt is not this run's to work on: another run has it, it was superseded, or the feature is off again."""
 
 
 @contextmanager

@@ -1,46 +1,35 @@
 """DynamoDB → landing zone: the identities of every enabled environment, as they are now, kept as one day's capture.
 
-`IdentityCapture` asks for each environment; `ExportCapture` (export.py) is its peer for whole tables.
+`IdentityCapture` asks for each environment; `ExportCapture` (export/capture.py) is its peer for whole tables.
 """
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta, timezone
-from hashlib import sha256
+from datetime import date, datetime
 from typing import Protocol
-from urllib.parse import quote
 
 import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from analytics_pipeline.flows.failures import Failure
-from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable, document_of
+from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import TooManyDeadLetters, Unmappable
 from analytics_pipeline.flows.identities.reader import IdentityReader
+from analytics_pipeline.flows.identities.units import FORMAT, unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
-from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.versions import later_than
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "identity-rows/2"
-# Its lines do not tell lists and maps from what ClickHouse makes of them.
-EARLIER_FORMAT = "identity-rows/1"
 MAX_DEAD_LETTERS = 10_000
 _LOG_EVERY_SECONDS = 10.0
-# File systems take 255 bytes for a name, of which `environment=` takes 12.
-_LONGEST_NAME = 240
-
-
-class TooManyDeadLetters(Exception):
-    """So many documents are refused that the mapping, not the documents, must be wrong."""
-
-
-class DayHasClosed(Exception):
-    """The day can no longer be captured: the identity store holds only the present."""
 
 
 @dataclass(frozen=True)
@@ -59,51 +48,6 @@ class CaptureMethod(Protocol):
     def capture(self, day: date, environments: Sequence[Environment]) -> tuple[list[Capture], list[Failure]]:
         """Capture the environments anew. What fails keeps its earlier capture."""
         ...
-
-
-def unit_of(day: date, environment_key: str) -> str:
-    """Where the landing zone keeps an environment's identities of a day.
-
-    The rest of a key that is too long for the name of a directory is hashed; `%~` begins no quoted character.
-    """
-    name = quote(environment_key, safe="")
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[:100]}%~{sha256(environment_key.encode()).hexdigest()}"
-    return f"identities/day={day.isoformat()}/environment={name}"
-
-
-def refuse_closed_day(day: date, now: datetime, grace: timedelta) -> None:
-    """Check that `now` (aware) still stands for `day`: from its begin until `grace` after its end, in UTC.
-
-    Raises:
-        DayHasClosed: with what can be done instead.
-    """
-    begin = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
-    closes = begin + timedelta(days=1) + grace
-    if now < begin:
-        raise DayHasClosed(f"{day} has not begun; identities can be captured from {begin:%Y-%m-%d %H:%M} UTC.")
-    if now >= closes:
-        raise DayHasClosed(
-            f"{day} closed for capture at {closes:%Y-%m-%d %H:%M} UTC: the identity store holds only the present."
-            " Nothing was changed. A day that was captured can be rebuilt: materialise identity_snapshots alone."
-        )
-
-
-def refuse_closed_days(days: Sequence[date], now: datetime, grace: timedelta) -> None:
-    """Check a range before any of it is captured: what follows a capture runs only when all its days were captured.
-
-    Raises:
-        DayHasClosed: one of the days cannot be captured.
-    """
-    for day in days:
-        try:
-            refuse_closed_day(day, now, grace)
-        except DayHasClosed as error:
-            if len(days) == 1:
-                raise
-            raise DayHasClosed(
-                f"{error} No day of the range was captured: ask for the days that are still open alone."
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -126,7 +70,7 @@ class IdentityCapture:
         failures: list[Failure] = []
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="capture") as pool:
             before = list(pool.map(self.landing.readable_manifest, [unit_of(day, e.key) for e in environments]))
-            captured_at = self._version(before)
+            captured_at = later_than(*(manifest.captured_at for manifest in before if manifest))
             captures = list(self._captured_already(environments, before))
             done = {environment for capture in captures for environment in capture.environments}
             wanted = [environment for environment in environments if environment not in done]
@@ -145,12 +89,6 @@ class IdentityCapture:
         for environment, manifest in zip(environments, before, strict=True):
             if self.resumes and manifest and manifest.about.get("run_id") == self.run_id:
                 yield Capture((environment,), manifest, manifest.rows, manifest.about["dead_letters"])
-
-    def _version(self, before: Iterable[Manifest | None]) -> datetime:
-        """Now in milliseconds, but always later than earlier captures: clocks of two machines may disagree."""
-        now = datetime.now(timezone.utc)
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        return max([now, *(manifest.captured_at + timedelta(milliseconds=1) for manifest in before if manifest)])
 
     def _capture_one(self, day: date, captured_at: datetime, environment: Environment) -> Capture:
         """Rows first, dead letters next, the manifest last."""

@@ -13,45 +13,22 @@ has another shape is read again as any document: what it becomes, or why it is r
 # The recursive struct below resolves on Python 3.10 only when its annotations are text as a whole.
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 import msgspec
 
+from analytics_pipeline.flows.identities.attributes import NULL, AttributeValue, plain
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.tenants import Environment
 
 MAX_IDENTIFIER_LENGTH = 1024
-# DynamoDB's own limit; beyond it a short text could ask for gigabytes of digits.
-_MAX_EXPONENT = 125
-_INT64 = range(-(2**63), 2**63)
 # The rows of a version before 2 hold lists and maps as ClickHouse's JSON does.
 TRAITS_FORMAT = 2
-# As many digits are within Int64 whatever they are.
-_SHORT = 18
-# Fractions of which Decimal makes the same text.
-_PLAIN_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]{0,99})\.(?!000000)[0-9]*[1-9]")
-
-
-class AttributeValue(msgspec.Struct, gc=False, omit_defaults=True, frozen=True):
-    """One value in DynamoDB's wire format; exactly one field is set."""
-
-    S: str | None = None
-    N: str | None = None
-    BOOL: bool | None = None
-    NULL: bool | None = None
-    M: dict[str, AttributeValue] | None = None
-    L: list[AttributeValue] | None = None
-    B: str | None = None
-    SS: list[str] | None = None
-    NS: list[str] | None = None
-    BS: list[str] | None = None
 
 
 Document: TypeAlias = dict[str, AttributeValue]
 
-_NULL = AttributeValue(NULL=True)
 _SCALARS = frozenset({str, int, bool, type(None), msgspec.Raw})
 
 
@@ -61,7 +38,7 @@ class _Text(msgspec.Struct, gc=False, frozen=True):
 
 class _Trait(msgspec.Struct, gc=False, frozen=True):
     trait_key: _Text
-    trait_value: AttributeValue = _NULL
+    trait_value: AttributeValue = NULL
 
 
 class _TraitEntry(msgspec.Struct, gc=False, frozen=True):
@@ -79,8 +56,8 @@ class _UsualDocument(msgspec.Struct, gc=False, frozen=True):
     environment_api_key: _Text
     identifier: _Text
     identity_traits: _TraitList
-    system_traits: AttributeValue = _NULL
-    django_id: AttributeValue = _NULL
+    system_traits: AttributeValue = NULL
+    django_id: AttributeValue = NULL
 
 
 _ANY_SHAPE = msgspec.json.Decoder(Document)
@@ -90,10 +67,6 @@ _USUAL_SHAPE = msgspec.json.Decoder(_UsualDocument)
 def document_of(stored: msgspec.Raw) -> Document:
     """The whole document, whatever its shape."""
     return _ANY_SHAPE.decode(stored)
-
-
-class Unmappable(ValueError):
-    """The document cannot become a row; the text says why."""
 
 
 class IdentityRow(msgspec.Struct, gc=False):
@@ -135,7 +108,7 @@ class RowMapper:
         identifier = document.identifier.S
         self._check_identifier(identifier)
         django_id = document.django_id.N
-        traits = {entry.M.trait_key.S: _plain(entry.M.trait_value) for entry in document.identity_traits.L}
+        traits = {entry.M.trait_key.S: plain(entry.M.trait_value) for entry in document.identity_traits.L}
         _overlay(traits, document.system_traits)
         return self._row(identifier, document.composite_key.S if django_id is None else django_id, traits)
 
@@ -204,14 +177,14 @@ def _traits(document: Document) -> dict[str, Any]:
     for trait in _entries(document, "identity_traits"):
         if trait.M is None or (key := trait.M.get("trait_key")) is None or key.S is None:
             raise Unmappable("identity_traits holds an entry without a trait_key")
-        traits[key.S] = _plain(trait.M.get("trait_value", _NULL))
-    _overlay(traits, document.get("system_traits", _NULL))
+        traits[key.S] = plain(trait.M.get("trait_value", NULL))
+    _overlay(traits, document.get("system_traits", NULL))
     return traits
 
 
 def _overlay(traits: dict[str, Any], system: AttributeValue) -> None:
     if system.M is not None:
-        traits.update((key, _plain(value)) for key, value in system.M.items())
+        traits.update((key, plain(value)) for key, value in system.M.items())
 
 
 def _entries(document: Document, name: str) -> list[AttributeValue]:
@@ -221,57 +194,3 @@ def _entries(document: Document, name: str) -> list[AttributeValue]:
     if value.L is None:
         raise Unmappable(f"{name} is not a list")
     return value.L
-
-
-def _plain(value: AttributeValue) -> Any:
-    """The value as JSON carries it; numbers as their own digits."""
-    if value.S is not None:
-        return value.S
-    if value.N is not None:
-        return number(value.N)
-    if value.BOOL is not None:
-        return value.BOOL
-    if value.M is not None:
-        return {key: _inner(item) for key, item in value.M.items()}
-    if value.L is not None:
-        return [_inner(item) for item in value.L]
-    if value.NULL:
-        return None
-    raise Unmappable("a trait holds binary data or a set")
-
-
-def _inner(value: AttributeValue) -> Any:
-    """The same inside a list or a map, where an int beyond Int64 stays a number: the engine prints it as one."""
-    plain = _plain(value)
-    return msgspec.Raw(plain.encode()) if value.N is not None and isinstance(plain, str) else plain
-
-
-def number(digits: str) -> Any:
-    """An int within Int64, the decimal text of an int beyond it, or a fraction with all its digits.
-
-    Raises:
-        Unmappable: DynamoDB has no such number.
-    """
-    if len(digits) <= _SHORT and digits.isdecimal():
-        return int(digits)
-    if _PLAIN_FRACTION.fullmatch(digits):
-        return msgspec.Raw(digits.encode())
-    return exact_number(digits)
-
-
-def exact_number(digits: str) -> Any:
-    """What `number` returns, by way of Decimal, which takes several times as long.
-
-    Raises:
-        Unmappable: DynamoDB has no such number.
-    """
-    try:
-        decimal = Decimal(digits)
-    except InvalidOperation:
-        raise Unmappable(f"{digits[:50]!r} is not a number") from None
-    if not decimal.is_finite() or decimal.adjusted() > _MAX_EXPONENT:
-        raise Unmappable(f"{digits[:50]} is not a finite number")
-    if decimal != decimal.to_integral_value():
-        return msgspec.Raw(str(decimal).encode())
-    integer = int(decimal)
-    return integer if integer in _INT64 else str(integer)

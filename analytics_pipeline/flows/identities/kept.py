@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 
-from analytics_pipeline.flows.identities.capture import unit_of
-from analytics_pipeline.flows.identities.export.capture import export_unit_of
 from analytics_pipeline.flows.identities.load import FORMATS
-from analytics_pipeline.resources.landing import MANIFEST, LandingZone, Manifest
+from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import MANIFEST, Manifest
 
 _READERS = 16
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class IdentityLedger:
     def _record(self, entries: Sequence[dict[str, Any]]) -> None:
         with self.postgres.ledgers.connect() as connection:
             connection.cursor().executemany(
-                _RECORD, [{**entry, "day": self.day, "run_id": self.run_id} for entry in entries]
+                sql_file(__package__, "record_load.sql"),
+                [{**entry, "day": self.day, "run_id": self.run_id} for entry in entries],
             )
 
 
@@ -77,26 +79,3 @@ def _entry(environment: Environment, status: str, loaded: Loaded | None = None, 
         "rows": loaded.rows if loaded else None,
         "error": error,
     }
-
-
-_RECORD = """
-    INSERT INTO analytics_pipeline.identity_loads AS ledger (
-        snapshot_date, environment_key, environment_id, project_id, organisation_id, status, captured_at, rows, error,
-        run_id, started_at, completed_at
-    )
-    VALUES (
-        %(day)s, %(key)s, %(environment_id)s, %(project_id)s, %(organisation_id)s, %(status)s, %(captured_at)s,
-        %(rows)s, %(error)s, %(run_id)s, now(), CASE WHEN %(status)s = 'completed' THEN now() END
-    )
-    ON CONFLICT (snapshot_date, environment_key) DO UPDATE SET
-        environment_id = excluded.environment_id,
-        project_id = excluded.project_id,
-        organisation_id = excluded.organisation_id,
-        status = excluded.status,
-        captured_at = coalesce(excluded.captured_at, ledger.captured_at),
-        rows = coalesce(excluded.rows, ledger.rows),
-        error = excluded.error,
-        run_id = excluded.run_id,
-        started_at = CASE WHEN excluded.status = 'running' THEN excluded.started_at ELSE ledger.started_at END,
-        completed_at = coalesce(excluded.completed_at, ledger.completed_at)
-"""

@@ -7,40 +7,25 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_of
-from analytics_pipeline.flows.identities.capture import EARLIER_FORMAT, FORMAT, unit_of
-from analytics_pipeline.flows.identities.export.capture import FORMAT as EXPORT_FORMAT
-from analytics_pipeline.flows.identities.export.capture import export_unit_of
+from analytics_pipeline.flows.identities.errors import EnvironmentsRefused, IncompleteLoad, NotCaptured, StaleCapture
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
-from analytics_pipeline.flows.identities.staging import (
-    EnvironmentCapture,
-    EnvironmentsRefused,
-    IncompleteLoad,
-    RowFileStager,
-    Stager,
-    staged_rows,
-)
+from analytics_pipeline.flows.identities.staging import EnvironmentCapture, RowFileStager, Stager, staged_rows
 from analytics_pipeline.flows.identities.stored import NOTHING, Stored, stored_environments
+from analytics_pipeline.flows.identities.units import EARLIER_FORMAT, EXPORT_FORMAT, FORMAT, export_unit_of, unit_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
-from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
 
 logger = logging.getLogger(__name__)
 
 # Small environments share a staging table, so that thousands of them do not become thousands of parts.
 ROWS_PER_BATCH = 500_000
 FORMATS = (FORMAT, EARLIER_FORMAT, EXPORT_FORMAT)
-
-
-class NotCaptured(Exception):
-    """The landing zone has no capture of the environment for the day, or one that this version cannot read."""
-
-
-class StaleCapture(Exception):
-    """ClickHouse already holds a newer capture than the landing zone does."""
 
 
 @dataclass

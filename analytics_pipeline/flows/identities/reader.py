@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from analytics_pipeline.flows.identities.documents import AttributeValue
+from analytics_pipeline.flows.identities.attributes import AttributeValue
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from datetime import date
 from functools import partial
 from typing import Protocol
 
-from analytics_pipeline.flows.identities.capture import unit_of
+from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
-from analytics_pipeline.resources.landing import LandingZone, Manifest
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +29,6 @@ COLUMNS = (
 # In files of an earlier version a trait key "a.b" may stand beside a trait "a" with a key "b". To ClickHouse they are
 # one path, and it would refuse the whole file.
 JSON_SETTINGS = {"type_json_skip_duplicated_paths": 1}
-
-
-class IncompleteLoad(Exception):
-    """ClickHouse did not take every row of the capture."""
-
-
-class EnvironmentsRefused(Exception):
-    """Some environments of a batch cannot be loaded; the others can, without them."""
-
-    def __init__(self, environments: Sequence[Environment], reason: str) -> None:
-        self.environments = frozenset(environment.key for environment in environments)
-        super().__init__(reason)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.flows.tenants import NO_SEGMENTS, Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 # An editor saves a segment many times in a row; counting waits until nothing has changed for this long …
 QUIET = timedelta(minutes=2)
@@ -34,7 +35,7 @@ def changed_projects(postgres: Postgres, clickhouse: ClickHouse, tenants: Tenant
     its end, or its rows are not in ClickHouse any more.
     """
     current = fingerprints(postgres)
-    rows = postgres.query(_NEWEST_COUNTS, patience=PATIENCE, back_off=BACK_OFF)
+    rows = postgres.query(sql_file(__package__, "newest_counts.sql"), patience=PATIENCE, back_off=BACK_OFF)
     being_edited = {project for (project,) in postgres.query(_BEING_EDITED, quiet=QUIET)}
     in_store = counts_in_store(clickhouse, [day for _, day, *_ in rows])
     watched = _watched(tenants)
@@ -59,27 +60,4 @@ def _watched(tenants: Tenants) -> Collection[int]:
 _BEING_EDITED = """
     SELECT project_id FROM {segments}
     GROUP BY project_id HAVING max(greatest(updated_at, deleted_at)) >= now() - %(quiet)s::interval
-"""
-
-_NEWEST_COUNTS = """
-    WITH snapshot AS (
-        SELECT project_id, max(snapshot_date) AS day FROM analytics_pipeline.identity_loads
-        WHERE captured_at IS NOT NULL GROUP BY project_id
-    )
-    SELECT
-        snapshot.project_id,
-        snapshot.day,
-        refresh.fingerprint,
-        refresh.completed_at < now() - %(patience)s::interval,
-        refresh.status = 'completed',
-        refresh.counts,
-        refresh.computed_at
-    FROM snapshot
-    -- Only what was counted can have to be counted again; a first count is the schedule's.
-    JOIN analytics_pipeline.segment_refreshes AS refresh
-        ON refresh.project_id = snapshot.project_id AND refresh.snapshot_date = snapshot.day
-    WHERE refresh.completed_at IS NOT NULL
-        -- A run under way is left to finish, and a project that fails is not tried again and again.
-        AND (refresh.status = 'completed' OR refresh.started_at < now() - %(back_off)s::interval)
-    ORDER BY refresh.started_at, snapshot.project_id
 """

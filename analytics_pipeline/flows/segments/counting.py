@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.segments.engine.fallback import SECONDS_TO_STORE, tally
+from analytics_pipeline.flows.segments.errors import Untranslatable
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.statement import (
     Found,
@@ -22,7 +23,7 @@ from analytics_pipeline.flows.segments.statement import (
     environment_parts,
     groups,
 )
-from analytics_pipeline.flows.segments.translation.predicates import Untranslatable, translate
+from analytics_pipeline.flows.segments.translation.predicates import translate
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import (

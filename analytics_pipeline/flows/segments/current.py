@@ -7,6 +7,7 @@ from datetime import date, datetime
 from analytics_pipeline.flows.segments.counting import SegmentCount
 from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def store_current(
         return
     connection.execute(_REMOVE_STALE, [project.id, [c.segment_id for c in counts], [c.environment.id for c in counts]])
     connection.cursor().executemany(
-        _UPSERT,
+        sql_file(__package__, "record_current.sql"),
         [
             {
                 "segment": count.segment_id,
@@ -76,22 +77,4 @@ _NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_members
 _REMOVE_STALE = """
     DELETE FROM analytics_pipeline.segment_membership_counts
     WHERE project_id = %s AND (segment_id, environment_id) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
-"""
-
-_UPSERT = """
-    INSERT INTO analytics_pipeline.segment_membership_counts AS current (
-        segment_id, environment_id, project_id, organisation_id, count, status, reason, snapshot_date, last_synced_at
-    )
-    VALUES (
-        %(segment)s, %(environment)s, %(project)s, %(organisation)s, %(count)s, %(status)s, %(reason)s, %(day)s,
-        %(synced_at)s
-    )
-    ON CONFLICT (segment_id, environment_id) DO UPDATE SET
-        project_id = excluded.project_id,
-        organisation_id = excluded.organisation_id,
-        count = coalesce(excluded.count, current.count),
-        status = excluded.status,
-        reason = excluded.reason,
-        snapshot_date = excluded.snapshot_date,
-        last_synced_at = coalesce(excluded.last_synced_at, current.last_synced_at)
 """

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from typing_extensions import LiteralString
+
 from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,19 @@ class RefreshLedger:
     def start(self, project: Project) -> str:
         """The refresh begins; returns the fingerprint of the segments as they are now, for `complete`."""
         with self.postgres.ledgers.connect() as connection:
-            connection.execute(_RECORD, self._entry(project, "running"))
+            connection.execute(_record(), self._entry(project, "running"))
         return fingerprints(self.postgres).get(project.id, "")
 
     def complete(self, connection: Connection, project: Project, fingerprint: str, stored: StoredCounts) -> None:
         """The counts of the segments with this fingerprint are stored; in the transaction that makes them current."""
-        connection.execute(_RECORD, self._entry(project, "completed", fingerprint=fingerprint, stored=stored))
+        connection.execute(
+            _record(),
+            self._entry(project, "completed", fingerprint=fingerprint, stored=stored),
+        )
 
     def fail(self, connection: Connection, project: Project, error: str) -> None:
         """The project could not be counted and kept what it had."""
-        connection.execute(_RECORD, self._entry(project, "failed", error=error))
+        connection.execute(_record(), self._entry(project, "failed", error=error))
 
     def forget(self, project_id: int) -> None:
         """The project's counts of the day are about to be removed."""
@@ -79,6 +85,10 @@ class RefreshLedger:
         }
 
 
+def _record() -> LiteralString:
+    return sql_file(__package__, "record_refresh.sql")
+
+
 def fingerprints(postgres: Postgres) -> dict[int, str]:
     """The fingerprint of the live segments of each project that has any, by project id."""
     return dict(
@@ -88,27 +98,6 @@ def fingerprints(postgres: Postgres) -> dict[int, str]:
         )
     )
 
-
-_RECORD = """
-    INSERT INTO analytics_pipeline.segment_refreshes AS ledger (
-        project_id, snapshot_date, organisation_id, status, fingerprint, error, run_id, started_at, completed_at,
-        counts, computed_at
-    )
-    VALUES (
-        %(project)s, %(day)s, %(organisation)s, %(status)s, %(fingerprint)s, %(error)s, %(run_id)s, now(),
-        CASE WHEN %(status)s = 'completed' THEN now() END, %(counts)s, %(computed_at)s
-    )
-    ON CONFLICT (project_id, snapshot_date) DO UPDATE SET
-        organisation_id = excluded.organisation_id,
-        status = excluded.status,
-        fingerprint = CASE WHEN excluded.status = 'completed' THEN excluded.fingerprint ELSE ledger.fingerprint END,
-        error = excluded.error,
-        run_id = excluded.run_id,
-        started_at = CASE WHEN excluded.status = 'running' THEN excluded.started_at ELSE ledger.started_at END,
-        completed_at = coalesce(excluded.completed_at, ledger.completed_at),
-        counts = excluded.counts,
-        computed_at = excluded.computed_at
-"""
 
 # As for a refresh that was begun: should this run die, the project is asked for again.
 _FORGET = """

@@ -8,8 +8,9 @@ from typing import Any
 
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.current import store_current
+from analytics_pipeline.flows.segments.errors import SnapshotBusy
 from analytics_pipeline.flows.segments.ledger import RefreshLedger, StoredCounts
-from analytics_pipeline.flows.segments.snapshot import Snapshot, SnapshotBusy, snapshot_of, why_lost
+from analytics_pipeline.flows.segments.snapshot import Snapshot, snapshot_of, why_lost
 from analytics_pipeline.flows.segments.source import Segment, live_segments
 from analytics_pipeline.flows.tenants import FEATURE_OFF, Environment, Project, Tenants
 from analytics_pipeline.resources.clickhouse.client import ClickHouse

@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from analytics_pipeline.flows.failures import Passing
 from analytics_pipeline.flows.identities.stored import NOTHING, stored_environments
+from analytics_pipeline.flows.segments.errors import SnapshotBusy
 from analytics_pipeline.flows.tenants import Environment, Project
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
-
-
-class SnapshotBusy(Passing):
-    """A load is changing the rows that were to be counted; this passes."""
 
 
 @dataclass(frozen=True)

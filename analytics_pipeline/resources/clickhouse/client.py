@@ -13,6 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.query import QueryResult
 from clickhouse_connect.driver.summary import QuerySummary
 
+from analytics_pipeline.errors import Broken
 from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_transient, retrying
 from analytics_pipeline.resources.deadline import Deadline
 
@@ -28,7 +29,7 @@ _STAGING_TIME = "%Y%m%d%H%M%S"
 TEXT_STAYS_TEXT = {"input_format_try_infer_dates": 0, "input_format_try_infer_datetimes": 0}
 
 
-class LostRows(Exception):
+class LostRows(Broken):
     """Rows that were staged would not be swapped; nothing was changed."""
 
 

@@ -1,12 +1,15 @@
 """Opening a connection to ClickHouse, and saying why there is none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import clickhouse_connect
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from analytics_pipeline.config import AccessRefused, NotConfigured, Settings, without_credentials
+from analytics_pipeline.addresses import without_credentials
+from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
 from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying, trouble
 from analytics_pipeline.resources.patience import NoAnswer, Patience
@@ -31,26 +34,18 @@ def connect(
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     url = settings.clickhouse_url.get_secret_value()
     timeout = min(timeout_seconds or settings.clickhouse_timeout_seconds, settings.clickhouse_timeout_seconds)
-    scheme = url.partition("://")[0].lower()
+    client = _opened(url, attempts, _options(url, timeout, timeout + (30 if timeout_seconds is None else 0)))
+    try:
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout)
+    finally:
+        client.close()
+
+
+def _opened(url: str, attempts: int, options: Mapping[str, Any]) -> Client:
     patience = Patience(f"ClickHouse at {without_credentials(url)}", CONNECT_SECONDS)
     try:
-        client = retrying(attempts, is_busy)(
-            patience.wait_for,
-            clickhouse_connect.get_client,
-            dsn=url,
-            # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
-            interface=None if scheme == "chdb" else scheme,
-            # Without a session, one client serves many threads.
-            autogenerate_session_id=False,
-            # A project's predicates carry more parameters than a URL takes.
-            form_encode_query_params=True,
-            tz_mode="aware",
-            connect_timeout=10,
-            send_receive_timeout=timeout + (30 if timeout_seconds is None else 0),
-            settings={"max_execution_time": timeout},
-            # One policy of retries, ours, which is logged and ends after `attempts`.
-            query_retries=0,
-            client_name="analytics_pipeline",
+        client: Client = retrying(attempts, is_busy)(
+            patience.wait_for, clickhouse_connect.get_client, dsn=url, **options
         )
     except ClickHouseError as error:
         raise _refusal(url, error) from None
@@ -58,10 +53,27 @@ def connect(
         raise ConnectionError(_refused(url, "the server does not answer in time")) from None
     except TypeError:
         raise AccessRefused(_refused(url, "the URL has an option that the client does not know")) from None
-    try:
-        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout)
-    finally:
-        client.close()
+    return client
+
+
+def _options(url: str, timeout: int, patience: int) -> dict[str, Any]:
+    """How the client connects. A statement may take `timeout` seconds; its answer is waited for `patience` seconds."""
+    scheme = url.partition("://")[0].lower()
+    return {
+        # The client guesses TLS from the port, not from the URL, and would send the password in clear text.
+        "interface": None if scheme == "chdb" else scheme,
+        # Without a session, one client serves many threads.
+        "autogenerate_session_id": False,
+        # A project's predicates carry more parameters than a URL takes.
+        "form_encode_query_params": True,
+        "tz_mode": "aware",
+        "connect_timeout": 10,
+        "send_receive_timeout": patience,
+        "settings": {"max_execution_time": timeout},
+        # One policy of retries, ours, which is logged and ends after `attempts`.
+        "query_retries": 0,
+        "client_name": "analytics_pipeline",
+    }
 
 
 def _refusal(url: str, error: ClickHouseError) -> ConnectionError:

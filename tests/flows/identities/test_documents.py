@@ -12,15 +12,9 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_pipeline.flows.identities.documents import (
-    AttributeValue,
-    Document,
-    RowMapper,
-    Unmappable,
-    document_of,
-    exact_number,
-    number,
-)
+from analytics_pipeline.flows.identities.attributes import AttributeValue, exact_number, number
+from analytics_pipeline.flows.identities.documents import Document, RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.tenants import Environment
 from tests.flows.identities.wire import Wire, digits, tables
 from tests.flows.segments.differential import own_value

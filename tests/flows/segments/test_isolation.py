@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.segments.engine.fallback import SECONDS_TO_STORE
-from analytics_pipeline.flows.segments.sampling import compare
+from analytics_pipeline.flows.segments.sampling.compare import compare
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import Environment

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from analytics_pipeline.flows.segments import sampling
-from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
-from analytics_pipeline.flows.segments.sampling import Disagreement, compare
+from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.errors import JudgeDied
+from analytics_pipeline.flows.segments.sampling import compare as comparing
+from analytics_pipeline.flows.segments.sampling import sample as sampling
+from analytics_pipeline.flows.segments.sampling.agreement import Disagreement
+from analytics_pipeline.flows.segments.sampling.compare import compare
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import all_projects
 from tests.product import KEY, Product, condition, document, today
@@ -64,7 +67,7 @@ def test_sample__smaller_than_the_snapshot__is_the_same_again_and_another_on_ano
     environments = all_projects(counted.postgres)[0].environments
 
     first, again, before = (
-        _identifiers(counted, day, sampling._sample(counted.clickhouse, day, environments).hashes)
+        _identifiers(counted, day, sampling.sample_of(counted.clickhouse, day, environments).hashes)
         for day in (today(), today(), today() - timedelta(days=1))
     )
 
@@ -90,7 +93,7 @@ def test_sample__several_environments__share_it(counted: Product, monkeypatch: p
     monkeypatch.setattr(sampling, "IDENTITIES", 6)
     environments = all_projects(counted.postgres)[0].environments
 
-    sample = sampling._sample(counted.clickhouse, today(), environments)
+    sample = sampling.sample_of(counted.clickhouse, today(), environments)
 
     assert Counter(key for key, _ in sample.hashes) == {KEY: 3, "other": 3}
 
@@ -125,7 +128,7 @@ def test_sample__judge_dies_of_one_segment__the_others_are_compared(
 
 def test_sample__time_is_over__ends_without_a_verdict(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     _wrong_for(monkeypatch, "user-4")
-    monkeypatch.setattr(sampling, "SECONDS", 0.0)
+    monkeypatch.setattr(comparing, "SECONDS", 0.0)
 
     comparison = compare(counted.clickhouse, counted.postgres, today(), "another run")
 
@@ -137,7 +140,7 @@ def test_sample__more_segments_than_it_takes__says_how_much_was_compared(
 ) -> None:
     for number in range(2, 6):
         counted.add_segment(number, condition("EQUAL", "plan", f"plan-{number}"))
-    monkeypatch.setattr(sampling, "SEGMENTS", 3)
+    monkeypatch.setattr(comparing, "SEGMENTS", 3)
 
     counts = compare(counted.clickhouse, counted.postgres, today(), "another run").counts()
 

@@ -9,39 +9,33 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
+from analytics_pipeline.flows.identities.errors import ExportFailed
 from analytics_pipeline.flows.identities.export.files import export_files
+from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
-from analytics_pipeline.resources.landing import Bucket, LandingZone, Manifest
+from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.landing_units import Manifest
+from analytics_pipeline.resources.versions import later_than
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ExportDescriptionTypeDef
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "dynamodb-export/1"
 POLL_SECONDS = 15.0
 _FIRST_POLL_SECONDS = 0.2
 # A token keeps answering with its failed export for eight hours; each failure needs another token.
 _MAX_TOKENS = 20
 _NOTHING_CHANGED = "Nothing was changed."
-
-
-class ExportFailed(Exception):
-    """DynamoDB did not export the table; the text says why and what to do."""
-
-
-def export_unit_of(day: date) -> str:
-    """Where the landing zone keeps a day's export of the whole table."""
-    return f"identities-export/day={day.isoformat()}"
 
 
 @dataclass(frozen=True)
@@ -135,20 +129,15 @@ class ExportCapture:
     ) -> Manifest:
         found = export_files(self.landing, unit, directory, export.get("ExportManifest"), export["TableArn"])
         items = export.get("ItemCount") if found.items is None else found.items
+        earlier = [before.captured_at] if before else []
+        exported_at = later_than(*earlier, moment=export["ExportTime"])
         about = {"export": export["ExportArn"], "items": items, "run_id": self.run_id}
-        return Manifest(FORMAT, _version(export["ExportTime"], before), found.files, about)
+        return Manifest(EXPORT_FORMAT, exported_at, found.files, about)
 
 
 def _token(arn: str, url: str, before: Manifest | None, attempt: int) -> str:
     asked_for = f"{arn} {url} {before.captured_at if before else None} {attempt}"
     return hashlib.sha256(asked_for.encode()).hexdigest()[:32]
-
-
-def _version(exported_at: datetime, before: Manifest | None) -> datetime:
-    """The moment that the export shows, in milliseconds, but always later than the earlier export's."""
-    moment = exported_at.astimezone(timezone.utc)
-    moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    return max([moment, *([before.captured_at + timedelta(milliseconds=1)] if before else [])])
 
 
 def _explained(error: ClientError, table: str, bucket: Bucket) -> Exception:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from analytics_pipeline.resources.landing import CorruptUnit, LandedFile, LandingZone
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import CorruptUnit, LandedFile
 
 _ROOT = "AWSDynamoDB/"
 _REPAIR = "Materialise raw_identities again while the day is open."

@@ -15,18 +15,12 @@ from itertools import islice
 import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
-from analytics_pipeline.flows.identities.capture import MAX_DEAD_LETTERS, letter_of, unit_of
-from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, Unmappable
-from analytics_pipeline.flows.identities.export.capture import export_unit_of
+from analytics_pipeline.flows.identities.capture import MAX_DEAD_LETTERS, letter_of
+from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper
+from analytics_pipeline.flows.identities.errors import EnvironmentsRefused, IncompleteLoad, Unmappable
 from analytics_pipeline.flows.identities.export.source import ExportSource
-from analytics_pipeline.flows.identities.staging import (
-    COLUMNS,
-    JSON_SETTINGS,
-    EnvironmentCapture,
-    EnvironmentsRefused,
-    IncompleteLoad,
-    staged_rows,
-)
+from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture, staged_rows
+from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.landing import LandingZone

@@ -16,16 +16,9 @@ from typing import Any
 
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
-from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
-from analytics_pipeline.flows.segments.engine.rows import (
-    Case,
-    IdentityRow,
-    Replaced,
-    Unreadable,
-    case_of,
-    pages,
-    union_of,
-)
+from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.engine.rows import Case, IdentityRow, case_of, pages, union_of
+from analytics_pipeline.flows.segments.errors import JudgeDied, Replaced, Unreadable
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.statement import blames_segments
 from analytics_pipeline.flows.segments.translation.subjects import FLATTENED

@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 from flag_engine.segments.evaluator import is_context_in_segment
 
+from analytics_pipeline.flows.segments.errors import TooSlow, Unfaithful
+
 # What a row holds as it was. Lists are among it only in rows of an earlier version; of those, ClickHouse keeps these.
 _FAITHFUL = frozenset(
     {
@@ -29,14 +31,6 @@ _FAITHFUL = frozenset(
         "Array(Nullable(Int64))",
     }
 )
-
-
-class TooSlow(Exception):
-    """The time for one segment and one batch is over."""
-
-
-class Unfaithful(ValueError):
-    """The row does not hold the value as the source did."""
 
 
 def read_value(kind: str, text: str) -> Any:

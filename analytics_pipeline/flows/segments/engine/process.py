@@ -8,15 +8,12 @@ from threading import Timer
 from types import TracebackType
 from typing import Any
 
+from analytics_pipeline.flows.segments.errors import JudgeDied
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
 
 # The judge stops by itself; this is for an engine that does not let it.
 _PATIENCE = 60.0
-
-
-class JudgeDied(Exception):
-    """The judge's process ended, or had to be ended, before it answered."""
 
 
 class JudgeProcess:

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 from flag_engine.segments.utils import get_matching_function
 
+from analytics_pipeline.flows.segments.errors import Inexact, Replaced, Unreadable
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.translation.properties import Property, read_property
-from analytics_pipeline.flows.segments.translation.subjects import Inexact, literal, trait_path
+from analytics_pipeline.flows.segments.translation.subjects import literal, trait_path
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import STATEMENT_BYTES, parts, size_of
@@ -29,14 +30,6 @@ class Reads:
 
     traits: frozenset[str]
     identity: bool
-
-
-class Unreadable(ValueError):
-    """No row holds what the segment looks at as the engine would see it; the text says why."""
-
-
-class Replaced(Exception):
-    """The snapshot was replaced between two statements of one page."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from typing import Any
 
 from flag_engine.segments.evaluator import is_context_in_segment
 
+from analytics_pipeline.flows.segments.errors import Inexact, Unsupported
 from analytics_pipeline.flows.segments.translation import operators, patterns
 from analytics_pipeline.flows.segments.translation.operators import SYMBOLS, VERSION_SUFFIX
 from analytics_pipeline.flows.segments.translation.properties import Property, read_property
-from analytics_pipeline.flows.segments.translation.subjects import Guard, Inexact, Subject, column, shadow_guard, trait
+from analytics_pipeline.flows.segments.translation.subjects import Guard, Subject, column, shadow_guard, trait
 from analytics_pipeline.flows.tenants import Environment
 
 _NO_GUARDS: frozenset[Guard] = frozenset()
@@ -112,7 +113,7 @@ class Translator:
     def _regex(self, subject: Subject, value: str) -> Sql:
         try:
             pattern = patterns.re2(value)
-        except patterns.Unsupported as error:
+        except Unsupported as error:
             raise Inexact(f"its regular expression has no equal in SQL: {error}") from error
         return Sql(f"{subject.is_set} AND match({subject.printed}, {self.bound(pattern)})", subject.printed_guards)
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from analytics_pipeline.flows.segments.errors import Inexact
 from analytics_pipeline.flows.segments.translation import versions
-from analytics_pipeline.flows.segments.translation.subjects import Guard, Inexact, Subject, float_literal
+from analytics_pipeline.flows.segments.translation.subjects import Guard, Subject, float_literal
 
 SYMBOLS: Final[dict[str, tuple[str, Callable[[Any, Any], bool]]]] = {
     "EQUAL": ("=", python.eq),

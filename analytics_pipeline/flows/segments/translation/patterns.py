@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from analytics_pipeline.flows.segments.errors import Unsupported
+
 if sys.version_info >= (3, 11):
     from re import _constants as sre
     from re import _parser as sre_parse
@@ -23,10 +25,6 @@ else:
 # RE2 refuses more, and nested repetitions multiply.
 _MOST_REPETITIONS = 1000
 _SURROGATES = range(0xD800, 0xE000)
-
-
-class Unsupported(ValueError):
-    """RE2 cannot say it, or cannot be trusted to mean the same."""
 
 
 def re2(pattern: str) -> str:

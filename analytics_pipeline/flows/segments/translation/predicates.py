@@ -10,18 +10,15 @@ from typing import Any
 
 from flagsmith_sql_flag_engine import Binder, ClickHouseServerParamStyle
 
+from analytics_pipeline.flows.segments.errors import Inexact, Untranslatable
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.segments.translation.properties import read_property
-from analytics_pipeline.flows.segments.translation.subjects import Guard, Inexact
+from analytics_pipeline.flows.segments.translation.subjects import Guard
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, STATEMENT_BYTES, size_of
 
 _JOINS = {"ALL": " AND ", "ANY": " OR ", "NONE": " OR "}
-
-
-class Untranslatable(Exception):
-    """The segment's rules have no SQL that answers as the engine does; the text says what stands in the way."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ keys.
 import struct
 from dataclasses import dataclass
 
+from analytics_pipeline.flows.segments.errors import Inexact
 from analytics_pipeline.resources.clickhouse.client import quoted
 
 _NUMERIC = "^-?[0-9]+([.][0-9]+)?$"
@@ -35,10 +36,6 @@ _SYNTAX_BEFORE_BACKTICK = (":`", "^`", "@`", "]`")
 FLATTENED = (
     "the snapshot was captured by an earlier version, which does not tell a map from traits whose keys hold dots"
 )
-
-
-class Inexact(ValueError):
-    """SQL cannot say exactly what the engine says; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import semver
 
-from analytics_pipeline.flows.segments.translation.subjects import Inexact, Subject
+from analytics_pipeline.flows.segments.errors import Inexact
+from analytics_pipeline.flows.segments.translation.subjects import Subject
 
 _NUMBER = "(0|[1-9][0-9]*)"
 _IDENTIFIER = "(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"

@@ -13,16 +13,13 @@ from botocore.exceptions import ClientError
 from obstore.store import LocalStore
 
 from analytics_pipeline.config import ConfigurationError, Settings
-from analytics_pipeline.flows.identities.export.capture import (
-    FORMAT,
-    POLL_SECONDS,
-    ExportCapture,
-    ExportFailed,
-    export_unit_of,
-)
+from analytics_pipeline.flows.identities.errors import ExportFailed
+from analytics_pipeline.flows.identities.export.capture import POLL_SECONDS, ExportCapture
+from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
-from analytics_pipeline.resources.landing import Bucket, CorruptUnit, LandingZone, Manifest
+from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.landing_units import CorruptUnit, Manifest
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/identities"
 DAY = datetime(2026, 3, 1, tzinfo=timezone.utc).date()
@@ -138,7 +135,7 @@ def test_capture__completed__manifest_names_the_files_their_items_and_the_export
     manifest = capture(dynamodb)
 
     (token,) = dynamodb.exports
-    assert manifest.format == FORMAT
+    assert manifest.format == EXPORT_FORMAT
     assert manifest.captured_at == NOON.replace(microsecond=123_000)
     assert [(file.name, file.rows, file.bytes) for file in manifest.files] == [
         (f"{token}/AWSDynamoDB/00000/data/a.json.gz", 2, 1),

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.dead_letters import DeadLetter
-from analytics_pipeline.flows.identities.capture import letter_of, unit_of
-from analytics_pipeline.flows.identities.documents import RowMapper, Unmappable, document_of
-from analytics_pipeline.flows.identities.export.capture import FORMAT, export_unit_of
+from analytics_pipeline.flows.identities.capture import letter_of
+from analytics_pipeline.flows.identities.documents import RowMapper, document_of
+from analytics_pipeline.flows.identities.errors import Unmappable
 from analytics_pipeline.flows.identities.export.source import ExportSource
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture
+from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of, unit_of
 from analytics_pipeline.resources.clickhouse.client import quoted
-from analytics_pipeline.resources.landing import Manifest
+from analytics_pipeline.resources.landing_units import Manifest
 from tests.flows.identities.wire import ENVIRONMENTS, Wire, tables
 from tests.product import KEY, Product, today
 
@@ -51,7 +52,7 @@ def by_export(product: Product, documents: Sequence[Wire], files: int = 1) -> tu
         )
     names = [f"t/AWSDynamoDB/x/data/{number}.json.gz" for number in range(files)]
     held = tuple(file for file in zone.stored(unit) if file.name in names)
-    manifest = Manifest(FORMAT, CAPTURED, held, {"items": len(documents)})
+    manifest = Manifest(EXPORT_FORMAT, CAPTURED, held, {"items": len(documents)})
     zone.adopt(unit, manifest)
     stager = ExportStager(product.clickhouse, zone, product.postgres, today(), "run")
     with product.clickhouse.staging("identities") as staging:

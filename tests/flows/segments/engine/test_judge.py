@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.flows.segments.engine import process as judging
-from analytics_pipeline.flows.segments.engine.judge import Judge, Unfaithful, read_value, serve
-from analytics_pipeline.flows.segments.engine.process import JudgeDied, JudgeProcess
+from analytics_pipeline.flows.segments.engine.judge import Judge, read_value, serve
+from analytics_pipeline.flows.segments.engine.process import JudgeProcess
+from analytics_pipeline.flows.segments.errors import JudgeDied, Unfaithful
 from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached

@@ -1,0 +1,7 @@
+"""What can go wrong when an epoch is worked on."""
+
+from analytics_pipeline.errors import Refused
+
+
+class NotClaimed(Refused):
+    """The attempt is not this run's to work on: another run has it, it was superseded, or the feature is off again."""

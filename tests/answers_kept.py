@@ -1,0 +1,68 @@
+"""What libraries ask for anew for each object and what never changes in a session is asked for once.
+
+Only answers that no test is about. Half of what a small materialisation cost went into them.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from botocore.loaders import JSONFileLoader
+from clickhouse_connect.driver.httpclient import HttpClient
+
+_DAGSTER = "dagster:"
+_SETTINGS = "FROM system.settings"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dagster_migrations() -> Iterator[None]:
+    """Dagster's own migrations, 90 files: each storage of each instance reads them to note the newest, for 60 ms."""
+    read = ScriptDirectory.from_config
+    kept = cache(lambda location: read(_configuration(location)))
+
+    def from_config(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location") or ""
+        return kept(location) if location.startswith(_DAGSTER) else read(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
+def _configuration(location: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", location)
+    return config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_models() -> Iterator[None]:
+    """What boto3 knows of each service: clients of one session share it, and each capture has a session of its own."""
+    read = JSONFileLoader.load_file
+    kept = cache(lambda path: read(JSONFileLoader(), path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _loader, path: kept(path))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clickhouse_settings() -> Iterator[None]:
+    """The 1500 settings of a ClickHouse server, which each new client reads; what else it asks for, it still does."""
+    execute: Callable[[HttpClient, Any], Any] = HttpClient._execute_operation
+    kept: dict[tuple[str, str, str | None], Any] = {}
+
+    def execute_once(client: HttpClient, operation: Any) -> Any:
+        if _SETTINGS not in getattr(operation, "text", ""):
+            return execute(client, operation)
+        # It is the first statement that goes to the database, so it finds out that there is none.
+        asked = (client.url, str(client.headers.get("Authorization")), client.database)
+        if asked not in kept:
+            kept[asked] = execute(client, operation)
+        return kept[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HttpClient, "_execute_operation", execute_once)
+        yield
