@@ -12,7 +12,7 @@ from analytics_pipeline.flows.daily_copy.changed import intact_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState
 from analytics_pipeline.flows.days import contiguous
-from analytics_pipeline.flows.enablement.epochs import TAG
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
 from analytics_pipeline.flows.reporting.accounts import Accounts, accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
@@ -51,7 +51,7 @@ def reporting_events(
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with clickhouse.connect(Tag("reporting", "copy", run_id=run_id)) as warehouse:
             warehouse.sweep_staging()
-            intact = intact_days(store, warehouse, REPORTING_EVENTS, days) if TAG in context.run.tags else {}
+            intact = intact_days(store, warehouse, REPORTING_EVENTS, days) if ATTEMPT_TAG in context.run.tags else {}
             work = DayCopy(REPORTING_EVENTS, store, warehouse, run_id)
             lacking = contiguous([day for day in days if day not in intact])
             copied = [state for ends in lacking for state in work.copy(*ends)]

@@ -11,7 +11,7 @@ from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.identities import identity_snapshots
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.charts import sparkline
-from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_of
+from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_and_place, reason_of
 from analytics_pipeline.flows.identities.open_days import is_open
 from analytics_pipeline.flows.segments.current import purge_others
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
@@ -102,8 +102,8 @@ def _refresh_each(
         except LeaseHeld as error:
             busy += 1
             context.log.info("project %s: %s", project.id, error)
-        except Exception as error:
-            context.log.warning("project %s failed", project.id, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other projects go on
+            context.log.warning("project %s failed: %s", project.id, reason_and_place(error))
             with refresh.postgres.ledgers.connect() as connection:
                 refresh.ledger.fail(connection, project, reason_of(error))
             failures.append(Failure.of(f"project {project.id}", error))
@@ -119,8 +119,8 @@ def _decoration(context: dg.AssetExecutionContext, warehouse: ClickHouse, store:
     try:
         chart = _chart(trends(warehouse, store, day))
         return {"counts_over_time": chart} | table_metadata(warehouse, "segment_counts")
-    except Exception:
-        context.log.warning("%s: the chart of the counts could not be made", day, exc_info=True)
+    except Exception as error:  # noqa: BLE001
+        context.log.warning("%s: the chart of the counts could not be made: %s", day, reason_and_place(error))
         return {}
 
 

@@ -79,7 +79,7 @@ def first_days(database_url: str) -> dict[str, date]:
     Reporting begins on the earliest first date of any account, in its own zone.
     """
     with psycopg.connect(database_url) as connection:
-        found = connection.execute(_FIRST_DAYS).fetchone()
+        found = connection.execute(sql_file(__package__, "first_days.sql")).fetchone()
     reporting, ai_usage = found or (None, None)
     today = datetime.now(timezone.utc).date()
     return {
@@ -87,23 +87,6 @@ def first_days(database_url: str) -> dict[str, date]:
         "REPORTING_START_DATE": reporting or today,
         "AI_USAGE_START_DATE": ai_usage or today,
     }
-
-
-_FIRST_DAYS = """
-    SELECT
-        (
-            SELECT min(
-                (event.created_at AT TIME ZONE coalesce(account.settings ->> 'reporting_timezone', 'UTC'))::date
-            )
-            FROM reporting_events AS event
-            JOIN accounts AS account ON account.id = event.account_id
-        ),
-        (
-            SELECT (least(min(chat.timestamp), (SELECT min(timestamp) FROM ai_code_suggestion_events))
-                AT TIME ZONE 'UTC')::date
-            FROM ai_duo_chat_events AS chat
-        )
-"""
 
 
 def save_application_settings(database_url: str, *, use_clickhouse_for_analytics: bool) -> bool:

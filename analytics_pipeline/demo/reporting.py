@@ -23,7 +23,7 @@ _AGENTS, _INBOXES = range(1, 5), range(1, 4)
 
 
 @dataclass(frozen=True)
-class Account:
+class DemoAccount:
     id: int
     name: str
     settings: dict[str, str]
@@ -54,10 +54,10 @@ class ReportingEvent:
     updated_at: datetime
 
 
-def accounts() -> tuple[Account, ...]:
+def accounts() -> tuple[DemoAccount, ...]:
     """One for each of four zones, and one that has not chosen any."""
-    zoned = [Account(n, name, {"reporting_timezone": zone}) for n, (name, zone) in enumerate(_ZONES, start=1)]
-    return (*zoned, Account(len(zoned) + 1, "No zone yet", {}))
+    zoned = [DemoAccount(n, name, {"reporting_timezone": zone}) for n, (name, zone) in enumerate(_ZONES, start=1)]
+    return (*zoned, DemoAccount(len(zoned) + 1, "No zone yet", {}))
 
 
 def support(now: datetime) -> tuple[tuple[Conversation, ...], tuple[ReportingEvent, ...]]:
@@ -76,7 +76,7 @@ def support(now: datetime) -> tuple[tuple[Conversation, ...], tuple[ReportingEve
     return tuple(conversations), tuple(events)
 
 
-def _conversations(account: Account, day: date, zone: ZoneInfo) -> Iterator[tuple[Conversation, random.Random]]:
+def _conversations(account: DemoAccount, day: date, zone: ZoneInfo) -> Iterator[tuple[Conversation, random.Random]]:
     dice = random.Random(f"demo:support:{account.id}:{day}")  # noqa: S311 - a demo, not a secret
     for number in range(dice.randint(2, 5) if day.weekday() < 5 else dice.randint(0, 2)):
         # A few write in the night, so that it matters whose midnight ends the day.

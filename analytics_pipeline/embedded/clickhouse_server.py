@@ -18,10 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server; prints `ready http://HOST:PORT` on stdout when it answers."""
     given = _parser().parse_args(arguments)
     # Starlette, uvicorn and the engine are extras of the package: nothing else may need them to import this module.
-    from analytics_pipeline.embedded.clickhouse.execution import Account
+    from analytics_pipeline.embedded.clickhouse.execution import Credentials
     from analytics_pipeline.embedded.clickhouse.server import Options, StartupError, run_server
 
-    account = Account(given.user, os.environ.get(PASSWORD_VARIABLE, ""))
+    account = Credentials(given.user, os.environ.get(PASSWORD_VARIABLE, ""))
     try:
         if not account.password:
             raise StartupError(f"{PASSWORD_VARIABLE} is not set: choose a password and export it")

@@ -39,7 +39,7 @@ def url(socket_directory: str, database: str) -> str:
 
 
 @dataclass(frozen=True)
-class Postgres:
+class PostgresServer:
     directory: Path
     name: str = "postgres"
 

@@ -120,7 +120,7 @@ class Stack:
     def _engines(self, *, create: bool = True) -> tuple[Engine, ...]:
         password = self._password() if create else ""
         return (
-            postgres.Postgres(self.home / "postgres"),
+            postgres.PostgresServer(self.home / "postgres"),
             HttpEngine(
                 name="clickhouse",
                 module="analytics_pipeline.embedded.clickhouse_server",

@@ -1,6 +1,7 @@
 """What a flow raises when some units of its work failed and the others were done."""
 
 import re
+import traceback
 from dataclasses import dataclass
 
 import obstore.exceptions
@@ -96,6 +97,11 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, BotoCoreError | ClientError):
         return f"AWS: {_line(error)}. Check the AWS environment, then run: analytics-pipeline doctor"
     return _line(error)
+
+
+def reason_and_place(error: Exception) -> str:
+    """For a log: `reason_of` and where it was raised, without what stores say, which may hold values of rows."""
+    return f"{reason_of(error)}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 # What Postgres means, by the class of its error, for whoever operates the pipeline.

@@ -1,6 +1,5 @@
 """The frame of every daily asset: claims its work, calls its flow, reports each day as done, skipped or failed."""
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -10,11 +9,11 @@ import dagster as dg
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.contract import require
-from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt
 from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import claimed
-from analytics_pipeline.flows.failures import passes, reason_of
+from analytics_pipeline.flows.failures import passes, reason_and_place, reason_of
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
 
@@ -55,7 +54,7 @@ def _materialize_each(
         except Exception as error:  # noqa: BLE001 - whatever it is, the other days go on
             failures.append(f"{day}: {reason_of(error)}")
             may_succeed_later = may_succeed_later or passes(error)
-            context.log.error("%s failed: %s\n%s", day, reason_of(error), _stack(error))
+            context.log.error("%s failed: %s", day, reason_and_place(error))
     if len(done) < len(days):
         # Day by day: a whole result would claim the other days as well.
         for day, metadata in done.items():
@@ -86,22 +85,17 @@ def materialize_range(
             yield _skip(context, day, error)
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told without its own text
-        context.log.error("%s to %s failed: %s\n%s", days[0], days[-1], reason_of(error), _stack(error))
+        context.log.error("%s to %s failed: %s", days[0], days[-1], reason_and_place(error))
         raise dg.Failure(reason_of(error), allow_retries=passes(error)) from None
     for day, metadata in done.items():
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
     yield dg.MaterializeResult()
 
 
-def _stack(error: Exception) -> str:
-    """Where it was raised. What stores say of it may hold values of rows, so their texts are not shown."""
-    return "".join(traceback.format_tb(error.__traceback__))
-
-
 @contextmanager
 def _claim_of(context: dg.AssetExecutionContext) -> Iterator[None]:
     """The claim on the history that the run was asked for by the enablement sensor; any other run needs none."""
-    attempt = context.run.tags.get(TAG)
+    attempt = context.run.tags.get(ATTEMPT_TAG)
     if attempt is None:
         yield
         return

@@ -7,7 +7,7 @@ import dagster as dg
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.identities.open_days import is_open
-from analytics_pipeline.flows.segments.pending import Missing, Stores, missing
+from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
@@ -39,7 +39,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     what was begun is brought to its end. A day that is complete, or has a run under way, is left alone.
     """
     now = context.scheduled_execution_time
-    found = looked(lambda settings: _missing(settings, now))
+    found = looked(lambda settings: _pending(settings, now))
     if isinstance(found, dg.SkipReason):
         return found
     tenants, gaps = found
@@ -51,7 +51,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     return wanted or dg.SkipReason("; ".join(text for text in (NOTHING, lost) if text))
 
 
-def _missing(settings: Settings, now: datetime) -> tuple[Tenants, list[Missing]]:
+def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending]]:
     identities_table(settings)
     store, landing = postgres(settings), landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
@@ -62,10 +62,10 @@ def _missing(settings: Settings, now: datetime) -> tuple[Tenants, list[Missing]]
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
     open_days = [day for day in days if is_open(day, settings, now)]
     with connect(settings, Tag("segments", "look")) as clickhouse:
-        return tenants, missing(Stores(store, clickhouse, landing), tenants, days, today, open_days)
+        return tenants, pending(Stores(store, clickhouse, landing), tenants, days, today, open_days)
 
 
-def _told(gaps: Sequence[Missing]) -> str:
+def _told(gaps: Sequence[Pending]) -> str:
     """A sentence about the snapshots that can never be had again; empty when there is none."""
     if not gaps:
         return ""
@@ -76,7 +76,7 @@ def _told(gaps: Sequence[Missing]) -> str:
     )
 
 
-def _request(gap: Missing, now: datetime, tenants: Tenants) -> dg.RunRequest:
+def _request(gap: Pending, now: datetime, tenants: Tenants) -> dg.RunRequest:
     """A run for just these projects, so that nothing that is complete is captured or counted again.
 
     When they are all there are, the run is not narrowed: only such a run also removes what has gone from the source.

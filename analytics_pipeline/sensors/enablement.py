@@ -8,11 +8,11 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.alerts import alert
-from analytics_pipeline.flows.enablement.epochs import TAG, Attempt, Run
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt, Run
 from analytics_pipeline.flows.enablement.feature import Feature
 from analytics_pipeline.flows.enablement.report import given_up
-from analytics_pipeline.flows.enablement.tick import Outcome, Request, Tick
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.enablement.tick import Outcome, Tick, WantedRun
+from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.features import FEATURES
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_states import ABOUT_THE_PAST
@@ -80,8 +80,8 @@ def _look_at(context: dg.SensorEvaluationContext, tick: Tick, feature: Feature) 
         return "another daemon is looking"
     except (psycopg.errors.UndefinedTable, ClickHouseError, ConnectionError) as error:
         return f"skipped: {reason_of(error)}"
-    except Exception as error:
-        context.log.error("%s could not be looked at", feature.name, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other features go on
+        context.log.error("%s could not be looked at: %s", feature.name, reason_and_place(error))
         return f"failed: {reason_of(error)}"
 
 
@@ -98,20 +98,20 @@ def _told(outcome: Outcome | str) -> str:
 
 def _runs_of(instance: dg.DagsterInstance) -> Callable[[Attempt], list[Run]]:
     def runs_of(attempt: Attempt) -> list[Run]:
-        runs = instance.get_runs(dg.RunsFilter(tags={TAG: str(attempt)}))
+        runs = instance.get_runs(dg.RunsFilter(tags={ATTEMPT_TAG: str(attempt)}))
         return [Run(run.run_id, run.is_finished, run.status.value) for run in runs]
 
     return runs_of
 
 
-def _run_request(request: Request) -> dg.RunRequest:
+def _run_request(request: WantedRun) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=str(request.attempt),
         job_name=_history(request.attempt.feature),
         asset_selection=[dg.AssetKey(asset) for asset in request.assets],
         tags={
             **range_tags(request.first_day, request.last_day),
-            TAG: str(request.attempt),
+            ATTEMPT_TAG: str(request.attempt),
             **(ABOUT_THE_PAST if request.is_about_the_past else {}),
         },
         run_config={"ops": {asset: {"config": dict(config)} for asset, config in request.config.items()}},

@@ -4,7 +4,7 @@ import dagster as dg
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.alerts import alert
-from analytics_pipeline.flows.enablement.epochs import TAG, Attempt
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.report import given_up, to_be_tried_again
 from analytics_pipeline.resources.postgres import postgres
@@ -21,7 +21,7 @@ def run_failures(context: dg.RunFailureSensorContext) -> None:
     """Alerts for every failed run, also one that never started, and counts failed attempts at a history."""
     settings = Settings.load()
     error = _error(context)
-    attempt = context.dagster_run.tags.get(TAG)
+    attempt = context.dagster_run.tags.get(ATTEMPT_TAG)
     history = _counted(context, settings, attempt, error) if attempt else None
     alert(settings, history or f"Run {context.dagster_run.run_id} failed: {error}")
 

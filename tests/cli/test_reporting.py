@@ -388,7 +388,7 @@ def test_backfill__fails_in_the_middle__says_how_far_it_came_and_goes_on_from_th
 
     assert broken.exit_code == FAILED
     reason, progress, command = broken.stderr.splitlines()[-3:]
-    assert reason.startswith("The backfill stopped: RaiseException: the disk is full")
+    assert reason.startswith("The backfill stopped: Postgres: the disk is full")
     assert progress == "5 of 12 days are rolled up and stay; the others are as they were."
     assert command == f"Go on with: analytics-pipeline reporting backfill {resume}"
     assert complete_days(desk) == days(FIRST, FIRST + timedelta(days=PIECE - 1))

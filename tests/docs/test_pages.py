@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.enablement.epochs import TAG
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
 from tests.docs.example import EXAMPLE
 from tests.docs.pages import ROOT, SHOWN, Block, blocks, blocks_of, inline_code, pages
 
@@ -151,7 +151,7 @@ def _exists(path: str) -> bool:
 
 def test_paths__that_pages_name__exist() -> None:
     # The tag of runs looks like a path.
-    named = {(page, code) for page, code in inline_code() if _is_path(code) and code != TAG}
+    named = {(page, code) for page, code in inline_code() if _is_path(code) and code != ATTEMPT_TAG}
 
     assert sorted(f"{page}: {path}" for page, path in named if not _exists(path)) == []
     assert len(named) > 40

@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from analytics_pipeline.embedded.dagster_ui import members
-from analytics_pipeline.flows.enablement.epochs import TAG
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
 from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
 from tests.product import Product, today
 from tests.sensors.test_enablement import assert_complete, at, make_due, newest
@@ -73,7 +73,7 @@ def state(product: Product) -> str:
 
 def runs(attempt: str) -> list[dg.DagsterRun]:
     with dg.DagsterInstance.get() as instance:
-        return list(instance.get_runs(dg.RunsFilter(tags={TAG: attempt})))
+        return list(instance.get_runs(dg.RunsFilter(tags={ATTEMPT_TAG: attempt})))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from analytics_pipeline.config import AccessRefused
-from analytics_pipeline.flows.failures import Failure, PartialFailure, passes, reason_of
+from analytics_pipeline.flows.failures import Failure, PartialFailure, passes, reason_and_place, reason_of
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.deadline import TimeLimitReached
@@ -216,3 +216,18 @@ def test_reason_of__aws_refuses_or_does_not_answer__says_to_check_its_environmen
     assert reason_of(silent.value) == (
         f'AWS: EndpointConnectionError: Could not connect to the endpoint URL: "http://127.0.0.1:1/"{advice}'
     )
+
+
+def test_reason_and_place__value_in_the_text_of_a_store__is_not_told() -> None:
+    value = "@".join(("jane", "example.com"))  # not as it stands in a line of the stack
+
+    def read() -> None:
+        raise psycopg.DataError(f'invalid input syntax for type bigint: "{value}"')
+
+    with pytest.raises(psycopg.DataError) as refusal:
+        read()
+    told = reason_and_place(refusal.value)
+
+    assert told.startswith('Postgres: invalid input syntax for type bigint: "…"\n')
+    assert "in read\n" in told
+    assert value not in told

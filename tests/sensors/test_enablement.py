@@ -15,7 +15,7 @@ from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.changed import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
-from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Epoch
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, ATTEMPTS, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.flows.reporting.accounts import accounts
@@ -699,7 +699,9 @@ def test_run__deleted_or_cancelled_before_it_began__is_asked_for_again(
     product.switch_ai_usage(on=True)
     (request,) = tick(instance)
     job = all_assets_job(product.settings.analytics_start_date)
-    run = instance.create_run_for_job(job, tags={TAG: str(request.run_key)}, status=dg.DagsterRunStatus.NOT_STARTED)
+    run = instance.create_run_for_job(
+        job, tags={ATTEMPT_TAG: str(request.run_key)}, status=dg.DagsterRunStatus.NOT_STARTED
+    )
     assert tick(instance) == []
     instance.report_run_canceled(run)
 

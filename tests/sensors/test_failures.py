@@ -8,7 +8,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, TAG, Attempt, Changes, Epoch
+from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, ATTEMPTS, Attempt, Changes, Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.sensors.failures import run_failures
 from tests.product import Product, today
@@ -73,7 +73,7 @@ def failed(instance: dg.DagsterInstance, job: dg.JobDefinition, attempt: object 
     """A run of the job, which has failed."""
     result = job.execute_in_process(
         instance=instance,
-        tags={} if attempt is None else {TAG: str(attempt)},
+        tags={} if attempt is None else {ATTEMPT_TAG: str(attempt)},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
@@ -223,7 +223,7 @@ def test_failure__of_several_steps__tells_each(
 def test_failure__run_never_started__is_told_and_counted(
     product: Product, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = instance.create_run_for_job(one_fails, tags={TAG: str(CURRENT)}, status=dg.DagsterRunStatus.STARTING)
+    run = instance.create_run_for_job(one_fails, tags={ATTEMPT_TAG: str(CURRENT)}, status=dg.DagsterRunStatus.STARTING)
     event = instance.report_run_failed(run)
 
     (alerted,) = hear(instance, run, event, caplog)

@@ -26,6 +26,7 @@ _METRICS = {
     "first response": "avg_first_response_time",
     "reply": "reply_time",
 }
+_SOURCES = {"rollup": "the rollups", "raw": "the events", "mixed": "the rollups and the events"}
 
 
 def show_report(console: Console, settings: Settings, postgres: Postgres, clickhouse: ClickHouse) -> None:
@@ -38,12 +39,13 @@ def show_report(console: Console, settings: Settings, postgres: Postgres, clickh
     told = []
     for account in accounts(postgres).zoned[:_ACCOUNTS]:
         query = _last_days(account, now)
-        answers = [reports.aggregate(query, metric) for metric in _METRICS.values()]
-        figures = [_figure(answer.value) for answer in answers]
+        answers = {name: reports.aggregate(query, metric) for name, metric in _METRICS.items()}
+        figures = [_figure(answer.value) for answer in answers.values()]
         table.add_row(f"{escape(account.name)}\n[dim]{account.timezone}[/]", *figures)
-        source = "/".join(sorted({answer.source for answer in answers}))
-        told.append(f"  {account.name}: {query.since:%m-%d %H:%M} to {query.until:%m-%d %H:%M} UTC, from the {source}")
+        source = _SOURCES[answers["resolved"].source]
+        told.append(f"  {account.name}: {query.since:%m-%d %H:%M} to {query.until:%m-%d %H:%M} UTC, from {source}")
     console.print(table)
+    console.print("Conversations are counted in Postgres as they are now, all else in ClickHouse.")
     console.print("A day begins at the account's own midnight, so the same seven dates are not the same moments:")
     console.print("\n".join(told), markup=False)
 

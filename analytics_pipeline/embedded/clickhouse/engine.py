@@ -18,7 +18,7 @@ MAX_HANDLES = 32
 _LEASE_SECONDS = 60
 
 
-class Engine:
+class ChdbEngine:
     """Opens chDB once and lends its handles.
 
     Handles are kept for ever: opening one costs 40 ms, and every one that closes leaves threads and files behind.

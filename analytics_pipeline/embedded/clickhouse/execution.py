@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from analytics_pipeline.embedded.clickhouse.answers import answer, command, select
 from analytics_pipeline.embedded.clickhouse.compression import decode
-from analytics_pipeline.embedded.clickhouse.engine import Engine
+from analytics_pipeline.embedded.clickhouse.engine import ChdbEngine
 from analytics_pipeline.embedded.clickhouse.errors import (
     NOT_IMPLEMENTED,
     QUERY_ID_IN_USE,
@@ -44,7 +44,7 @@ _SESSION_KEYWORDS = frozenset({"SET", "USE", "CREATE", "DROP"})
 
 
 @dataclass(frozen=True)
-class Account:
+class Credentials:
     """The one user."""
 
     user: str
@@ -54,7 +54,7 @@ class Account:
 class Executor:
     """Serves requests, each in the thread that calls `serve`."""
 
-    def __init__(self, engine: Engine, account: Account) -> None:
+    def __init__(self, engine: ChdbEngine, account: Credentials) -> None:
         self._engine = engine
         self._account = account
         self._sessions = Sessions(engine)
@@ -136,7 +136,7 @@ class Executor:
 class _Running:
     """The queries that run now, by the id that their client gave them; the engine knows them by ids of its own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ChdbEngine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._handles: dict[str, Handle] = {}

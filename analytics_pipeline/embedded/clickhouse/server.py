@@ -19,8 +19,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from analytics_pipeline.embedded.clickhouse.app import create_app
-from analytics_pipeline.embedded.clickhouse.engine import MAX_HANDLES, Engine
-from analytics_pipeline.embedded.clickhouse.execution import Account, Executor
+from analytics_pipeline.embedded.clickhouse.engine import MAX_HANDLES, ChdbEngine
+from analytics_pipeline.embedded.clickhouse.execution import Credentials, Executor
 from analytics_pipeline.embedded.clickhouse.handle import identifier
 
 # Long enough for a killed query to report that it was killed.
@@ -52,7 +52,7 @@ class Options:
     host: str
     port: int
     database: str | None
-    account: Account
+    account: Credentials
 
 
 def run_server(options: Options) -> None:
@@ -69,7 +69,7 @@ def run_server(options: Options) -> None:
             engine.close()
 
 
-def _serve(engine: Engine, options: Options, listener: socket.socket) -> None:
+def _serve(engine: ChdbEngine, options: Options, listener: socket.socket) -> None:
     # More threads than handles: the ones over wait for a handle, not for a thread, and get an answer that says so.
     with ThreadPoolExecutor(2 * MAX_HANDLES, thread_name_prefix="request") as threads:
         app = create_app(Executor(engine, options.account), threads)
@@ -108,7 +108,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn that says when it answers and stops the running queries before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, engine: ChdbEngine, url: str) -> None:
         super().__init__(config)
         self._engine = engine
         self._url = url
@@ -183,9 +183,9 @@ def _prepare_directory(path: Path) -> Path:
     return config
 
 
-def _open_engine(path: Path, config: Path) -> Engine:
+def _open_engine(path: Path, config: Path) -> ChdbEngine:
     try:
-        return Engine(path / "data", config)
+        return ChdbEngine(path / "data", config)
     except RuntimeError as error:
         raise StartupError(
             f"chDB cannot open {path / 'data'} ({error}): another program has it open with chdb://, or it is damaged. "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from analytics_pipeline.embedded.clickhouse.engine import Engine
+from analytics_pipeline.embedded.clickhouse.engine import ChdbEngine
 from analytics_pipeline.embedded.clickhouse.errors import (
     INVALID_SESSION_TIMEOUT,
     SESSION_IS_LOCKED,
@@ -56,7 +56,7 @@ class _Session:
 class Sessions:
     """Lends each request its session's handle, or any handle when the session has no state."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ChdbEngine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}

@@ -12,6 +12,7 @@ from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 FIGURES = MonthTable(
     "ai_usage_daily",
@@ -72,12 +73,14 @@ class DailyUsage:
         has_code = feature == "code_suggestions"
         # Once: sent again after a lost answer it would count all events again. The build is tried anew.
         replace(self.clickhouse, attempts=1).execute(
-            _COUNT.format(
-                staging=quoted(staging),
-                table=quoted(table),
-                language="language" if has_code else "''",
-                size="suggestion_size" if has_code else "0",
-                spill=_SPILL_BYTES,
+            sql_file(
+                __package__,
+                "daily.sql",
+                STAGING=quoted(staging),
+                TABLE=quoted(table),
+                LANGUAGE="language" if has_code else "''",
+                SIZE="suggestion_size" if has_code else "0",
+                SPILL=str(_SPILL_BYTES),
             ),
             feature=feature,
             ids=list(events),
@@ -90,28 +93,6 @@ class DailyUsage:
     def _record(self, ledger: Connection, rows: dict[date, int], built_at: datetime) -> None:
         ledger.cursor().executemany(_RECORD, [[day, count, built_at, self.run_id] for day, count in rows.items()])
 
-
-_COUNT = """
-    INSERT INTO {staging} (
-        date, feature, event, user_id, namespace_path, language, occurrences, suggestion_size_sum, last_at,
-        computed_at
-    )
-    SELECT
-        toDate(timestamp) AS date,
-        {{feature:String}},
-        transform(event, {{ids:Array(UInt16)}}, {{names:Array(String)}}, '') AS name,
-        user_id,
-        namespace_path,
-        {language} AS its_language,
-        count(),
-        sum({size}),
-        max(timestamp),
-        {{computed_at:DateTime64(3, 'UTC')}}
-    FROM {table} FINAL
-    WHERE toDate(timestamp) BETWEEN {{first:Date}} AND {{last:Date}}
-    GROUP BY date, name, user_id, namespace_path, its_language
-    SETTINGS max_bytes_before_external_group_by = {spill}
-"""
 
 _RECORD = """
     INSERT INTO analytics_pipeline.ai_usage_days (day, rows, built_at, run_id) VALUES (%s, %s, %s, %s)

@@ -13,7 +13,7 @@ State: TypeAlias = Literal["requested", "running", "completed", "failed"]
 Action: TypeAlias = Literal["complete", "ask", "fail", "wait"]
 
 # The tag of a run that works for an attempt; its value is the attempt.
-TAG = "analytics_pipeline/enablement"
+ATTEMPT_TAG = "analytics_pipeline/enablement"
 # A run that says nothing for this long is dead: it says something every `BEAT` while it brings data in. One that
 # Dagster lists as alive may be busy with checks, or pause between two tries of a step: it gets longer.
 BEAT = timedelta(seconds=15)

@@ -16,7 +16,7 @@ from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
 from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
 from analytics_pipeline.resources.clickhouse.client import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -32,7 +32,7 @@ RunsOf = Callable[[Attempt], Sequence[Run]]
 
 
 @dataclass(frozen=True)
-class Request:
+class WantedRun:
     """A run to launch: the attempt that it works for, its assets, its days (both inclusive) and its configuration.
 
     One that is about the past may wait for those that are about the present.
@@ -56,7 +56,7 @@ class Outcome:
     on: int = 0
     epochs: int = 0
     rows: int = 0
-    requests: list[Request] = field(default_factory=list)
+    requests: list[WantedRun] = field(default_factory=list)
     under_way: int = 0
     completed: list[Epoch] = field(default_factory=list)
     given_up: list[Epoch] = field(default_factory=list)
@@ -67,8 +67,8 @@ def _alone(feature: Feature, scope: str) -> Iterator[None]:
     """The trouble of one scope is logged and stops no other; it is looked at again with the next tick."""
     try:
         yield
-    except Exception as error:
-        logger.warning("%s %s could not be looked at: %s", feature.name, scope, reason_of(error), exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other scopes go on
+        logger.warning("%s %s could not be looked at: %s", feature.name, scope, reason_and_place(error))
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Tick:
         if now and now.state == "failed":
             outcome.given_up.append(now)
 
-    def _request(self, feature: Feature, epoch: Epoch, missing: Sequence[date]) -> Request:
+    def _request(self, feature: Feature, epoch: Epoch, missing: Sequence[date]) -> WantedRun:
         today = datetime.now(timezone.utc).date()
         if feature.follows_today and missing[-1] < today:
             self.ledger.move(epoch, today)
@@ -183,4 +183,4 @@ class Tick:
         config = feature.config(self.postgres, epoch.scope)
         first = max(missing[0] - feature.margin, self.settings.start_of(feature.name))
         last = min(missing[-1] + feature.margin, today)
-        return Request(epoch.current_attempt, feature.assets, first, last, config, not feature.follows_today)
+        return WantedRun(epoch.current_attempt, feature.assets, first, last, config, not feature.follows_today)

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
-from analytics_pipeline.flows.failures import Failure
+from analytics_pipeline.flows.failures import Failure, reason_and_place
 from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, document_of
 from analytics_pipeline.flows.identities.errors import TooManyDeadLetters, Unmappable
 from analytics_pipeline.flows.identities.reader import IdentityReader
@@ -78,8 +78,8 @@ class IdentityCapture:
             for task in as_completed(tasks):
                 try:
                     captures.append(task.result())
-                except Exception as error:
-                    logger.warning("capture of environment %s failed", tasks[task].id, exc_info=True)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the other environments go on
+                    logger.warning("capture of environment %s failed: %s", tasks[task].id, reason_and_place(error))
                     failures.append(Failure.of(f"environment {tasks[task].id}", error))
         return sorted(captures, key=lambda capture: capture.environments[0].id), sorted(failures, key=lambda f: f.unit)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
 
-from analytics_pipeline.flows.failures import Failure, reason_of
+from analytics_pipeline.flows.failures import Failure, reason_and_place, reason_of
 from analytics_pipeline.flows.identities.errors import EnvironmentsRefused, IncompleteLoad, NotCaptured, StaleCapture
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
@@ -167,7 +167,7 @@ class SnapshotLoad:
                 raise IncompleteLoad(f"{staged.get(key, 0):,} of {rows:,} captured rows arrived; nothing was changed")
 
     def _fail(self, environment: Environment, error: Exception, result: LoadResult) -> None:
-        logger.warning("load of environment %s failed", environment.id, exc_info=error)
+        logger.warning("load of environment %s failed: %s", environment.id, reason_and_place(error))
         self.ledger.fail(environment, reason_of(error))
         result.failures.append(Failure.of(f"environment {environment.id}", error))
 

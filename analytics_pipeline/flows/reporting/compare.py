@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from string import Template
 from typing import Any, Literal
 
 from analytics_pipeline.flows.days import Days, next_day
@@ -21,6 +20,7 @@ from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Regis
 from analytics_pipeline.flows.reporting.rollups import day_bounds_table
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 By = Literal["day", "week", "month"]
 
@@ -206,90 +206,12 @@ def comparison_select(registry: Registry, bounds: str) -> str:
     Parameters: those of the registry, `first` and `last` (dates), `starts_at` and `ends_at` (UTC) that frame the
     bounds in the table `bounds`, `tolerance` in seconds.
     """
-    return _COMPARISON.substitute(
-        bounds=quoted(bounds),
-        examples=EXAMPLES,
-        accounts=_ACCOUNTS_LOOKED_INTO,
-        spill=_SPILL_BYTES,
-        dimensions=", ".join(f"('{one.name}', toNullable(event.{quoted(one.column)}))" for one in registry.dimensions),
+    return sql_file(
+        __package__,
+        "compare.sql",
+        BOUNDS=quoted(bounds),
+        EXAMPLES=str(EXAMPLES),
+        ACCOUNTS=str(_ACCOUNTS_LOOKED_INTO),
+        SPILL=str(_SPILL_BYTES),
+        DIMENSIONS=", ".join(f"('{one.name}', toNullable(event.{quoted(one.column)}))" for one in registry.dimensions),
     )
-
-
-# Not greatest() of the deltas: it takes NaN for the smaller one.
-_COMPARISON = Template("""
-    SELECT
-        metric, dimension_type,
-        count(), countIf(is_equal), countIf(NOT in_rollup), countIf(NOT in_raw),
-        max(abs(raw_count - rollup_count)), max(greatest(seconds_delta, business_delta)),
-        groupArrayIf($examples)(
-            (
-                account_id, dimension_id, in_raw, in_rollup,
-                raw_count, raw_seconds, raw_business, rollup_count, rollup_seconds, rollup_business
-            ),
-            NOT is_equal
-        ),
-        groupUniqArrayIf($accounts)(account_id, NOT is_equal)
-    FROM (
-        SELECT
-            account_id, dimension_type, dimension_id, metric,
-            countIf(is_raw) > 0 AS in_raw,
-            countIf(NOT is_raw) > 0 AS in_rollup,
-            sumIf(events, is_raw) AS raw_count,
-            sumIf(seconds, is_raw) AS raw_seconds,
-            sumIf(business_seconds, is_raw) AS raw_business,
-            sumIf(events, NOT is_raw) AS rollup_count,
-            sumIf(seconds, NOT is_raw) AS rollup_seconds,
-            sumIf(business_seconds, NOT is_raw) AS rollup_business,
-            abs(raw_seconds / greatest(raw_count, 1) - rollup_seconds / greatest(rollup_count, 1)) AS seconds_delta,
-            abs(raw_business / greatest(raw_count, 1) - rollup_business / greatest(rollup_count, 1)) AS business_delta,
-            in_raw AND in_rollup AND raw_count = rollup_count
-                AND seconds_delta <= {tolerance:Float64} AND business_delta <= {tolerance:Float64} AS is_equal
-        FROM (
-            SELECT
-                account_id, dimension_type, dimension_id, metric, false AS is_raw,
-                count AS events, sum_value AS seconds, sum_value_business_hours AS business_seconds
-            FROM reporting_rollups FINAL
-            WHERE date BETWEEN {first:Date} AND {last:Date}
-                AND (account_id, date) IN (SELECT account_id, date FROM $bounds)
-            UNION ALL
-            SELECT
-                account_id, dimension_type, assumeNotNull(dimension_id), fed.2, true,
-                toInt64(if(has({distincts:Array(String)}, fed.2), conversations, rows)) AS stored,
-                if(has({durations:Array(String)}, fed.2), value, 0),
-                if(has({durations:Array(String)}, fed.2), business_value, 0)
-            FROM (
-                SELECT
-                    account_id, date, dimension.1 AS dimension_type, dimension.2 AS dimension_id, name,
-                    count() AS rows,
-                    uniqExact(conversation_id) AS conversations,
-                    sumIf(value, isFinite(value)) AS value,
-                    sumIf(business_value, isFinite(business_value)) AS business_value
-                FROM (
-                    SELECT
-                        event.account_id AS account_id, day.date AS date, toString(event.name) AS name,
-                        event.conversation_id AS conversation_id,
-                        ifNull(event.value, 0) AS value,
-                        ifNull(event.value_in_business_hours, 0) AS business_value,
-                        arrayJoin([$dimensions]) AS dimension
-                    FROM reporting_events AS event
-                    INNER JOIN $bounds AS day
-                        ON event.account_id = day.account_id
-                            AND event.created_at >= day.starts_at AND event.created_at < day.ends_at
-                    WHERE event.created_at >= {starts_at:DateTime64(6, 'UTC')}
-                        AND event.created_at < {ends_at:DateTime64(6, 'UTC')}
-                        AND has({events:Array(String)}, event.name)
-                )
-                WHERE dimension_id IS NOT NULL
-                GROUP BY account_id, date, dimension_type, dimension_id, name
-            )
-            ARRAY JOIN arrayFilter(
-                fed -> fed.1 = name, arrayZip({events:Array(String)}, {metrics:Array(String)})
-            ) AS fed
-            WHERE stored > 0
-        )
-        GROUP BY account_id, dimension_type, dimension_id, metric
-    )
-    GROUP BY metric, dimension_type
-    ORDER BY metric, dimension_type
-    SETTINGS max_bytes_before_external_group_by = $spill
-""")

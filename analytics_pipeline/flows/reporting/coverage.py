@@ -16,6 +16,7 @@ from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.zones import DayBounds, canonical_of_stored, day_bounds, utc_days
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 Reason = Literal["never", "timezone", "registry", "bounds", "source"]
 # So many outdated dates are asked for at a time, the newest first; the next look asks for more.
@@ -166,7 +167,7 @@ def record(
         "registry": registry.version,
         "run_id": run_id,
     }
-    connection.execute(_RECORD, {**values, **_columns(days)})
+    connection.execute(sql_file(__package__, "record_coverage.sql"), {**values, **_columns(days)})
 
 
 def _columns(days: Sequence[AccountDay]) -> dict[str, object]:
@@ -245,25 +246,4 @@ _FORGET = """
             )
         )
     )
-"""
-
-_RECORD = """
-    INSERT INTO analytics_pipeline.reporting_coverage AS covered (
-        account_id, date, timezone, starts_at, ends_at, registry_version, complete, source_swapped_at, computed_at,
-        run_id
-    )
-    SELECT account_id, date, timezone, starts_at, ends_at, %(registry)s, complete, source_swapped_at, now(), %(run_id)s
-    FROM unnest(
-        %(account)s::bigint[], %(date)s::date[], %(timezone)s::text[], %(starts_at)s::timestamptz[],
-        %(ends_at)s::timestamptz[], %(complete)s::boolean[], %(source_swapped_at)s::timestamptz[]
-    ) AS day (account_id, date, timezone, starts_at, ends_at, complete, source_swapped_at)
-    ON CONFLICT (date, account_id) DO UPDATE SET
-        timezone = excluded.timezone,
-        starts_at = excluded.starts_at,
-        ends_at = excluded.ends_at,
-        registry_version = excluded.registry_version,
-        complete = excluded.complete,
-        source_swapped_at = excluded.source_swapped_at,
-        computed_at = excluded.computed_at,
-        run_id = excluded.run_id
 """

@@ -21,6 +21,7 @@ from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 logger = logging.getLogger(__name__)
 
@@ -175,49 +176,17 @@ def rollup_select(registry: Registry, bounds: str) -> str:
     (whole,) = [dimension.name for dimension in registry.dimensions if dimension.column == "account_id"]
     keys = "account_id, date, timezone, name"
     sets = ", ".join([f"({keys})", *(f"({keys}, {quoted(dimension.column)})" for dimension in own)])
-    type_of = "".join(f"grouping({quoted(d.column)}) = 0, '{d.name}', " for d in own)
-    id_of = "".join(f"grouping({quoted(d.column)}) = 0, {quoted(d.column)}, " for d in own)
+    types = ", ".join(f"grouping({quoted(d.column)}) = 0, '{d.name}'" for d in own)
+    ids = ", ".join(f"grouping({quoted(d.column)}) = 0, {quoted(d.column)}" for d in own)
     columns = ", ".join(f"event.{quoted(dimension.column)} AS {quoted(dimension.column)}" for dimension in own)
-    return f"""
-        SELECT
-            account_id, date, dimension_type, assumeNotNull(id) AS dimension_id, entry.1 AS metric,
-            toInt64(if(entry.2 = 'distinct_conversations', bitmapCardinality(handed), events)) AS count,
-            if(entry.2 = 'duration', seconds, 0) AS sum_value,
-            if(entry.2 = 'duration', business_seconds, 0) AS sum_value_business_hours,
-            handed AS conversations,
-            timezone, {{computed_at:DateTime64(3, 'UTC')}} AS computed_at
-        FROM (
-            SELECT
-                {keys},
-                multiIf({type_of}'{whole}') AS dimension_type,
-                multiIf({id_of}account_id) AS id,
-                count() AS events,
-                groupBitmapStateIf(
-                    reinterpretAsUInt64(assumeNotNull(conversation_id)),
-                    conversation_id IS NOT NULL AND has({{distinct_events:Array(String)}}, name)
-                ) AS handed,
-                sum(if(isFinite(value), value, 0)) AS seconds,
-                sum(if(isFinite(value_in_business_hours), value_in_business_hours, 0)) AS business_seconds
-            FROM (
-                SELECT
-                    event.account_id AS account_id, day.date AS date, day.timezone AS timezone,
-                    toString(event.name) AS name, event.conversation_id AS conversation_id,
-                    ifNull(event.value, 0) AS value,
-                    ifNull(event.value_in_business_hours, 0) AS value_in_business_hours, {columns}
-                FROM reporting_events AS event
-                ASOF JOIN {bounds} AS day
-                    ON event.account_id = day.account_id AND event.created_at >= day.starts_at
-                WHERE event.created_at >= {{starts_at:DateTime64(6, 'UTC')}}
-                    AND event.created_at < {{ends_at:DateTime64(6, 'UTC')}}
-                    AND event.created_at < day.ends_at
-                    AND has({{events:Array(String)}}, event.name)
-            )
-            GROUP BY GROUPING SETS ({sets})
-            HAVING id IS NOT NULL
-        )
-        ARRAY JOIN arrayFilter(
-            (entry, event) -> event = name,
-            arrayZip({{metrics:Array(String)}}, {{payloads:Array(String)}}), {{events:Array(String)}}
-        ) AS entry
-        WHERE count > 0
-    """
+    return sql_file(
+        __package__,
+        "rollups.sql",
+        KEYS=keys,
+        SETS=sets,
+        TYPES=types,
+        IDS=ids,
+        WHOLE=whole,
+        COLUMNS=columns,
+        BOUNDS=bounds,
+    )

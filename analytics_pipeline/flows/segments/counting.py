@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, TypeAlias
 
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.segments.engine.fallback import SECONDS_TO_STORE, tally
 from analytics_pipeline.flows.segments.errors import Untranslatable
@@ -110,7 +110,7 @@ def _count(
     for outcome in isolated(group, lambda part: ask(clickhouse, day, part, environments), blames):
         if isinstance(outcome, Culprit):
             segment = outcome.unit.segment
-            logger.warning("segment %s cannot be counted in SQL", segment.id, exc_info=outcome.error)
+            logger.warning("segment %s cannot be counted in SQL: %s", segment.id, reason_and_place(outcome.error))
             yield Refused(segment, reason_of(outcome.error))
         else:
             yield from _answers(outcome.result, outcome.units, environments)

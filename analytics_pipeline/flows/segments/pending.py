@@ -28,7 +28,7 @@ class Stores:
 
 
 @dataclass(frozen=True)
-class Missing:
+class Pending:
     """What a day lacks and can be had, as ids of projects: to be captured, loaded and counted, loaded, or counted.
 
     Each is part of the next: what is captured is loaded, and what is loaded is counted. `lost` are the ids of
@@ -69,7 +69,7 @@ class _Day:
     held: Mapping[str, Stored]
     counts: Mapping[int, bool]
 
-    def missing(self, landing: LandingZone, tenants: Tenants, *, is_loading: bool) -> Missing:
+    def pending(self, landing: LandingZone, tenants: Tenants, *, is_loading: bool) -> Pending:
         """`is_loading`: somebody is at it, so that only counts may be lacking."""
         wanted = [one for one in tenants.environments if self.has_ended or one.key in self.loads]
         lacking = [one for one in wanted if not self._is_held(one)]
@@ -79,7 +79,7 @@ class _Day:
         to_load = {*to_capture, *loadable}
         countable = {one.project_id for one in wanted if self._is_stored(one) or one in to_load}
         lost = [] if is_loading else [one for one in lacking if one not in to_load and self._is_lost(one)]
-        return Missing(
+        return Pending(
             self.day,
             frozenset(one.project_id for one in to_capture),
             frozenset(one.project_id for one in to_load),
@@ -124,9 +124,9 @@ class _Day:
         return not self.counts.get(project.id, not self.has_ended)
 
 
-def missing(
+def pending(
     stores: Stores, tenants: Tenants, days: Sequence[date], today: date, open_days: Collection[date]
-) -> list[Missing]:
+) -> list[Pending]:
     """What each of the days lacks of the enabled tenants, in their order. `open_days` can be captured now."""
     parameters = {"days": list(days)}
     held = glimpsed_environments(stores.clickhouse, days)
@@ -144,7 +144,7 @@ def missing(
             {key: load for (of, key), load in loads.items() if of == day},
             {key: one for (of, key), one in held.items() if of == day},
             {project: is_complete for (of, project), is_complete in counts.items() if of == day},
-        ).missing(stores.landing, tenants, is_loading=stores.postgres.is_leased(f"identities:{day}"))
+        ).pending(stores.landing, tenants, is_loading=stores.postgres.is_leased(f"identities:{day}"))
         for day in days
     ]
 

@@ -10,10 +10,11 @@ A process that dies before that step has changed nothing, one that dies after it
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.versions import later_than
 
 # Above this the group-by that finds vanished rows goes on disk: memory stays bounded for slices of any size.
 _SPILL_BYTES = 256 * 1024 * 1024
@@ -40,8 +41,7 @@ class Slice:
         newest: datetime = clickhouse.scalar(
             f"SELECT max({quoted(self.version)}) FROM {quoted(self.table)} WHERE {self.predicate}", **self.parameters
         )
-        now = datetime.now(timezone.utc)
-        return max(now.replace(microsecond=now.microsecond // 1000 * 1000), newest + timedelta(milliseconds=1))
+        return later_than(newest)
 
 
 @contextmanager

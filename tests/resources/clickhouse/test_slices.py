@@ -179,7 +179,7 @@ def wait(*arguments):
     time.sleep(60)
 
 if sys.argv[1] == "before tombstones":
-    slices._add_tombstones = wait
+    slices.complete = wait
 else:
     ClickHouse.attach_partition = wait
 with connect(Settings.load(), Tag("tests", "killed")) as clickhouse:

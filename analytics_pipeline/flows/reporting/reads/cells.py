@@ -13,6 +13,7 @@ from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 # (number of the period, id in the dimension, key of the metric) to what was found; a key without events is absent.
 Cells: TypeAlias = dict[tuple[int, int, str], Cell]
@@ -105,7 +106,7 @@ def _rollup_select(query: ReportQuery, conversations: str) -> str:
         FROM reporting_rollups FINAL
         WHERE account_id = {{account:Int64}} AND dimension_type = {{dimension:String}}
             AND metric IN {{metrics:Array(String)}} AND date IN {{dates:Array(Date)}}
-            {_only("dimension_id", query)}
+            AND {_only("dimension_id", query)}
         GROUP BY period, entity, figure
     """
 
@@ -113,34 +114,18 @@ def _rollup_select(query: ReportQuery, conversations: str) -> str:
 def _raw_select(query: ReportQuery, conversations: str) -> str:
     column = quoted(REGISTRY.dimension(query.dimension).column)
     value = "value_in_business_hours" if query.business_hours else "value"
-    # A day's partition is found by its date, not by the moments, which are those of many intervals.
-    return f"""
-        SELECT period, entity, figure, found, seconds, handed, of_merged
-        FROM (
-            SELECT
-                transform(
-                    roundDown(toUnixTimestamp64Micro(created_at), {{edges:Array(Int64)}}), {{edges:Array(Int64)}},
-                    {{edge_periods:Array(Int32)}}, toInt32(-1)
-                ) AS period,
-                assumeNotNull({column}) AS entity, toString(name) AS kind,
-                toInt64(count()) AS found,
-                sum(if(isFinite({value}), assumeNotNull({value}), 0)) AS seconds,
-                {conversations}
-            FROM reporting_events
-            WHERE account_id = {{account:Int64}} AND name IN {{events:Array(String)}}
-                AND toDate(created_at) IN {{utc_days:Array(Date)}}
-                AND created_at >= fromUnixTimestamp64Micro({{since:Int64}})
-                AND created_at < fromUnixTimestamp64Micro({{until:Int64}})
-                AND period >= 0 AND {column} IS NOT NULL {_only(column, query)}
-            GROUP BY period, entity, kind
-        )
-        ARRAY JOIN arrayFilter((name, event) -> event = kind, {{metrics:Array(String)}}, {{events:Array(String)}})
-            AS figure
-    """
+    return sql_file(
+        __package__,
+        "raw_cells.sql",
+        COLUMN=column,
+        VALUE=value,
+        CONVERSATIONS=conversations,
+        ONLY=_only(column, query),
+    )
 
 
 def _only(column: str, query: ReportQuery) -> str:
-    return "" if query.entity_id is None else f"AND {column} = {{entity:Int64}}"
+    return "true" if query.entity_id is None else f"{column} = {{entity:Int64}}"
 
 
 def _interval_parameters(intervals: Sequence[Interval]) -> dict[str, Any]:

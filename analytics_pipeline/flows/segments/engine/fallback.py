@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
 from analytics_pipeline.flows.segments.engine.rows import Case, IdentityRow, case_of, pages, union_of
@@ -76,7 +76,7 @@ def _judge_each(
     for outcome in isolated(cases, lambda part: _judge(clickhouse, day, part, environments), blames_case):
         if isinstance(outcome, Culprit):
             segment = outcome.unit.segment
-            logger.warning("segment %s cannot be judged", segment.id, exc_info=outcome.error)
+            logger.warning("segment %s cannot be judged: %s", segment.id, reason_and_place(outcome.error))
             tallies[segment.id] = Tally(failure=reason_of(outcome.error))
         else:
             tallies |= outcome.result
