@@ -105,3 +105,14 @@ def test_account__loses_its_zone_and_gets_it_again__no_hole_is_left(machine: typ
     history.set_zone(1, "Asia/Kolkata")
 
     history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ai_usage__first_event_is_older_than_the_history__days_between_are_counted(machine: type[Simulation]) -> None:
+    history = machine()
+    history.begin(zone=None, ai=True, segments=False)
+    settle(history)
+    history.write("ai_duo_chat_events", 2, 5, "first_response", 3.0, 1)
+
+    history.settle_and_audit()

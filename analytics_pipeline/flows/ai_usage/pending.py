@@ -90,7 +90,10 @@ def _copied_early(postgres: Postgres, first: date, today: date) -> set[date]:
 
 
 def _uncopied(postgres: Postgres, first: date, last: date) -> set[date]:
-    """The days that were never copied, though nothing may have happened then: an empty day is an answer as well."""
+    """The days that were never copied, though nothing may have happened then: an empty day is an answer as well.
+
+    From `first` on, or from the oldest copied day: one late row must not leave a hole before the others.
+    """
     names = [source.name for source in SOURCES]
     return {day for (day,) in postgres.query(_UNCOPIED, first=first, last=last, sources=names, needed=len(names))}
 
@@ -110,7 +113,12 @@ _COPIED_EARLY = """
 
 _UNCOPIED = """
     SELECT series.day::date
-    FROM generate_series(%(first)s::timestamp, %(last)s::timestamp, interval '1 day') AS series (day)
+    FROM generate_series(
+        least(
+            %(first)s::date, (SELECT min(day) FROM analytics_pipeline.source_copies WHERE source = ANY(%(sources)s))
+        )::timestamp,
+        %(last)s::timestamp, interval '1 day'
+    ) AS series (day)
     LEFT JOIN analytics_pipeline.held_copies AS copy
         ON copy.day = series.day::date AND copy.source = ANY(%(sources)s)
     GROUP BY series.day
