@@ -83,11 +83,11 @@ def test_time_limit__second_step_of_a_run__shares_the_first_ones(
 
     def slow(self: QueryReader, environment_key: str) -> Iterator[list[msgspec.Raw]]:
         yield from pages(self, environment_key)
-        time.sleep(3)
+        time.sleep(8)
 
     monkeypatch.setattr(QueryReader, "pages", slow)
 
-    result = product.materialise("raw_identities", "identity_snapshots", time_limit_hours=3 * SECOND)
+    result = product.materialise("raw_identities", "identity_snapshots", time_limit_hours=8 * SECOND)
 
     assert [event.step_key for event in result.get_step_success_events()][:1] == ["raw_identities"]
     assert "the load was stopped" in failure_text(result)
