@@ -22,7 +22,7 @@ def started(machine: type[Simulation]) -> Simulation:
     for relation in _FOLLOWERS:
         for days in (1, 2):
             history.write(relation, days, 5, "first_response", 3.0, 1)
-    history.put_identity("key-a", "alice", "pro")
+    history.identity("key-a", "alice", "pro")
     settle(history)
     return history
 
@@ -72,7 +72,7 @@ def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Sim
     history.stores.keep(what, history.source)
     for relation in _FOLLOWERS:
         history.write(relation, 2, 5, "conversation_resolved", 60.0, 1)
-    history.put_identity("key-a", "bob", "pro")
+    history.identity("key-a", "bob", "pro")
     settle(history)
     history.stores.restore(what, history.source)
     history.pipeline.damages += 1
@@ -84,7 +84,7 @@ def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Sim
 @pytest.mark.timeout(900)
 def test_segment__last_one_is_deleted__its_counts_go(machine: type[Simulation]) -> None:
     history = started(machine)
-    history.delete_segment(1)
+    history.segment(1, [], is_deleted=True)
 
     history.settle_and_audit()
 
