@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -14,6 +15,12 @@ pytest_plugins = ["tests.selection", "tests.answers_kept", "tests.product"]
 
 _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

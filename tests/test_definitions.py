@@ -3,7 +3,7 @@
 After a change that is meant: `pytest tests/test_definitions.py --snapshot-update`, and read the difference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,13 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
+
+
+@pytest.fixture(autouse=True)
+def an_instance() -> Iterator[None]:
+    """Dagster asks the newest instance of the process while it loads definitions, also one that has gone."""
+    with dg.DagsterInstance.ephemeral():
+        yield
 
 
 @pytest.fixture
@@ -160,12 +167,7 @@ def test_partitions__flow_with_a_day_of_its_own__begin_there(monkeypatch: pytest
         for spec in defs().resolve_all_asset_specs()
         if spec.partitions_def is not None
     }
-    assert starts == {
-        "identities": "2026-05-06",
-        "segments": "2026-05-06",
-        "reporting": "2025-03-04",
-        "ai_usage": "2025-03-04",
-    }
+    assert starts == dict.fromkeys(starts, "2025-03-04") | dict.fromkeys(("identities", "segments"), "2026-05-06")
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_export__repeated_identifier__first_by_composite_key_is_kept_and_the_oth
     assert exported.run() == ""
 
     assert product.snapshot() == {
-        (KEY, "alice"): {"plan": "first", "nested": {"x": 1}},
+        (KEY, "alice"): {"plan": "first", "nested": '{"x":1}'},
         (KEY, "bob"): {"plan": "pro"},
         (KEY, "carol"): {},
     }

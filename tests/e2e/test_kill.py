@@ -63,7 +63,7 @@ DEATHS = [
     Death("identity_snapshots", "before", f"{_LEDGER}.complete", is_visible=True),
     Death("segment_counts", "before", f"{_CLICKHOUSE}.attach_partition"),
     Death("segment_counts", "after", f"{_CLICKHOUSE}.attach_partition", is_visible=True),
-    Death("segment_counts", "before", "analytics_pipeline.flows.segments.refresh:_store_current", is_visible=True),
+    Death("segment_counts", "before", "analytics_pipeline.flows.segments.refresh:store_current", is_visible=True),
 ]
 
 

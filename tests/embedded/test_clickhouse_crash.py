@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,9 @@ def test_concurrency__several_processes__see_their_own_rows_and_settings(
     clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
 ) -> None:
     workers, inserts = 4, 15
-    with _spawn.Pool(workers) as pool:
+    with ProcessPoolExecutor(workers, _spawn) as pool:
         arguments = [(clickhouse_server.port, clickhouse_table, worker, inserts) for worker in range(workers)]
-        seen = pool.starmap(_insert_and_read, arguments)
+        seen = list(pool.map(_insert_and_read, *zip(*arguments, strict=True)))
 
     assert seen == [10 * inserts] * workers
     assert count(clickhouse_client, clickhouse_table) == 10 * inserts * workers

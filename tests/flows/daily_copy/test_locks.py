@@ -259,9 +259,10 @@ def test_copy__process_gets_a_signal__ends_at_once(
     begun = time.monotonic()
 
     process.send_signal(ended_by)
-    code = process.wait(timeout=30)
+    code = process.wait(timeout=90)
 
-    assert time.monotonic() - begun < 5
+    # It takes a second; where it would not be heard, COPY_LOCK_SECONDS would be what ended the copy.
+    assert time.monotonic() - begun < 45
     assert code in (-ended_by, 1)
     deadline = time.monotonic() + 10
     while partitioned.execute(_LOCKS):
