@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,5 +61,6 @@ def _remove_what_killed_sessions_left() -> None:
     for home in (home for parent in throwaway_directories() for home in parent.glob(f"{_HOME_PREFIX}-*")):
         owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
         if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
-            Stack(home).down()
-            shutil.rmtree(home, ignore_errors=True)  # another session may be doing the same
+            with suppress(FileNotFoundError):  # another worker may be doing the same
+                Stack(home).down()
+            shutil.rmtree(home, ignore_errors=True)
