@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -37,7 +37,7 @@ FLOWS = (
     ("duo_chat_events", "code_suggestion_events", "ai_usage_daily"),
     ("raw_identities", "identity_snapshots", "segment_counts"),
 )
-_RELATIONS = ("reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events")
+RELATIONS = ("reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events")
 # All pauses of the pipeline are shorter.
 _LONG = timedelta(minutes=65)
 _MOST_LOOKS = 25
@@ -91,8 +91,8 @@ class Simulation(RuleBasedStateMachine):
         self.source = Source(self.stores.postgres, clock, self.stores.environment["IDENTITIES_TABLE"])
         self.pipeline = Pipeline.create(self.stores.environment, clock, home, self.home / "template")
 
-    @initialize(zone=st.sampled_from(ZONES), ai=st.booleans(), segments=st.booleans())
-    def begin(self, *, zone: str | None, ai: bool, segments: bool) -> None:
+    @initialize(zone=st.sampled_from(ZONES), ai=st.booleans(), segments=st.booleans(), is_in_use=st.booleans())
+    def begin(self, *, zone: str | None, ai: bool, segments: bool, is_in_use: bool = False) -> None:
         self.clock.set(datetime.combine(TODAY, time(6), timezone.utc))
         self.source.begin()
         self.source.set_zone(1, zone)
@@ -100,6 +100,18 @@ class Simulation(RuleBasedStateMachine):
         self.source.set_flag(AI_HISTORY, "global", enabled=ai)
         self.source.set_flag(MEMBERSHIP, "organisation:1", enabled=segments)
         self.source.save_segment(1, Segment(10, _condition("EQUAL", "pro")))
+        if is_in_use:
+            self._use()
+
+    def _use(self) -> None:
+        """There is something of everything, and the pipeline has brought it in."""
+        for relation in RELATIONS:
+            for days in (0, 1, 2):
+                self.source.write(relation, self._row(relation, days, 5, "first_response", 3.0, 1))
+        self.source.put_identity("key-a", "alice", {"plan": "pro"})
+        for _ in range(2):
+            self.look_at_everything()
+            self.clock.forward(timedelta(minutes=20))
 
     @property
     def clock(self) -> Clock:
@@ -108,36 +120,31 @@ class Simulation(RuleBasedStateMachine):
     # What the product does.
 
     @rule(
-        relation=st.sampled_from(_RELATIONS), days=_days, hour=_hours, name=_names, value=_values, who=st.integers(1, 2)
+        relation=st.sampled_from(RELATIONS), days=_days, hour=_hours, name=_names, value=_values, who=st.integers(1, 2)
     )
     def write(self, relation: str, days: int, hour: int, name: str | None, value: float | None, who: int) -> None:
         self.source.write(relation, self._row(relation, days, hour, name, value, who))
 
-    @rule(data=st.data(), value=_values)
-    def change(self, data: st.DataObject, value: float | None) -> None:
-        event = self._some_row(data, ["reporting_events"])
-        if isinstance(event, Event):
-            changed = {**event.__dict__, "value": value, "updated_at": self.clock.now()}
-            self.source.write("reporting_events", Event(**changed))
-
-    @rule(data=st.data(), days=_days, hour=_hours)
-    def move(self, data: st.DataObject, days: int, hour: int) -> None:
-        row = self._some_row(data, _RELATIONS)
-        if row:
-            self.source.write(_relation(self.source, row), moved(row, self._moment(days, hour), self.clock.now()))
-
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        row = self._some_row(data, _RELATIONS)
-        if row:
-            self.source.delete(_relation(self.source, row), row.id)
+    @rule(data=st.data(), how=st.sampled_from(["change", "move", "delete"]), days=_days, hour=_hours)
+    def alter(self, data: st.DataObject, how: str, days: int, hour: int) -> None:
+        rows = [row for relation in RELATIONS for row in self.source.state.rows[relation].values()]
+        if not rows:
+            return
+        row = data.draw(st.sampled_from(rows))
+        relation = _relation(self.source, row)
+        if how == "delete":
+            self.source.delete(relation, row.id)
+        elif how == "move":
+            self.source.write(relation, moved(row, self._moment(days, hour), self.clock.now()))
+        elif isinstance(row, Event):
+            self.source.write(relation, replace(row, value=float(hour), updated_at=self.clock.now()))
 
     @rule()
     def go_back(self) -> None:
         self.source.go_back()
 
     @precondition(lambda self: self.source.late is None)
-    @rule(relation=st.sampled_from(_RELATIONS), days=_days, hour=_hours, name=_names, who=st.integers(1, 2))
+    @rule(relation=st.sampled_from(RELATIONS), days=_days, hour=_hours, name=_names, who=st.integers(1, 2))
     def write_late(self, relation: str, days: int, hour: int, name: str | None, who: int) -> None:
         self.source.write_late(relation, self._row(relation, days, hour, name, 1.5, who))
 
@@ -150,35 +157,27 @@ class Simulation(RuleBasedStateMachine):
     def set_zone(self, account: int, zone: str | None) -> None:
         self.source.set_zone(account, zone)
 
-    @rule(on=st.booleans(), flag=st.booleans())
-    def switch_ai(self, *, on: bool, flag: bool) -> None:
-        self.source.switch_ai(on=on)
-        self.source.set_flag(AI_HISTORY, "global", enabled=flag)
+    @rule(what=st.sampled_from(["ai", "history", "organisation:1", "organisation:2", "environment"]), on=st.booleans())
+    def switch(self, what: str, *, on: bool) -> None:
+        if what == "ai":
+            self.source.switch_ai(on=on)
+        elif what == "history":
+            self.source.set_flag(AI_HISTORY, "global", enabled=on)
+        elif what == "environment":
+            (self.source.add_environment if on else self.source.remove_environment)(101)
+        else:
+            self.source.set_flag(MEMBERSHIP, what, enabled=on)
 
-    @rule(organisation=st.integers(1, 2), on=st.booleans())
-    def switch_segments(self, organisation: int, *, on: bool) -> None:
-        self.source.set_flag(MEMBERSHIP, f"organisation:{organisation}", enabled=on)
+    @rule(key=_keys, name=_people, plan=st.sampled_from(["pro", "free", None]))
+    def identity(self, key: str, name: str, plan: str | None) -> None:
+        if plan is None:
+            self.source.remove_identity(key, name)
+        else:
+            self.source.put_identity(key, name, {"plan": plan})
 
-    @rule(key=_keys, name=_people, plan=st.sampled_from(["pro", "free"]))
-    def put_identity(self, key: str, name: str, plan: str) -> None:
-        self.source.put_identity(key, name, {"plan": plan})
-
-    @rule(key=_keys, name=_people)
-    def remove_identity(self, key: str, name: str) -> None:
-        self.source.remove_identity(key, name)
-
-    @rule(number=st.integers(1, 3), rules=_rules)
-    def save_segment(self, number: int, rules: list[dict[str, Any]]) -> None:
-        self.source.save_segment(number, Segment(20 if number == 3 else 10, rules))
-
-    @rule(number=st.integers(1, 3))
-    def delete_segment(self, number: int) -> None:
-        if segment := self.source.state.segments.get(number):
-            self.source.save_segment(number, Segment(segment.project, segment.rules, is_deleted=True))
-
-    @rule(there=st.booleans())
-    def second_environment(self, *, there: bool) -> None:
-        (self.source.add_environment if there else self.source.remove_environment)(101)
+    @rule(number=st.integers(1, 3), rules=_rules, is_deleted=st.booleans())
+    def segment(self, number: int, rules: list[dict[str, Any]], *, is_deleted: bool) -> None:
+        self.source.save_segment(number, Segment(20 if number == 3 else 10, rules, is_deleted))
 
     # What the pipeline does, and what befalls it.
 
@@ -203,6 +202,14 @@ class Simulation(RuleBasedStateMachine):
         last = self.clock.today - timedelta(days=days)
         first = max(last - timedelta(days=length), START)
         self._do(Materialise(assets, first, max(first, last)), fault, meanwhile)
+
+    @rule(relation=st.sampled_from(RELATIONS), days=st.integers(1, 2), moment=st.integers(1, 6))
+    def die_in_vain(self, relation: str, days: int, moment: int) -> None:
+        """A row is written, the process that copies it dies, and the row is gone before anybody looks again."""
+        self.write(relation, days, 5, "first_response", 3.0, 1)
+        look = "reporting_late_rows" if relation == "reporting_events" else "ai_usage_late_rows"
+        self._do(Look((look,)), Fault("death", moment, containing=" PARTITION "), None)
+        self.source.go_back()
 
     @rule()
     def monitor_runs(self) -> None:
@@ -263,8 +270,12 @@ class Simulation(RuleBasedStateMachine):
         raise AssertionError(f"it never comes to rest: {ran}\n{self.replay}")
 
     def _do(self, work: Work, fault: Fault | None, meanwhile: float | None) -> None:
-        with suppress(Died):
+        try:
             self.pipeline.do(work, fault, self._meanwhile(meanwhile))
+        except (Died, RuntimeError):
+            # A tick that was cut off has failed; the next one looks again.
+            if fault is None:
+                raise
         self.pipeline.faults += fault is not None
 
     def _meanwhile(self, value: float | None) -> Callable[[], None]:
@@ -293,10 +304,6 @@ class Simulation(RuleBasedStateMachine):
         """So many days ago at that hour, but never in the future."""
         moment = datetime.combine(self.clock.today - timedelta(days=days), time(hour, 30, 1, 123456), timezone.utc)
         return min(moment, self.clock.now())
-
-    def _some_row(self, data: st.DataObject, relations: Any) -> Row | None:
-        rows = [row for relation in relations for row in self.source.state.rows[relation].values()]
-        return data.draw(st.sampled_from(rows)) if rows else None
 
 
 def _relation(source: Source, row: Row) -> str:

@@ -1,11 +1,13 @@
 """Histories in which something once went wrong, as they were found, and what has to come of them."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta, timezone
 
 import pytest
 
+from tests.simulation import truth
 from tests.simulation.faults import Fault
-from tests.simulation.machine import Simulation
+from tests.simulation.machine import START, Simulation
+from tests.simulation.source import moved
 from tests.simulation.stores import TABLES
 
 _FOLLOWERS = {
@@ -22,7 +24,7 @@ def started(machine: type[Simulation]) -> Simulation:
     for relation in _FOLLOWERS:
         for days in (1, 2):
             history.write(relation, days, 5, "first_response", 3.0, 1)
-    history.put_identity("key-a", "alice", "pro")
+    history.identity("key-a", "alice", "pro")
     settle(history)
     return history
 
@@ -72,7 +74,7 @@ def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Sim
     history.stores.keep(what, history.source)
     for relation in _FOLLOWERS:
         history.write(relation, 2, 5, "conversation_resolved", 60.0, 1)
-    history.put_identity("key-a", "bob", "pro")
+    history.identity("key-a", "bob", "pro")
     settle(history)
     history.stores.restore(what, history.source)
     history.pipeline.damages += 1
@@ -84,7 +86,7 @@ def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Sim
 @pytest.mark.timeout(900)
 def test_segment__last_one_is_deleted__its_counts_go(machine: type[Simulation]) -> None:
     history = started(machine)
-    history.delete_segment(1)
+    history.segment(1, [], is_deleted=True)
 
     history.settle_and_audit()
 
@@ -114,5 +116,17 @@ def test_ai_usage__first_event_is_older_than_the_history__days_between_are_count
     history.begin(zone=None, ai=True, segments=False)
     settle(history)
     history.write("ai_duo_chat_events", 2, 5, "first_response", 3.0, 1)
+
+    history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_rollups__of_the_first_date_in_the_east__follow_their_events(machine: type[Simulation]) -> None:
+    history = machine()
+    history.begin(zone="Pacific/Apia", ai=False, segments=False, is_in_use=True)
+    moment = datetime.combine(START, time(20), timezone.utc)
+    (event,) = [row for row in truth.events(history.source.state) if truth.utc_day(row) == START]
+    history.source.write("reporting_events", moved(event, moment, history.clock.now()))
 
     history.settle_and_audit()

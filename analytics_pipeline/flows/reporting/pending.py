@@ -45,11 +45,12 @@ def live(postgres: Postgres, clickhouse: ClickHouse, now: datetime, since: date)
     sources = copies(postgres, today - 2 * _DAY, today)
     to_copy = {day.day for day in touched} | {day for day in (today - _DAY, today) if sources.lacks(day, now)}
     to_copy |= {day for day in lost.copies if day <= today + _DAY}
+    to_copy = _from(since, to_copy)
     current = {today - _DAY, today, today + _DAY}
     old = outdated(postgres, REGISTRY, now - RECENT)
     waiting = {near for day in to_copy for near in _around(day)}
     to_compute = old.union(lost.rollups, _stale(postgres, zoned, current)) - waiting
-    return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
+    return Pending(_sorted(to_copy), _sorted(_from(since, to_compute)))
 
 
 def closed(postgres: Postgres, clickhouse: ClickHouse, now: datetime, first: date, since: date) -> Pending:
@@ -71,11 +72,11 @@ def closed(postgres: Postgres, clickhouse: ClickHouse, now: datetime, first: dat
     sources = copies(postgres, first - _DAY, now.date())
     uncopied, unrolled = uncovered(postgres, now.date())
     changed = changed_days(postgres, REPORTING_EVENTS, [*older, *recent])
-    to_copy = {day for day in recent if sources.lacks(day, now)} | uncopied | changed
+    to_copy = _from(since, {day for day in recent if sources.lacks(day, now)} | uncopied | changed)
     waiting = {near for day in to_copy for near in _around(day)}
     stale_ones = _stale(postgres, zoned, set(days))
     to_compute = outdated(postgres, REGISTRY).union(lost.rollups, unrolled, stale_ones) - waiting
-    return Pending(_sorted(day for day in to_copy if day >= since), _sorted(day for day in to_compute if day >= since))
+    return Pending(_sorted(to_copy), _sorted(_from(since, to_compute)))
 
 
 def _lost(
@@ -102,6 +103,11 @@ def _stale(postgres: Postgres, zoned: Iterable[Account], dates: set[date]) -> se
     sources = copies(postgres, first - 2 * _DAY, last + 2 * _DAY)
     found = stale(days, coverage(postgres, first, last), sources, REGISTRY)
     return {day.date for ones in found.values() for day in ones if sources.newest(day.bounds)}
+
+
+def _from(since: date, days: Iterable[date]) -> set[date]:
+    """The days that have a partition. Nothing must wait for others: they are never copied."""
+    return {day for day in days if day >= since}
 
 
 def _around(day: date) -> list[date]:
