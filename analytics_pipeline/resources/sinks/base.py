@@ -47,7 +47,7 @@ class Delivery:
 
 
 class SinkRefused(Refused):
-    """The receiver refuses all that we send (address, credentials, missing bucket): a person has to change something."""
+    """The receiver refuses all that we send (address, credentials, missing bucket): a person has to act."""
 
 
 class SinkUnavailable(Passing):
