@@ -1,0 +1,232 @@
+"""One run of the usage export: each sink is served by itself, until nothing is left for it or the run's time is over."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+
+from analytics_pipeline.flows.failures import reason_and_place, reason_of
+from analytics_pipeline.flows.usage_export import gaps, past
+from analytics_pipeline.flows.usage_export.allow_list import AllowList
+from analytics_pipeline.flows.usage_export.bookmark import Bookmark, Outcome, Sending, State, create
+from analytics_pipeline.flows.usage_export.deliveries import Kind
+from analytics_pipeline.flows.usage_export.errors import Superseded
+from analytics_pipeline.flows.usage_export.records import EMPTY, EventReader, Instance, Plan, Read
+from analytics_pipeline.flows.usage_export.source import LARGEST_ID, newest, recent_gaps
+from analytics_pipeline.resources.deadline import Deadline
+from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
+from analytics_pipeline.resources.sinks.base import Sink
+
+logger = logging.getLogger(__name__)
+# A run ends after so long and leaves the rest to the next one; the past gives way to the live export this often.
+RUN_SECONDS, PAST_SECONDS = 240.0, 10.0
+
+
+class _SinkFailed(Exception):
+    """The sink did not take a batch; that is recorded, and the sink is tried again later."""
+
+
+@dataclass
+class Served:
+    """What a run did for a sink. `status` is `served`, `failed`, `time_over` or `skipped: …`; `error` says why."""
+
+    sink: str
+    status: str = "served"
+    batches: int = 0
+    records: int = 0
+    failed: int = 0
+    sent_bytes: int = 0
+    failures_in_a_row: int = 0
+    error: str = ""
+
+    def add(self, outcome: Outcome) -> None:
+        self.batches += 1
+        self.records += outcome.records
+        self.failed += len(outcome.refused)
+        self.sent_bytes += outcome.sent_bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all sinks of a run have in common. `batch` is the most records that go at once."""
+
+    postgres: Postgres
+    allowed: AllowList
+    instance: Instance
+    batch: int
+    deadline: Deadline
+    run_id: str
+
+
+def export(run: Run, sinks: Sequence[str], open_sink: Callable[[str], Sink]) -> list[Served]:
+    """Serve all these sinks at once, so that none waits for another; what went wrong with a sink is its own matter.
+
+    Raises:
+        Exception: the source or the ledgers cannot be asked; raised when all sinks have ended.
+    """
+    if not sinks:
+        return []
+    with ThreadPoolExecutor(len(sinks), "sink") as pool:
+        futures = [pool.submit(_serve, run, name, open_sink) for name in sinks]
+    return [future.result() for future in futures]
+
+
+def _serve(run: Run, name: str, open_sink: Callable[[str], Sink]) -> Served:
+    served = Served(name)
+    try:
+        with run.postgres.lease(f"usage_export:{name}"), ExitStack() as stack:
+            ledger = stack.enter_context(closing(run.postgres.ledgers.open(autocommit=True)))
+            bookmark = Bookmark(ledger, name, run.run_id)
+            state = bookmark.state() or _begun(run, bookmark)
+            if not state.is_due:
+                served.status = "skipped: paused" if state.paused_at else "skipped: waiting_after_failure"
+                served.error, served.failures_in_a_row = state.last_error, state.consecutive_failures
+                return served
+            source = stack.enter_context(closing(run.postgres.open(autocommit=True)))
+            reader = EventReader.on(source, run.postgres, run.allowed, run.instance)
+            with _Line(run, bookmark, reader, open_sink, served) as line:
+                line.serve(state)
+    except LeaseHeld as error:
+        served.status, served.error = "skipped: lease_held", str(error)
+    except Superseded as error:
+        served.status, served.error = "skipped: superseded", str(error)
+    except _SinkFailed as error:
+        served.status, served.error = "failed", str(error)
+    return served
+
+
+def _begun(run: Run, bookmark: Bookmark) -> State:
+    """Begin the sink at the newest event: what was there before does not leave, what is still open does."""
+    with run.postgres.connect() as connection:
+        end = newest(connection, run.postgres)
+        passed = recent_gaps(connection, run.postgres, end.id)
+    create(bookmark.connection, bookmark.sink, end.id, passed, end.open_until)
+    state = bookmark.state()
+    assert state is not None
+    return state
+
+
+@dataclass
+class _Line:
+    """The work of a run for one sink. It reads ahead: the next batch is read while one is sent."""
+
+    run: Run
+    bookmark: Bookmark
+    reader: EventReader
+    open_sink: Callable[[str], Sink]
+    served: Served
+    ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ahead"))
+    sink: Sink | None = None
+
+    def __enter__(self) -> "_Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What is being read is waited for: its connection is closed next.
+        self.ahead.shutdown(cancel_futures=True)
+        if self.sink is not None:
+            self.sink.close()
+
+    def serve(self, state: State) -> None:
+        """First what was on its way, then what came late, then what is new; the past in between, when all else is done."""
+        if state.sending is not None:
+            self.bookmark.again(state.sending)
+            outcome = self._send(state.sending, self.reader.read(state.sending.ids))
+            self.bookmark.advance(state.sending, outcome, None)
+        pasts = past.begun(self.bookmark.connection, self.bookmark.sink, self.run.allowed.names)
+        self._late()
+        self._live()
+        for one in pasts:
+            self._past(one)
+        self._leave_rest()
+
+    def _leave_rest(self) -> None:
+        if self.run.deadline.remaining <= 0:
+            self.served.status = "time_over"
+
+    def _late(self) -> None:
+        """Send events whose ids were passed before they were committed."""
+        ledger, sink = self.bookmark.connection, self.bookmark.sink
+        horizon = self.reader.horizon()
+        remaining = gaps.due(ledger, sink, horizon)
+        while remaining != EMPTY and self.run.deadline.remaining > 0:
+            found = self.reader.late(remaining, self.run.batch, self._position())
+            if found is None:
+                gaps.looked_at(ledger, sink, remaining, horizon)
+                return
+            plan, remaining = found
+            sending = self.bookmark.advance(None, None, plan, "late")
+            if sending is not None:
+                outcome = self._send(sending, self.reader.read(plan.ids))
+                self.bookmark.advance(sending, outcome, None)
+
+    def _live(self) -> None:
+        self._stream(self._position(), self.run.deadline)
+
+    def _past(self, one: past.Past) -> None:
+        """Work on a history; every few seconds the live export goes first."""
+        position: int | None = one.done_id
+        while position is not None and self.run.deadline.remaining > 0:
+            ends = Deadline.after(min(PAST_SECONDS, self.run.deadline.remaining), "")
+            position = self._stream(position, ends, one)
+            self._live()
+
+    def _stream(self, position: int, ends: Deadline, of: past.Past | None = None) -> int | None:
+        """Send batch after batch of what follows the position; returns where time was over, None when all is sent."""
+        done: Sending | None = None
+        outcome: Outcome | None = None
+        kind: Kind = "past" if of else "live"
+        plan, read = self._look(position, of)
+        while True:
+            following = plan if ends.remaining > 0 else None
+            sending = self.bookmark.advance(done, outcome, following, kind, of and of.id)
+            if following is None:
+                if plan is None and of:
+                    past.finish(self.bookmark.connection, of)
+                return position if plan else None
+            position = following.to
+            looking = self.ahead.submit(self._look, position, of)
+            done, outcome = sending, self._send(sending, read) if sending else None
+            plan, read = looking.result()
+
+    def _look(self, position: int, of: past.Past | None) -> tuple[Plan | None, Read]:
+        """The batch that follows the position, and its records."""
+        if of is None:
+            plan = self.reader.next(position, self.run.batch)
+        else:
+            names = self.run.allowed.names if of.event_name is None else (of.event_name,)
+            plan = self.reader.next(position, self.run.batch, until=of.until_id or LARGEST_ID, names=names)
+            plan = plan and replace(plan, gaps=EMPTY)
+        return plan, self.reader.read(plan.ids) if plan and plan.records else Read(None, ())
+
+    def _send(self, sending: Sending, read: Read) -> Outcome:
+        """Send the records, and wait until the receiver has them.
+
+        Raises:
+            _SinkFailed: it does not, which is recorded.
+        """
+        try:
+            outcome = self._sent(read)
+        except Exception as error:
+            logger.warning("sink %s: %s", self.bookmark.sink, reason_and_place(error))
+            text = reason_of(error)
+            retry_after = getattr(error, "retry_after", None)
+            self.served.failures_in_a_row = self.bookmark.fail(sending, text, retry_after)
+            raise _SinkFailed(text) from None
+        self.served.add(outcome)
+        return outcome
+
+    def _sent(self, read: Read) -> Outcome:
+        if read.batch is None:
+            return Outcome(0, 0, read.refused)
+        if self.sink is None:
+            self.sink = self.open_sink(self.bookmark.sink)
+        delivery = self.sink.send(read.batch)
+        records = len(read.batch.ids) - len(delivery.refused)
+        return Outcome(records, delivery.sent_bytes, (*read.refused, *delivery.refused))
+
+    def _position(self) -> int:
+        state = self.bookmark.state()
+        assert state is not None
+        return state.bookmark_id
