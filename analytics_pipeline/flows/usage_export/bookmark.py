@@ -106,7 +106,12 @@ class Bookmark:
         return cursor.execute(f"{_STATES} WHERE sink = %s", [self.sink]).fetchone()
 
     def advance(
-        self, done: Sending | None, outcome: Outcome | None, plan: Plan | None, kind: Kind = "live", past: int | None = None
+        self,
+        done: Sending | None,
+        outcome: Outcome | None,
+        plan: Plan | None,
+        kind: Kind = "live",
+        past: int | None = None,
     ) -> Sending | None:
         """Record what became of the batch `done`, and in the same transaction the one that is sent next.
 

@@ -1,22 +1,22 @@
 """One run of the usage export: each sink is served by itself, until nothing is left for it or the run's time is over."""
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
-from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.usage_export import gaps, past
 from analytics_pipeline.flows.usage_export.allow_list import AllowList
 from analytics_pipeline.flows.usage_export.bookmark import Bookmark, Outcome, Sending, State, create
 from analytics_pipeline.flows.usage_export.deliveries import Kind
 from analytics_pipeline.flows.usage_export.errors import Superseded
-from analytics_pipeline.flows.usage_export.records import EMPTY, EventReader, Instance, Plan, Read
+from analytics_pipeline.flows.usage_export.records import EMPTY, ROWS_PER_LOOK, EventReader, Instance, Plan, Read
 from analytics_pipeline.flows.usage_export.source import LARGEST_ID, newest, recent_gaps
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
-from analytics_pipeline.resources.sinks.base import Sink
+from analytics_pipeline.resources.sinks.base import Sink, SinkRefused, SinkUnavailable
 
 logger = logging.getLogger(__name__)
 # A run ends after so long and leaves the rest to the next one; the past gives way to the live export this often.
@@ -107,6 +107,14 @@ def _begun(run: Run, bookmark: Bookmark) -> State:
     return state
 
 
+def _told(error: Exception) -> str:
+    """What a sink says it lacks; of any other error the kind and the place alone, for its text may hold a record."""
+    if isinstance(error, SinkRefused | SinkUnavailable):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"
+
+
 @dataclass
 class _Line:
     """The work of a run for one sink. It reads ahead: the next batch is read while one is sent."""
@@ -118,6 +126,7 @@ class _Line:
     served: Served
     ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ahead"))
     sink: Sink | None = None
+    rows: int = 1_000
 
     def __enter__(self) -> "_Line":
         return self
@@ -192,13 +201,16 @@ class _Line:
 
     def _look(self, position: int, of: past.Past | None) -> tuple[Plan | None, Read]:
         """The batch that follows the position, and its records."""
-        if of is None:
-            plan = self.reader.next(position, self.run.batch)
-        else:
-            names = self.run.allowed.names if of.event_name is None else (of.event_name,)
-            plan = self.reader.next(position, self.run.batch, until=of.until_id or LARGEST_ID, names=names)
-            plan = plan and replace(plan, gaps=EMPTY)
-        return plan, self.reader.read(plan.ids) if plan and plan.records else Read(None, ())
+        names = self.run.allowed.names if of is None or of.event_name is None else (of.event_name,)
+        until = LARGEST_ID if of is None or of.until_id is None else of.until_id
+        plan = self.reader.next(position, self.run.batch, rows=self.rows, until=until, names=names)
+        if plan is None:
+            return None, Read(None, ())
+        # As many rows as it takes to fill a batch, whether few or all of them are allowed to leave.
+        wanted = self.rows * 2 if plan.records < self.run.batch // 2 else 2 * self.run.batch
+        self.rows = min(wanted, ROWS_PER_LOOK)
+        read = self.reader.read(plan.ids) if plan.records else Read(None, ())
+        return plan if of is None else replace(plan, gaps=EMPTY), read
 
     def _send(self, sending: Sending, read: Read) -> Outcome:
         """Send the records, and wait until the receiver has them.
@@ -209,8 +221,8 @@ class _Line:
         try:
             outcome = self._sent(read)
         except Exception as error:
-            logger.warning("sink %s: %s", self.bookmark.sink, reason_and_place(error))
-            text = reason_of(error)
+            text = _told(error)
+            logger.warning("sink %s: %s", self.bookmark.sink, text)
             retry_after = getattr(error, "retry_after", None)
             self.served.failures_in_a_row = self.bookmark.fail(sending, text, retry_after)
             raise _SinkFailed(text) from None

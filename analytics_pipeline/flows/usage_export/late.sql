@@ -5,7 +5,16 @@ WITH found AS MATERIALIZED (
         source.id,
         source.name = ANY(%(names)s) AS is_allowed
     FROM unnest(%(gaps)s::int8multirange) AS gap
-    INNER JOIN {event_logs} AS source ON source.id >= lower(gap) AND source.id < upper(gap)
+    -- With an order and a limit of its own each gap is looked at through the index.
+    CROSS JOIN LATERAL (
+        SELECT
+            id,
+            name
+        FROM {event_logs} AS event
+        WHERE event.id >= lower(gap) AND event.id < upper(gap)
+        ORDER BY event.id ASC
+        LIMIT %(rows)s
+    ) AS source
     ORDER BY source.id ASC
     LIMIT %(rows)s
 )

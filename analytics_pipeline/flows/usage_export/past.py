@@ -33,7 +33,9 @@ class Past:
         """For people: which events."""
         if self.event_name is not None:
             return f"past of {self.event_name}"
-        return f"replay of {self.done_id + 1} to {self.until_id}" if self.exported == 0 else f"replay to {self.until_id}"
+        return (
+            f"replay of {self.done_id + 1} to {self.until_id}" if self.exported == 0 else f"replay to {self.until_id}"
+        )
 
 
 def request(postgres: Postgres, sinks: Sequence[str], names: Sequence[str]) -> None:
@@ -70,7 +72,8 @@ def finish(connection: Connection, past: Past) -> None:
     """There is nothing more of it."""
     with connection.transaction():
         connection.execute(
-            "UPDATE analytics_pipeline.event_logs_export_past SET finished_at = clock_timestamp() WHERE id = %s", [past.id]
+            "UPDATE analytics_pipeline.event_logs_export_past SET finished_at = clock_timestamp() WHERE id = %s",
+            [past.id],
         )
 
 

@@ -3,7 +3,9 @@
 No row of the log passes through Python one by one, and nothing that is not allowed to leave reaches the process.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from psycopg import sql
@@ -15,10 +17,23 @@ from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sinks.base import Batch, Refusal
 from analytics_pipeline.resources.sql_files import sql_file
 
-# A statement looks at so many rows of the log at most, whatever their names, and a batch is as large at most: it is in
-# memory as a whole. One record may be larger.
-ROWS_PER_LOOK, BYTES_PER_BATCH = 100_000, 16 << 20
+# A statement looks at so many rows of the log at most, whatever their names.
+ROWS_PER_LOOK = 100_000
+# A batch is in memory as a whole. It ends with the record that reaches this.
+BYTES_PER_BATCH = 16 << 20
 EMPTY = "{}"
+_RECORDS = "records.sql"
+_PAYLOADS = ("feature_flags", "public_argument")
+# Of a payload what is allowed, as the text of a JSON object; twice the braces, for it is formatted twice.
+_ALLOWED = """
+    CASE WHEN events.keys IS NULL OR jsonb_typeof(events.{column}) IS DISTINCT FROM 'object' THEN '{{{{}}}}' ELSE (
+        SELECT coalesce(
+            jsonb_object_agg(field.key, CASE WHEN jsonb_typeof(field.value) IN ('string', 'number', 'boolean')
+                THEN field.value ELSE '"not exported: neither text nor number nor boolean"' END), '{{{{}}}}'
+        )::text
+        FROM jsonb_each(events.{column}) AS field WHERE events.is_every OR field.key = ANY(events.keys)
+    ) END
+"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,12 @@ class Instance:
 
     site_id: str
     deploy_type: str
+
+    @property
+    def prefix(self) -> str:
+        """The first half of every record's id, of version 8 of UUIDs; the other half is the event's id."""
+        digits = sha256(self.site_id.encode()).hexdigest()
+        return f"{digits[:12]}8{digits[12:15]}"
 
 
 @dataclass(frozen=True)
@@ -70,9 +91,15 @@ class EventReader:
         return cls(connection, event_logs(postgres), allowed, instance)
 
     def next(
-        self, after: int, records: int, *, until: int = LARGEST_ID, names: tuple[str, ...] | None = None
+        self,
+        after: int,
+        records: int,
+        *,
+        rows: int = ROWS_PER_LOOK,
+        until: int = LARGEST_ID,
+        names: Sequence[str] | None = None,
     ) -> Plan | None:
-        """The allowed events after an id, at most so many; None when there is no event at all after it."""
+        """The allowed events among the next `rows` after an id, at most so many records; None: there is no event."""
         wanted = self.allowed.names if names is None else names
         row = self._row(
             "plan.sql",
@@ -80,7 +107,7 @@ class EventReader:
             until=until,
             names=list(wanted),
             records=records,
-            rows=ROWS_PER_LOOK,
+            rows=rows,
             bytes=BYTES_PER_BATCH,
         )
         to, ids, count, gaps, open_until, first_id, last_id = row
@@ -104,12 +131,13 @@ class EventReader:
         """The records of these events, as far as they are still there and still allowed to leave."""
         rule_names, rule_keys = self.allowed.rules
         row = self._row(
-            "records.sql",
+            _RECORDS,
             ids=ids,
             names=list(self.allowed.names),
             rule_names=rule_names,
             rule_keys=rule_keys,
             site_id=self.instance.site_id,
+            site_prefix=self.instance.prefix,
             deploy_type=self.instance.deploy_type,
         )
         found, lines, refused_ids, refusals = row
@@ -117,7 +145,8 @@ class EventReader:
         return Read(Batch(tuple(found), bytes(lines)) if found else None, refused)
 
     def _row(self, name: str, **parameters: Any) -> TupleRow:
-        statement = sql.SQL(sql_file(__package__, name)).format(event_logs=self.log)
+        payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS} if name == _RECORDS else {}
+        statement = sql.SQL(sql_file(__package__, name, **payloads)).format(event_logs=self.log)
         with self.connection.transaction(), self.connection.cursor(binary=True) as cursor:
             row = cursor.execute(statement, parameters).fetchone()
         assert row is not None

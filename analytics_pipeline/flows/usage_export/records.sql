@@ -18,11 +18,18 @@ events AS (
             WHEN source.timestamp >= '1900-01-01' AND source.timestamp < '2299-12-31' THEN NULL
             ELSE 'its timestamp is not in the years 1900 to 2299'
         END AS refusal
-    FROM unnest(%(ids)s::int8multirange) AS wanted
-    INNER JOIN {event_logs} AS source ON source.id >= lower(wanted) AND source.id < upper(wanted)
+    FROM {event_logs} AS source
     LEFT JOIN allowed_keys ON source.name = allowed_keys.name
-    -- A name that was removed from the list meanwhile does not leave any more.
-    WHERE source.name = ANY(%(names)s)
+    WHERE
+        -- One by one: Postgres would expect many rows between the ends of ranges, and read them all.
+        source.id = ANY(
+            ARRAY(
+                SELECT generate_series(lower(wanted), upper(wanted) - 1)
+                FROM unnest(%(ids)s::int8multirange) AS wanted
+            )
+        )
+        -- A name that was removed from the list meanwhile does not leave any more.
+        AND source.name = ANY(%(names)s)
     ORDER BY source.id ASC
 ),
 
@@ -34,29 +41,7 @@ lines AS (
     FROM events
     CROSS JOIN LATERAL (
         SELECT
-            jsonb_object_agg(field.key, field.value) FILTER (WHERE payload.name = 'flags') AS flags,
-            jsonb_object_agg(field.key, field.value) FILTER (WHERE payload.name = 'argument') AS argument
-        FROM (VALUES ('flags', events.feature_flags), ('argument', events.public_argument)) AS payload (name, object)
-        CROSS JOIN LATERAL (
-            SELECT
-                one.key,
-                CASE
-                    WHEN jsonb_typeof(one.value) IN ('string', 'number', 'boolean') THEN one.value
-                    ELSE to_jsonb('not exported: neither text nor number nor boolean'::text)
-                END AS value
-            FROM jsonb_each(CASE jsonb_typeof(payload.object) WHEN 'object' THEN payload.object ELSE '{{}}' END) AS one
-            WHERE events.is_every OR one.key = ANY(events.keys)
-        ) AS field
-        WHERE events.keys IS NOT NULL
-    ) AS allowed
-    CROSS JOIN LATERAL (
-        SELECT
-            overlay(
-                overlay(
-                    left(encode(sha256(convert_to(%(site_id)s || ' ' || events.id, 'UTF8')), 'hex'), 32)
-                    PLACING '8' FROM 13
-                ) PLACING 'a' FROM 17
-            )::uuid AS record_id,
+            (%(site_prefix)s || lpad(to_hex(events.id), 16, 'a000000000000000'))::uuid AS record_id,
             events.id AS event_log_id,
             %(site_id)s::text AS site_id,
             %(deploy_type)s::text AS deploy_type,
@@ -69,12 +54,12 @@ lines AS (
             coalesce(events.source, '') AS source,
             events.timestamp::timestamptz AS timestamp,
             coalesce(events.version, '') AS version,
-            coalesce(allowed.flags, '{{}}')::text AS feature_flags,
+            ${FEATURE_FLAGS} AS feature_flags,
             CASE
                 WHEN events.cohort_id >= '1900-01-01' AND events.cohort_id < '2299-12-31' THEN events.cohort_id::date
             END AS cohort_id,
             coalesce(events.referrer, '') AS referrer,
-            coalesce(allowed.argument, '{{}}')::text AS public_argument,
+            ${PUBLIC_ARGUMENT} AS public_argument,
             events.device_id,
             events.insert_id
     ) AS record
