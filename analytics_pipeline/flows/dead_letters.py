@@ -35,9 +35,7 @@ def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequ
         _insert(connection, flow, unit, letters, run_id)
 
 
-def add_dead_letters(
-    connection: Connection, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str
-) -> None:
+def add_dead_letters(connection: Connection, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
     """Keep `letters` besides the unit's others, as part of the connection's transaction; one of the same key goes."""
     keys = [_storable(one.record_key) for one in letters]
     connection.execute(
