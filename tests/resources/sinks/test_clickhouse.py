@@ -113,7 +113,7 @@ def test_send__dies_between_two_statements__sent_again_each_record_is_there_once
 def test_send__records_that_are_no_rows__are_refused_alone_without_their_values(
     empty_product: Product, sink: Sink
 ) -> None:
-    bad = {3: {"timestamp": SECRET}, 4: {"user_id": -1}, 9: {"cohort_id": SECRET}}
+    bad: dict[int, dict[str, Any]] = {3: {"timestamp": SECRET}, 4: {"user_id": -1}, 9: {"cohort_id": SECRET}}
     records = [record(number, **bad.get(number, {})) for number in range(1, 11)]
 
     delivery = sink.send(batch_of(records))
