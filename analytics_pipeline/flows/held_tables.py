@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import day_partition, quoted
 from analytics_pipeline.resources.clickhouse.slices import Slice, complete, make_visible
 
 

@@ -11,7 +11,7 @@ from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.migrations.clickhouse.takeover import TABLES
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 

@@ -11,7 +11,7 @@ from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags

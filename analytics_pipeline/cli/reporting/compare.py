@@ -28,7 +28,7 @@ from analytics_pipeline.flows.reporting.compare import (
     periods,
 )
 from analytics_pipeline.flows.reporting.zones import local_date
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import postgres
 

@@ -13,21 +13,19 @@ from typing import Any
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.daily import FIGURES
+from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.held_days import unheld_days
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 SHOWN = "code_suggestion_shown_in_ide"
 ACCEPTED = "code_suggestion_accepted_in_ide"
 REJECTED = "code_suggestion_rejected_in_ide"
-
-
-class NotAvailable(Exception):
-    """AI usage cannot be told: ClickHouse is not configured, its use is switched off, or nothing is there yet."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 from psycopg import sql
 
+from analytics_pipeline.flows.daily_copy.errors import IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import (
     DayState,
     SourceDay,
@@ -32,8 +33,9 @@ from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.names import day_partition, quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
@@ -48,10 +50,6 @@ PIECES_AT_ONCE = 2
 _BLOCK_ROWS = 1 << 18
 
 Progress = Callable[[int], None]
-
-
-class IncompleteCopy(Exception):
-    """ClickHouse did not store as many rows as Postgres sent; nothing was swapped."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from psycopg import sql
 from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.held_tables import DayTable
-from analytics_pipeline.resources.clickhouse.client import quoted
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 # Of a time stamp: what lies beyond the years that ClickHouse keeps, or at infinity, is unknown rather than wrong.

@@ -18,7 +18,7 @@ from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres
 

@@ -15,7 +15,8 @@ from clickhouse_migrations.migrator import Migrator, StatusRow
 from clickhouse_migrations.substitution import substitute
 
 from analytics_pipeline.migrations.clickhouse import takeover
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 
 Phase = Literal["pre", "post"]
 PHASES: tuple[Phase, ...] = ("pre", "post")

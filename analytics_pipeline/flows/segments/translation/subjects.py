@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 from analytics_pipeline.flows.segments.errors import Inexact
-from analytics_pipeline.resources.clickhouse.client import quoted
+from analytics_pipeline.resources.clickhouse.names import quoted
 
 _NUMERIC = "^-?[0-9]+([.][0-9]+)?$"
 # Python refuses to read an int of more digits, and the engine then raises.
