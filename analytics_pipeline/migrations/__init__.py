@@ -18,7 +18,7 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 Store = Literal["postgres", "clickhouse"]
 # Of those who write figures; phase `post` may give them other tables, so they wait for it.
 FIGURES_LEASES = ("reporting_rollups", "ai_usage_daily")
-# What takes them longer than this is broken.
+# A migration that takes longer than this is broken.
 _PATIENCE = timedelta(minutes=10)
 
 

@@ -19,7 +19,7 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
-# What a tick asks ClickHouse takes milliseconds; a sensor must not wait for a store that is in trouble.
+# A tick's question takes ClickHouse milliseconds; a sensor must not wait for a store that is in trouble.
 TICK_SECONDS = 20
 
 

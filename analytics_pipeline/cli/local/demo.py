@@ -152,7 +152,7 @@ def _materialise(today: date, console: Console) -> list[Materialised]:
 
 
 def _switch_ai_usage_on(environment: Mapping[str, str], console: Console) -> None:
-    """What an admin does in the product; the sensor notices, and a run brings the history in."""
+    """Switches the feature on as an admin does in the product; the sensor notices, and a run brings the history in."""
     from analytics_pipeline.demo.load import save_application_settings
 
     if save_application_settings(environment["DATABASE_URL"], use_clickhouse_for_analytics=True):

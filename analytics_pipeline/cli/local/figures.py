@@ -1,4 +1,4 @@
-"""What `demo` shows of each flow's use: a report in two accounts' own zones, AI figures, histories' own rows."""
+"""Figures that `demo` shows for each flow: a report in two accounts' own zones, AI usage, histories' own rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""What the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
+"""Parts that the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
 
 import re
 from collections.abc import Sequence

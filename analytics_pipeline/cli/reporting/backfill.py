@@ -40,7 +40,7 @@ _MANY_DAYS = 730
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the command was asked for; both dates are inclusive, None is the history's own end."""
+    """The request of one command; both dates are inclusive, None is the history's own end."""
 
     account: str
     since: date | None
@@ -121,7 +121,7 @@ def backfill(
 def _work(
     console: Console, settings: Settings, clickhouse: ClickHouse, run_id: str, asked_for: _Asked
 ) -> tuple[Backfill | None, Sequence[History]]:
-    """What is to be done about the accounts' histories, and these; None when there is nothing to do."""
+    """The work to do on the accounts' histories, and these; None when there is nothing to do."""
     store, now = postgres(settings), datetime.now(timezone.utc)
     found = histories(store, chosen_accounts(store, asked_for.account))
     wanted = _wanted(console, asked_for, found, now, settings.start_of("reporting"))
@@ -214,7 +214,7 @@ def _run(console: Console, work: Backfill, plan: Plan, asked_for: _Asked) -> Non
 
             done = work.run(plan, hear)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it was, the way to go on is the same
-        # What was copied again would be once more, were it not left out by its date.
+        # A day that was just copied is left out by its date, or it would be copied once more.
         rest = plan.dates[min(done, len(plan.dates) - 1)] if asked_for.recopy else None
         _show_failure(error, done, plan, asked_for.command(rest))
         sys.exit(Exit.FAILED)

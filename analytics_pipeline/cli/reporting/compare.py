@@ -46,7 +46,7 @@ _CAUSES = {
 
 @dataclass
 class _Findings:
-    """What all periods came to; of the differences only as many as are shown."""
+    """Sums over all periods; of the differences only as many as are shown."""
 
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)

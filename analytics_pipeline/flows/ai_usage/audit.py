@@ -1,4 +1,4 @@
-"""What the checks of AI usage ask: are all events there, once, and counted."""
+"""Questions of the checks of AI usage: are all events there, once, and counted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

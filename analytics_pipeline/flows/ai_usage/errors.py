@@ -1,4 +1,4 @@
-"""What AI usage refuses, and a registry that is broken."""
+"""Refusals of AI usage, and a registry that is broken."""
 
 from analytics_pipeline.errors import Broken, Refused
 

@@ -1,4 +1,4 @@
-"""What a product shows of AI usage: figures of a namespace over a range of days.
+"""Figures of AI usage for a product to show: of a namespace, over a range of days.
 
 A range is inclusive at both ends, in UTC days. A namespace is the path of ids from the top, e.g. `1/2/`; it contains
 everything below it, and nothing else: `1/2/` does not contain `1/23/`. Distinct users are distinct over the whole
@@ -30,7 +30,7 @@ REJECTED = "code_suggestion_rejected_in_ide"
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked about: a namespace and days, both inclusive; `languages` narrows code suggestions to these."""
+    """The subject of a question: a namespace and days, both inclusive; `languages` narrows code suggestions."""
 
     namespace: str
     first: date

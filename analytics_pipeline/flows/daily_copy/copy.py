@@ -106,7 +106,7 @@ class DayCopy:
     def _try_piece(self, moment: Reading, days: Sequence[date], counted: Future[list[int]]) -> list[DayState]:
         with self._staged(moment, span_of(days)) as (staging, sent):
             stored = self._stored(staging, days, sent)
-            # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
+            # Refused rows are not in staging. Asking Postgres for everything costs more than all the rest, but is rare.
             whole = sum(counted.result()) == sent
             found = stored if whole else merged(moment.ask(source_days, span_of(days)))
             moment.check_shape(span_of(days))
@@ -227,7 +227,7 @@ def _passes_soon(error: BaseException) -> bool:
 
 
 def _states(days: Sequence[date], stored: Mapping[date, int], found: Sequence[SourceDay]) -> list[DayState]:
-    """What a copy of each of the days holds, also of the empty ones."""
+    """Contents of a copy of each of the days, also of the empty ones."""
     of_source = {one.day: one for one in found}
     return [of_source.get(day, SourceDay(day)).copied(stored.get(day, 0)) for day in days]
 

@@ -34,13 +34,13 @@ Question: TypeAlias = Callable[[Connection, Postgres, DaySource, sql.Composable]
 ROWS_PER_PIECE, ROWS_PER_SECOND = 10_000_000, 50_000
 # Many would read a table often that has no index on its days.
 _PIECES, _WORTH_A_PIECE = 4, 250_000
-# What is still too long for one statement at this length is not long because of its rows.
+# A statement that is still too slow at this length is not slow because of its rows.
 _SHORTEST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What `source` held at the moment `at`, which other transactions can see as `exported`."""
+    """The rows of `source` at the moment `at`, which other transactions can see as `exported`."""
 
     postgres: Postgres
     source: DaySource

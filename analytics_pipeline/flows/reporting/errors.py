@@ -1,4 +1,4 @@
-"""What reporting refuses."""
+"""Refusals of reporting, and states that are missing."""
 
 from analytics_pipeline.errors import Broken, Refused
 

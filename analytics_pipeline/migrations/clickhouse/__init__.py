@@ -56,7 +56,7 @@ class _TaggedConnection(Connection):  # type: ignore[misc]
 
 
 def variables(cluster: str | None) -> Mapping[str, str]:
-    """What the scripts' placeholders become: with a cluster, DDL for every replica and Replicated engines."""
+    """Values of the scripts' placeholders: with a cluster, DDL for every replica and Replicated engines."""
     return {
         "ON_CLUSTER": f"ON CLUSTER {quoted(cluster)}" if cluster else "",
         "REPLICATED": "Replicated" if cluster else "",

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tag:
-    """What a statement runs for. As `log_comment` it joins `system.query_log` to flows, tenants and Dagster runs."""
+    """The purpose of a statement. As `log_comment` it joins `system.query_log` to flows, tenants and Dagster runs."""
 
     flow: str
     step: str
@@ -25,7 +25,7 @@ class Tag:
 
 @dataclass
 class Cost:
-    """What statements have cost so far, as the server reports it: rows, bytes and seconds of elapsed time."""
+    """Cost of statements so far, as the server reports it: rows, bytes and seconds of elapsed time."""
 
     statements: int = 0
     read_rows: int = 0

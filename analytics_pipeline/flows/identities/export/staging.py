@@ -82,7 +82,7 @@ class ExportStager:
 
 
 class _Rest:
-    """What remains to be done once the plain documents are staged: usually nothing."""
+    """Work that remains once the plain documents are staged: usually none."""
 
     def __init__(
         self,

@@ -151,7 +151,7 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-# What a part says of conversations: those that were counted, and how many a day's figures must add up to if they are of
+# A part's word on conversations: those that were counted, and how many a day's figures must add up to if they are of
 # them. Nothing where no metric is distinct, because states cost time.
 _NO_CONVERSATIONS = "0 AS handed, 0 AS of_merged"
 _MERGED_DAYS = """

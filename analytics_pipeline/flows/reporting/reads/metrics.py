@@ -1,4 +1,4 @@
-"""What can be asked for: the names that reports have for the metrics of the rollup registry, and their dimensions."""
+"""Metrics and dimensions of reports: the names that reports have for the metrics of the rollup registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

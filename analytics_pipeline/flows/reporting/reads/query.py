@@ -1,4 +1,4 @@
-"""What a report is asked: whose, from when until when, in which zone's days. Everything is validated here."""
+"""Questions to reports: whose, from when until when, in which zone's days. Everything is validated here."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
