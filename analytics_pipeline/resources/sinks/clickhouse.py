@@ -10,7 +10,8 @@ import zstandard
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import (
     MEMORY_LIMIT_EXCEEDED,
