@@ -10,7 +10,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
 from analytics_pipeline.resources.postgres import Postgres, postgres
@@ -18,7 +19,7 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
-# What a tick asks ClickHouse takes milliseconds; a sensor must not wait for a store that is in trouble.
+# A tick's question takes ClickHouse milliseconds; a sensor must not wait for a store that is in trouble.
 TICK_SECONDS = 20
 
 

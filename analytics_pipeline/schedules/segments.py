@@ -11,7 +11,7 @@ from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
@@ -56,7 +56,7 @@ def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending]]
     store, landing = postgres(settings), landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
     today = now.date()
-    # What has expired must not be loaded only to expire again.
+    # An expired snapshot must not be loaded only to expire again.
     back = min(LOOK_BACK, timedelta(days=max(1, settings.identity_snapshot_retention_days - 1)))
     first = max(today - back, settings.start_of("segments"))
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]

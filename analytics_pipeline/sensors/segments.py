@@ -13,14 +13,14 @@ from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.orchestration.requests import FOLLOWS
 from analytics_pipeline.orchestration.run_states import may_be_asked_again, runs_under_way
 from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres
 
 # Spreads a burst, such as an import of many projects' segments, over ticks.
 PROJECTS_PER_TICK = 20
-# What a run counts again: the same projects with the same segments pause after runs that brought nothing.
+# Projects that a run counts again: the same ones with the same segments pause after runs that brought nothing.
 CHANGES = "analytics_pipeline/changes"
 _KIND = {FOLLOWS: "segments"}
 

@@ -1,4 +1,4 @@
-"""What switching segment membership on asks for: today's snapshot and counts of the organisation's projects."""
+"""The history that segment membership asks for: today's snapshot and counts of the organisation's projects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timezone
@@ -13,7 +13,8 @@ from analytics_pipeline.flows.identities.stored import NOTHING, glimpsed_environ
 from analytics_pipeline.flows.segments.ledger import StoredCounts
 from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.flows.tenants import enabled_tenants
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres
 

@@ -1,4 +1,4 @@
-"""What a sink is: where batches of exported records go, and what its receiver answers."""
+"""Sinks: where batches of exported records go, and what a receiver answers."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -6,9 +6,11 @@ from typing import Any
 
 from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH, TRAITS_FORMAT
 from analytics_pipeline.flows.identities.staging import JSON_SETTINGS
-from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse, quoted
-from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
+from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import CorruptUnit, LandedFile, Manifest
+from analytics_pipeline.resources.object_stores import Bucket
 from analytics_pipeline.resources.sql_files import sql_file
 
 ROWS_PER_STATEMENT = 1_000_000
