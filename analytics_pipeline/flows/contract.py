@@ -71,7 +71,7 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
         "version": Kind.TEXT,
         "timestamp": Kind.MOMENT,
         "feature_flags": Kind.JSON,
-        "cohort_id": Kind.MOMENT_OR_DAY,
+        "cohort_id": Kind.DAY,
         "public_argument": Kind.JSON,
         "first_source_url": Kind.TEXT,
         "last_source_url": Kind.TEXT,

@@ -1,4 +1,4 @@
-"""Which events leave, and which keys of their payloads: the product's allow list and our own."""
+"""The events that leave, and the keys of their payloads that do: the product's allow list and our own."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class AllowedName:
 
 
 def allow_list(postgres: Postgres) -> AllowList:
-    """What leaves at this moment."""
+    """All that may leave at this moment."""
     names = {*_product(postgres), *_own(postgres)}
     fields = postgres.query("SELECT event_name, key FROM analytics_pipeline.event_logs_export_fields")
     keys = {name: {key for event, key in fields if event in (name, ALL)} for name in names}
@@ -75,8 +75,8 @@ def remove(postgres: Postgres, names: Sequence[str]) -> list[str]:
     """
     if theirs := sorted({*names} & _product(postgres)):
         raise AllowedByProduct(
-            f"{', '.join(theirs)}: allowed by the product's own list ({postgres.relations[PRODUCT_LIST]}), which is only"
-            " read; nothing was changed. Remove it there"
+            f"{', '.join(theirs)}: allowed by the product's own list ({postgres.relations[PRODUCT_LIST]}), which is"
+            " only read; nothing was changed. Remove it there"
         )
     with postgres.ledgers.connect() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""The ledger `event_logs_scrape_state`: how far each sink has been served, and which batch is on its way to it.
+"""Moves a sink's bookmark: with the record that the receiver has what came before it, and never otherwise.
 
 A batch is recorded before it is sent, so that one that was not acknowledged is made of the same events again, whatever
 else was committed meanwhile. The bookmark moves with the record of the acknowledgement, in one transaction.
@@ -7,16 +7,15 @@ else was committed meanwhile. The bookmark moves with the record of the acknowle
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from psycopg.rows import class_row
+from datetime import timedelta
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, add_dead_letters
 from analytics_pipeline.flows.usage_export import gaps
 from analytics_pipeline.flows.usage_export.deliveries import Kind, begin, complete
 from analytics_pipeline.flows.usage_export.errors import Superseded
+from analytics_pipeline.flows.usage_export.ledger import Sending, State, state_of
 from analytics_pipeline.flows.usage_export.records import Plan
-from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.postgres import Connection
 from analytics_pipeline.resources.sinks.base import Refusal
 
 FLOW = "usage_export"
@@ -25,72 +24,12 @@ FIRST_PAUSE, LONGEST_PAUSE, JITTER = timedelta(seconds=5), timedelta(minutes=5),
 
 
 @dataclass(frozen=True)
-class Sending:
-    """A batch on its way: its row in `export_deliveries`, its ids as a multirange, and where it leads.
-
-    `past` is the history that it belongs to; None: the live export.
-    """
-
-    delivery: int
-    ids: str
-    to: int
-    past: int | None
-
-
-@dataclass(frozen=True)
-class State:
-    """A sink's row. Moments are UTC."""
-
-    sink: str
-    bookmark_id: int
-    planned_delivery: int | None
-    planned_ids: str | None
-    planned_to: int | None
-    planned_past: int | None
-    paused_at: datetime | None
-    last_success_at: datetime | None
-    last_error: str
-    last_error_at: datetime | None
-    consecutive_failures: int
-    next_attempt_at: datetime | None
-    exported: int
-    failed: int
-    is_due: bool
-
-    @property
-    def sending(self) -> Sending | None:
-        """The batch that was on its way when the last run ended."""
-        if self.planned_delivery is None or self.planned_ids is None or self.planned_to is None:
-            return None
-        return Sending(self.planned_delivery, self.planned_ids, self.planned_to, self.planned_past)
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: records that the receiver has, bytes over the wire, and what will never be taken."""
+    """The end of a batch: records that the receiver has, bytes over the wire, and what will never be taken."""
 
     records: int
     sent_bytes: int
     refused: Sequence[Refusal]
-
-
-def states(postgres: Postgres) -> dict[str, State]:
-    """Every sink that was ever served, by name."""
-    with postgres.ledgers.connect() as connection:
-        rows = connection.cursor(row_factory=class_row(State)).execute(_STATES).fetchall()
-    return {one.sink: one for one in rows}
-
-
-def create(connection: Connection, sink: str, bookmark: int, passed: str, open_until: str) -> bool:
-    """Begin a sink after the event `bookmark`, unless it has begun: whether it was begun now.
-
-    `passed` are ids before it that may yet come, as transactions before `open_until` were open.
-    """
-    with connection.transaction():
-        made = connection.execute(_CREATE, [sink, bookmark]).rowcount == 1
-        if made:
-            gaps.add(connection, sink, passed, open_until)
-    return made
 
 
 @dataclass(frozen=True)
@@ -102,8 +41,8 @@ class Bookmark:
     run_id: str
 
     def state(self) -> State | None:
-        cursor = self.connection.cursor(row_factory=class_row(State))
-        return cursor.execute(f"{_STATES} WHERE sink = %s", [self.sink]).fetchone()
+        """The sink's row as it is now."""
+        return state_of(self.connection, self.sink)
 
     def advance(
         self,
@@ -151,8 +90,7 @@ class Bookmark:
             self.connection.execute(_AGAIN, [sending.delivery])
 
     def _hold(self, done: Sending | None) -> State:
-        cursor = self.connection.cursor(row_factory=class_row(State))
-        state = cursor.execute(f"{_STATES} WHERE sink = %s FOR UPDATE", [self.sink]).fetchone()
+        state = state_of(self.connection, self.sink, hold=True)
         if state is None or state.planned_delivery != (done and done.delivery):
             raise Superseded(f"another run has gone on with the sink {self.sink}; this one has recorded nothing more")
         return state
@@ -181,40 +119,14 @@ class Bookmark:
 def pause_after(failures: int, retry_after: float | None) -> timedelta:
     """How long a sink is left alone after so many failures in a row; at least as long as it asked for, in seconds."""
     pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
-    pause *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-    return max(pause, timedelta(seconds=min(retry_after or 0, LONGEST_PAUSE.total_seconds())))
+    jittered = pause.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - keeps no secret
+    wished = min(retry_after or 0.0, LONGEST_PAUSE.total_seconds())
+    return timedelta(seconds=max(jittered, wished))
 
-
-def pause(postgres: Postgres, sink: str) -> bool:
-    """Send nothing more to the sink until it is resumed; False: it was never served."""
-    return _changed(postgres, "SET paused_at = coalesce(paused_at, clock_timestamp())", sink)
-
-
-def resume(postgres: Postgres, sink: str) -> bool:
-    """Serve the sink again, at once also after failures; False: it was never served."""
-    return _changed(postgres, "SET paused_at = NULL, next_attempt_at = NULL", sink)
-
-
-def _changed(postgres: Postgres, change: str, sink: str) -> bool:
-    statement = f"UPDATE analytics_pipeline.event_logs_scrape_state {change} WHERE sink = %s"
-    with postgres.ledgers.connect() as connection:
-        return connection.execute(statement.encode(), [sink]).rowcount == 1
-
-
-_STATES = """
-    SELECT sink, bookmark_id, planned_delivery, planned_ids::text, planned_to, planned_past, paused_at, last_success_at,
-        last_error, last_error_at, consecutive_failures, next_attempt_at, exported, failed,
-        paused_at IS NULL AND coalesce(next_attempt_at <= clock_timestamp(), true) AS is_due
-    FROM analytics_pipeline.event_logs_scrape_state
-"""
 
 _FORGET_LETTERS = """
     DELETE FROM analytics_pipeline.dead_letters
     WHERE flow = %s AND unit = %s AND record_key::bigint <@ %s::int8multirange
-"""
-
-_CREATE = """
-    INSERT INTO analytics_pipeline.event_logs_scrape_state (sink, bookmark_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
 """
 
 _PLAN = """

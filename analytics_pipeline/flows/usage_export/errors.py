@@ -1,4 +1,4 @@
-"""What can go wrong with the usage export."""
+"""The errors of the usage export."""
 
 from analytics_pipeline.errors import Passing, Refused
 
@@ -17,6 +17,10 @@ class AllowedByProduct(Refused):
 
 class NoSuchEvent(Refused):
     """A place in the event log that somebody named does not exist."""
+
+
+class SinkFailed(Passing):
+    """The sink did not take a batch; that is recorded, and the sink is tried again later."""
 
 
 class Superseded(Passing):

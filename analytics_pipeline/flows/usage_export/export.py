@@ -1,65 +1,48 @@
-"""One run of the usage export: each sink is served by itself, until nothing is left for it or the run's time is over."""
+"""One run of the usage export: each sink is served by itself, until nothing is left or the run's time is over."""
 
-import logging
-import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
 
-from analytics_pipeline.flows.usage_export import gaps, past
-from analytics_pipeline.flows.usage_export.allow_list import AllowList
-from analytics_pipeline.flows.usage_export.bookmark import Bookmark, Outcome, Sending, State, create
-from analytics_pipeline.flows.usage_export.deliveries import Kind
-from analytics_pipeline.flows.usage_export.errors import Superseded
-from analytics_pipeline.flows.usage_export.records import EMPTY, ROWS_PER_LOOK, EventReader, Instance, Plan, Read
-from analytics_pipeline.flows.usage_export.source import LARGEST_ID, newest, recent_gaps
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.usage_export.allow_list import allow_list
+from analytics_pipeline.flows.usage_export.bookmark import Bookmark
+from analytics_pipeline.flows.usage_export.errors import ExportDisabled, SinkFailed, Superseded
+from analytics_pipeline.flows.usage_export.ledger import State, create, measured
+from analytics_pipeline.flows.usage_export.line import Line, Run, Served
+from analytics_pipeline.flows.usage_export.pending import backlog
+from analytics_pipeline.flows.usage_export.records import EventReader, Instance
+from analytics_pipeline.flows.usage_export.source import batch_size, newest, recent_gaps
 from analytics_pipeline.resources.deadline import Deadline
-from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
-from analytics_pipeline.resources.sinks.base import Sink, SinkRefused, SinkUnavailable
+from analytics_pipeline.resources.postgres import Connection, LeaseHeld, Postgres
+from analytics_pipeline.resources.sinks.base import Sink
+from analytics_pipeline.resources.sinks.registry import open_sink
 
-logger = logging.getLogger(__name__)
-# A run ends after so long and leaves the rest to the next one; the past gives way to the live export this often.
-RUN_SECONDS, PAST_SECONDS = 240.0, 10.0
-
-
-class _SinkFailed(Exception):
-    """The sink did not take a batch; that is recorded, and the sink is tried again later."""
+# A run ends after so long and leaves the rest to the next one.
+RUN_SECONDS = 240.0
 
 
-@dataclass
-class Served:
-    """What a run did for a sink. `status` is `served`, `failed`, `time_over` or `skipped: …`; `error` says why."""
+def export_all(settings: Settings, postgres: Postgres, run_id: str) -> list[Served]:
+    """One run over all sinks that are configured.
 
-    sink: str
-    status: str = "served"
-    batches: int = 0
-    records: int = 0
-    failed: int = 0
-    sent_bytes: int = 0
-    failures_in_a_row: int = 0
-    error: str = ""
-
-    def add(self, outcome: Outcome) -> None:
-        self.batches += 1
-        self.records += outcome.records
-        self.failed += len(outcome.refused)
-        self.sent_bytes += outcome.sent_bytes
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all sinks of a run have in common. `batch` is the most records that go at once."""
-
-    postgres: Postgres
-    allowed: AllowList
-    instance: Instance
-    batch: int
-    deadline: Deadline
-    run_id: str
+    Raises:
+        ExportDisabled: it is not switched on.
+    """
+    if not settings.export_usage_data_enabled or settings.export_site_id is None:
+        raise ExportDisabled("the export is disabled: EXPORT_USAGE_DATA_ENABLED is not true")
+    run = Run(
+        postgres,
+        allow_list(postgres),
+        Instance(settings.export_site_id, settings.export_deploy_type or ""),
+        batch_size(postgres),
+        Deadline.after(RUN_SECONDS, "the run's time is over"),
+        run_id,
+    )
+    addresses = {sink.name: sink for sink in settings.sinks}
+    return export(run, list(addresses), lambda name: open_sink(addresses[name], settings, run_id))
 
 
-def export(run: Run, sinks: Sequence[str], open_sink: Callable[[str], Sink]) -> list[Served]:
+def export(run: Run, sinks: Sequence[str], opened: Callable[[str], Sink]) -> list[Served]:
     """Serve all these sinks at once, so that none waits for another; what went wrong with a sink is its own matter.
 
     Raises:
@@ -68,11 +51,11 @@ def export(run: Run, sinks: Sequence[str], open_sink: Callable[[str], Sink]) -> 
     if not sinks:
         return []
     with ThreadPoolExecutor(len(sinks), "sink") as pool:
-        futures = [pool.submit(_serve, run, name, open_sink) for name in sinks]
+        futures = [pool.submit(_serve, run, name, opened) for name in sinks]
     return [future.result() for future in futures]
 
 
-def _serve(run: Run, name: str, open_sink: Callable[[str], Sink]) -> Served:
+def _serve(run: Run, name: str, opened: Callable[[str], Sink]) -> Served:
     served = Served(name)
     try:
         with run.postgres.lease(f"usage_export:{name}"), ExitStack() as stack:
@@ -85,15 +68,26 @@ def _serve(run: Run, name: str, open_sink: Callable[[str], Sink]) -> Served:
                 return served
             source = stack.enter_context(closing(run.postgres.open(autocommit=True)))
             reader = EventReader.on(source, run.postgres, run.allowed, run.instance)
-            with _Line(run, bookmark, reader, open_sink, served) as line:
-                line.serve(state)
+            try:
+                with Line(run, bookmark, reader, opened, served) as line:
+                    line.serve(state)
+            finally:
+                _measure(run, bookmark, source)
     except LeaseHeld as error:
         served.status, served.error = "skipped: lease_held", str(error)
     except Superseded as error:
         served.status, served.error = "skipped: superseded", str(error)
-    except _SinkFailed as error:
+    except SinkFailed as error:
         served.status, served.error = "failed", str(error)
     return served
+
+
+def _measure(run: Run, bookmark: Bookmark, source: Connection) -> None:
+    """Keep how much waits for the sink now, however the run has ended."""
+    state = bookmark.state()
+    if state is not None:
+        waiting = backlog(source, run.postgres, run.allowed, state.bookmark_id)
+        measured(bookmark.connection, bookmark.sink, run.batch, waiting.events, waiting.oldest_at)
 
 
 def _begun(run: Run, bookmark: Bookmark) -> State:
@@ -105,140 +99,3 @@ def _begun(run: Run, bookmark: Bookmark) -> State:
     state = bookmark.state()
     assert state is not None
     return state
-
-
-def _told(error: Exception) -> str:
-    """What a sink says it lacks; of any other error the kind and the place alone, for its text may hold a record."""
-    if isinstance(error, SinkRefused | SinkUnavailable):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"
-
-
-@dataclass
-class _Line:
-    """The work of a run for one sink. It reads ahead: the next batch is read while one is sent."""
-
-    run: Run
-    bookmark: Bookmark
-    reader: EventReader
-    open_sink: Callable[[str], Sink]
-    served: Served
-    ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ahead"))
-    sink: Sink | None = None
-    rows: int = 1_000
-
-    def __enter__(self) -> "_Line":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # What is being read is waited for: its connection is closed next.
-        self.ahead.shutdown(cancel_futures=True)
-        if self.sink is not None:
-            self.sink.close()
-
-    def serve(self, state: State) -> None:
-        """First what was on its way, then what came late, then what is new; the past in between, when all else is done."""
-        if state.sending is not None:
-            self.bookmark.again(state.sending)
-            outcome = self._send(state.sending, self.reader.read(state.sending.ids))
-            self.bookmark.advance(state.sending, outcome, None)
-        pasts = past.begun(self.bookmark.connection, self.bookmark.sink, self.run.allowed.names)
-        self._late()
-        self._live()
-        for one in pasts:
-            self._past(one)
-        self._leave_rest()
-
-    def _leave_rest(self) -> None:
-        if self.run.deadline.remaining <= 0:
-            self.served.status = "time_over"
-
-    def _late(self) -> None:
-        """Send events whose ids were passed before they were committed."""
-        ledger, sink = self.bookmark.connection, self.bookmark.sink
-        horizon = self.reader.horizon()
-        remaining = gaps.due(ledger, sink, horizon)
-        while remaining != EMPTY and self.run.deadline.remaining > 0:
-            found = self.reader.late(remaining, self.run.batch, self._position())
-            if found is None:
-                gaps.looked_at(ledger, sink, remaining, horizon)
-                return
-            plan, remaining = found
-            sending = self.bookmark.advance(None, None, plan, "late")
-            if sending is not None:
-                outcome = self._send(sending, self.reader.read(plan.ids))
-                self.bookmark.advance(sending, outcome, None)
-
-    def _live(self) -> None:
-        self._stream(self._position(), self.run.deadline)
-
-    def _past(self, one: past.Past) -> None:
-        """Work on a history; every few seconds the live export goes first."""
-        position: int | None = one.done_id
-        while position is not None and self.run.deadline.remaining > 0:
-            ends = Deadline.after(min(PAST_SECONDS, self.run.deadline.remaining), "")
-            position = self._stream(position, ends, one)
-            self._live()
-
-    def _stream(self, position: int, ends: Deadline, of: past.Past | None = None) -> int | None:
-        """Send batch after batch of what follows the position; returns where time was over, None when all is sent."""
-        done: Sending | None = None
-        outcome: Outcome | None = None
-        kind: Kind = "past" if of else "live"
-        plan, read = self._look(position, of)
-        while True:
-            following = plan if ends.remaining > 0 else None
-            sending = self.bookmark.advance(done, outcome, following, kind, of and of.id)
-            if following is None:
-                if plan is None and of:
-                    past.finish(self.bookmark.connection, of)
-                return position if plan else None
-            position = following.to
-            looking = self.ahead.submit(self._look, position, of)
-            done, outcome = sending, self._send(sending, read) if sending else None
-            plan, read = looking.result()
-
-    def _look(self, position: int, of: past.Past | None) -> tuple[Plan | None, Read]:
-        """The batch that follows the position, and its records."""
-        names = self.run.allowed.names if of is None or of.event_name is None else (of.event_name,)
-        until = LARGEST_ID if of is None or of.until_id is None else of.until_id
-        plan = self.reader.next(position, self.run.batch, rows=self.rows, until=until, names=names)
-        if plan is None:
-            return None, Read(None, ())
-        # As many rows as it takes to fill a batch, whether few or all of them are allowed to leave.
-        wanted = self.rows * 2 if plan.records < self.run.batch // 2 else 2 * self.run.batch
-        self.rows = min(wanted, ROWS_PER_LOOK)
-        read = self.reader.read(plan.ids) if plan.records else Read(None, ())
-        return plan if of is None else replace(plan, gaps=EMPTY), read
-
-    def _send(self, sending: Sending, read: Read) -> Outcome:
-        """Send the records, and wait until the receiver has them.
-
-        Raises:
-            _SinkFailed: it does not, which is recorded.
-        """
-        try:
-            outcome = self._sent(read)
-        except Exception as error:
-            text = _told(error)
-            logger.warning("sink %s: %s", self.bookmark.sink, text)
-            retry_after = getattr(error, "retry_after", None)
-            self.served.failures_in_a_row = self.bookmark.fail(sending, text, retry_after)
-            raise _SinkFailed(text) from None
-        self.served.add(outcome)
-        return outcome
-
-    def _sent(self, read: Read) -> Outcome:
-        if read.batch is None:
-            return Outcome(0, 0, read.refused)
-        if self.sink is None:
-            self.sink = self.open_sink(self.bookmark.sink)
-        delivery = self.sink.send(read.batch)
-        records = len(read.batch.ids) - len(delivery.refused)
-        return Outcome(records, delivery.sent_bytes, (*read.refused, *delivery.refused))
-
-    def _position(self) -> int:
-        state = self.bookmark.state()
-        assert state is not None
-        return state.bookmark_id

@@ -71,7 +71,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Read:
-    """What of a plan there is to send; `refused` are events that no sink can be given. `batch` is None: nothing is."""
+    """The records of a plan; `refused` are events that no sink can be given. `batch` is None: nothing is."""
 
     batch: Batch | None
     refused: tuple[Refusal, ...]
@@ -114,7 +114,7 @@ class EventReader:
         return None if to is None else Plan(ids, count, to, open_until, first_id, last_id, gaps)
 
     def late(self, gaps: str, records: int, bookmark: int) -> tuple[Plan, str] | None:
-        """Events that have come into the gaps, of any name at most so many, and the gaps that remain; None: no event."""
+        """Events that have come into the gaps, of any name at most so many, and the gaps that remain; None: none."""
         row = self._row("late.sql", gaps=gaps, names=list(self.allowed.names), rows=records)
         found, remaining, found_count, ids, count, open_until, first_id, last_id = row
         plan = Plan(ids, count, bookmark, open_until, first_id, last_id, found=found)

@@ -56,7 +56,7 @@ lines AS (
             coalesce(events.version, '') AS version,
             ${FEATURE_FLAGS} AS feature_flags,
             CASE
-                WHEN events.cohort_id >= '1900-01-01' AND events.cohort_id < '2299-12-31' THEN events.cohort_id::date
+                WHEN events.cohort_id >= '1900-01-01' AND events.cohort_id < '2299-12-31' THEN events.cohort_id
             END AS cohort_id,
             coalesce(events.referrer, '') AS referrer,
             ${PUBLIC_ARGUMENT} AS public_argument,

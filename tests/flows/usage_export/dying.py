@@ -12,8 +12,9 @@ from typing import Any
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export import allow_list, past
-from analytics_pipeline.flows.usage_export.bookmark import create
-from analytics_pipeline.flows.usage_export.export import Run, export
+from analytics_pipeline.flows.usage_export.export import export
+from analytics_pipeline.flows.usage_export.ledger import create
+from analytics_pipeline.flows.usage_export.line import Run
 from analytics_pipeline.flows.usage_export.records import Instance
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Postgres, postgres
@@ -85,7 +86,8 @@ def _die_at(at: int) -> None:
         count()
         close(self)
 
-    Session.wait, Session.close, Files.io = waits, closes, lambda _: count()  # type: ignore[method-assign]
+    for owner, name, dying in ((Session, "wait", waits), (Session, "close", closes), (Files, "io", lambda _: count())):
+        setattr(owner, name, dying)
 
 
 def begin(store: Postgres, sink: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.flows.usage_export import allow_list
-from analytics_pipeline.flows.usage_export.bookmark import create
-from analytics_pipeline.flows.usage_export.export import Run, Served, export
+from analytics_pipeline.flows.usage_export.export import export
+from analytics_pipeline.flows.usage_export.ledger import create
+from analytics_pipeline.flows.usage_export.line import Run, Served
 from analytics_pipeline.flows.usage_export.records import Instance
 from analytics_pipeline.flows.usage_export.source import batch_size
 from analytics_pipeline.resources.deadline import Deadline
@@ -31,7 +32,8 @@ def add_event(product: Product, name: str = "ViewSearch", **columns: Any) -> int
 def add_events(product: Product, count: int, name: str = "ViewSearch") -> None:
     """Many events at once."""
     product.execute(
-        "INSERT INTO event_logs (name, user_id, source, version) SELECT %s, 7, 'WEB', '5.1.0' FROM generate_series(1, %s)",
+        "INSERT INTO event_logs (name, user_id, source, version)"
+        " SELECT %s, 7, 'WEB', '5.1.0' FROM generate_series(1, %s)",
         name,
         count,
     )

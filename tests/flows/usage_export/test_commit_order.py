@@ -16,6 +16,11 @@ from tests.flows.usage_export.receivers import Receiver
 from tests.flows.usage_export.writers import ALLOWED, Truth, Writer, writers
 from tests.product import Product
 
+
+def _chance(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - a history that can be repeated
+
+
 _EMPTY = """
     TRUNCATE event_logs RESTART IDENTITY;
     TRUNCATE analytics_pipeline.event_logs_scrape_state, analytics_pipeline.event_logs_gaps
@@ -57,7 +62,7 @@ def test_export__transactions_in_any_order__every_allowed_event_leaves_and_nothi
 ) -> None:
     allow(empty_product, ALLOWED)
 
-    committed, steady, shaky = _history(empty_product, random.Random(seed), steps=60)
+    committed, steady, shaky = _history(empty_product, _chance(seed), steps=60)
 
     assert sorted(steady) == sorted(committed)
     assert {*shaky} == committed
@@ -69,7 +74,7 @@ def test_export__transactions_in_any_order__every_allowed_event_leaves_and_nothi
 def test_export__many_histories__every_allowed_event_leaves_and_nothing_else(empty_product: Product, seed: int) -> None:
     allow(empty_product, ALLOWED)
 
-    committed, steady, shaky = _history(empty_product, random.Random(seed), steps=150)
+    committed, steady, shaky = _history(empty_product, _chance(seed), steps=150)
 
     assert sorted(steady) == sorted(committed)
     assert {*shaky} == committed
@@ -77,7 +82,7 @@ def test_export__many_histories__every_allowed_event_leaves_and_nothing_else(emp
 
 def _write(writer: Writer, seed: int, events: int) -> None:
     """One thread's transactions: short ones, some of them rolled back, and now and then a long one."""
-    chance = random.Random(seed)
+    chance = _chance(seed)
     while events > 0:
         for _ in range(chance.choice([1, 1, 5, 40])):
             chance.choice([writer.insert, writer.insert, writer.forbidden, writer.draw])(chance)
@@ -173,11 +178,11 @@ def test_gaps__settled_and_no_longer_young__are_looked_at_when_their_age_has_dou
     begin(empty_product, "receiver")
     run(empty_product, Receiver())
     run(empty_product, Receiver())
-    looked = "UPDATE analytics_pipeline.event_logs_gaps SET passed_at = now() - %s::interval, looked_at = now() - %s::interval"
+    looked = "UPDATE analytics_pipeline.event_logs_gaps SET passed_at = now() - %s::interval, looked_at = now() -"
 
     dues = []
     for passed, ago in (("9 minutes", "1 second"), ("40 minutes", "19 minutes"), ("40 minutes", "20 minutes")):
-        empty_product.execute(looked, passed, ago)
+        empty_product.execute(f"{looked} %s::interval", passed, ago)
         with empty_product.postgres.ledgers.connect() as connection:
             dues.append(gaps.due(connection, "receiver", "1"))
 

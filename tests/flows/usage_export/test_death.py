@@ -26,11 +26,13 @@ def _check(product: Product, directory: Path, every: int, at_least: int) -> None
     received = {sink.name: _received(sink) for sink in directory.iterdir()}
     assert {*received.values()} == {(("1-2", (1, 2)), ("2-3", (2, 3)), ("3-4", (3, 4)), *_LIVE)}
     assert product.execute(
-        "SELECT DISTINCT bookmark_id, planned_delivery IS NULL, exported FROM analytics_pipeline.event_logs_scrape_state"
+        "SELECT DISTINCT bookmark_id, planned_delivery IS NULL, exported"
+        " FROM analytics_pipeline.event_logs_scrape_state"
     ) == [(9, True, 11)]
     assert product.execute(
         "SELECT DISTINCT status, error FROM analytics_pipeline.export_deliveries"
-        " UNION SELECT DISTINCT 'unfinished', '' FROM analytics_pipeline.event_logs_export_past WHERE finished_at IS NULL"
+        " UNION SELECT DISTINCT 'unfinished', '' FROM analytics_pipeline.event_logs_export_past"
+        " WHERE finished_at IS NULL"
     ) == [("delivered", "")]
 
 
