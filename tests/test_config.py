@@ -162,7 +162,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         ("ai_usage,reporting,reporting", ("reporting", "ai_usage")),
         # Segments are counted in snapshots of identities.
         ("segments", ("identities", "segments")),
-        ("", ("identities", "segments", "reporting", "ai_usage")),
+        ("", ("identities", "segments", "reporting", "ai_usage", "usage_export")),
     ],
 )
 def test_load__flows__are_those_named_and_what_they_need(
@@ -176,7 +176,7 @@ def test_load__flows__are_those_named_and_what_they_need(
 @pytest.mark.parametrize("value", ["segment", "reporting,segmets", '["segments"]'])
 def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> None:
     assert _problems(FLOWS=value) == [
-        ("FLOWS", "Input should be 'identities', 'segments', 'reporting' or 'ai_usage'"),
+        ("FLOWS", "Input should be 'identities', 'segments', 'reporting', 'ai_usage' or 'usage_export'"),
     ]
 
 
@@ -192,6 +192,7 @@ def test_start_of__flow__is_its_own_day_or_that_of_all(monkeypatch: pytest.Monke
         "segments": date(2026, 3, 1),
         "reporting": date(2025, 1, 1),
         "ai_usage": date(2026, 2, 1),
+        "usage_export": date(2026, 2, 1),
     }
 
 

@@ -52,6 +52,7 @@ def test_export__dies_at_some_of_its_calls__the_next_run_ends_as_if_it_had_not(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_export__dies_at_each_of_its_calls__the_next_run_ends_as_if_it_had_not(
     empty_product: Product, tmp_path: Path
 ) -> None:
