@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -142,8 +142,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int:
-    conversations, reporting_events = support(datetime.now(timezone.utc))
-    today = datetime.now(timezone.utc).date()
+    now = datetime.now(timezone.utc)
+    conversations, reporting_events = support(now)
+    today = now.date()
     relations: dict[str, Sequence[Any]] = {
         "organisations": product.organisations,
         "projects": product.projects,
@@ -164,6 +165,9 @@ def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int
     with psycopg.connect(database_url) as connection:
         _require_demo_database(connection, product.organisations)
         connection.execute(sql_file(__package__, "schema.sql"))
+        if connection.execute("SELECT FROM reporting_events LIMIT 1").rowcount:
+            # A later load writes now what happened since the first one: that is how late rows are found.
+            relations["reporting_events"] = [replace(event, updated_at=now) for event in reporting_events]
         for relation, rows in relations.items():
             written += _insert_missing(connection, relation, rows)
             done += len(rows)

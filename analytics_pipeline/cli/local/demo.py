@@ -4,22 +4,23 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import dagster as dg
 from rich.console import Console
+from rich.progress import TaskID
 
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.local.dagster_process import dagster_beside, new_token
+from analytics_pipeline.cli.local.dagster_process import daemon_beside, new_token
 from analytics_pipeline.cli.local.figures import own_rows, show_ai_usage, show_report
 from analytics_pipeline.cli.local.interruption import kept_from_children, run_until_interrupted
-from analytics_pipeline.cli.local.materialise import Materialised, materialise, observe_switches
+from analytics_pipeline.cli.local.materialise import Materialised, assets_by_run, materialise, observe_switches
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.local.summary import show_next_steps, show_runs, show_segment_counts, show_skipped
 from analytics_pipeline.cli.output import new_console, new_progress
@@ -27,6 +28,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.segments.feature import SEGMENTS
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.resources.clickhouse.accounting import Tag
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from analytics_pipeline.embedded.stack import Stack
 
 _ENDED = ("completed", "failed")
-# A look at the switches is due every 30 seconds, and the runs that follow take some.
 _HISTORY_SECONDS = 300.0
+_RUN_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 
 
@@ -49,9 +51,10 @@ def demo(home: Path, keep: bool) -> None:
     """Run the whole pipeline once on embedded engines, with a demo product, and show what came out.
 
     Starts PostgreSQL, ClickHouse and an AWS stand-in under the home directory, migrates, loads a product with
-    organisations, environments, segments, support desks and thousands of identities, and materialises every asset for
-    today through Dagster. Then Dagster's daemon runs, AI usage is switched on as an admin would, and the histories of
-    what is switched on come in. Nothing outside the home directory is touched; running it again works again.
+    organisations, environments, segments, support desks and thousands of identities, and materialises today's
+    identities, segments and reports through Dagster. AI usage is switched on as an admin would, Dagster's daemon runs,
+    and the histories of what is switched on come in. Nothing outside the home directory is touched; running it again
+    works again.
     """
     console, opened, token = new_console(), open_stack(home), new_token()
     # Dagster's own, of what the sensors' owners are called: nothing that a newcomer can do anything about.
@@ -67,14 +70,20 @@ def _run(opened: "Stack", home: Path, token: str, console: Console, *, keep: boo
     began = time.monotonic()
     with _embedded_stack(opened, console, keep=keep) as environment:
         prepare_demo(environment, console)
-        today = datetime.now(timezone.utc).date()
         # Before the work: what is materialised now counts for the histories of what is on.
         observe_switches()
-        materialised = _materialise(today, console)
-        with dagster_beside(opened, environment, token, console):
-            _switch_ai_usage_on(environment, console)
-            epochs = _watch_histories(postgres(Settings.load()), console)
-        _summarise(materialised, today, console)
+        today = datetime.now(timezone.utc).date()
+        switched_on = [assets for assets in assets_by_run() if set(assets).isdisjoint(AI_USAGE.assets)]
+        segments = [assets for assets in switched_on if not set(assets).isdisjoint(SEGMENTS.assets)]
+        materialised = _materialise(segments, today, console)
+        _switch_ai_usage_on(environment, console)
+        with daemon_beside(opened, environment, token) as check_daemon:
+            # While the daemon starts: its sensors have not to ask for what is there.
+            others = [assets for assets in switched_on if assets not in segments]
+            materialised += _materialise(others, today - timedelta(days=1), console)
+            epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
+            _summarise(materialised, today, console)
+            _await_runs(console)
         show_next_steps(console, home, seconds=time.monotonic() - began, kept=keep)
     return _exit_of(materialised, epochs)
 
@@ -141,14 +150,20 @@ def prepare_demo(environment: dict[str, str], console: Console) -> None:
     )
 
 
-def _materialise(today: date, console: Console) -> list[Materialised]:
-    console.print(f"[green]✓[/] Materialising every asset for {today} through Dagster")
+def _materialise(runs: Sequence[Sequence[str]], first: date, console: Console) -> list[Materialised]:
+    """Materialise each of these groups of assets from `first` on."""
+    outcomes: list[Materialised] = []
     # Dagster starts helpers that would each answer Ctrl-C with a stack trace.
     with kept_from_children(), new_progress(console) as progress:
-        task = progress.add_task("assets", total=None)
-        return materialise(
-            today, lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
-        )
+        for assets in runs:
+            task = progress.add_task("", total=len(assets))
+
+            def report(asset: str, done: int, task: TaskID = task) -> None:
+                progress.update(task, description=asset, completed=done)
+
+            outcomes += materialise(assets, first, report)
+            console.print(f"[green]✓[/] Materialised through Dagster from {first} on: {', '.join(assets)}")
+    return outcomes
 
 
 def _switch_ai_usage_on(environment: Mapping[str, str], console: Console) -> None:
@@ -159,19 +174,49 @@ def _switch_ai_usage_on(environment: Mapping[str, str], console: Console) -> Non
         console.print("[green]✓[/] use_clickhouse_for_analytics switched on: its history is brought in, once")
 
 
-def _watch_histories(store: Postgres, console: Console) -> list[Epoch]:
-    """The open epochs, once each has ended, its run has too, and AI usage is among them; or after five minutes."""
-    ledger = EnablementLedger(store)
+def _watch_histories(store: Postgres, check_daemon: Callable[[], None], console: Console) -> list[Epoch]:
+    """The open epochs, once each has ended and AI usage is among them; or after five minutes."""
     deadline = time.monotonic() + _HISTORY_SECONDS
-    with dg.DagsterInstance.get() as instance, new_progress(console) as progress:
-        task = progress.add_task("days of history", total=None)
+    with new_progress(console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(epoch: Epoch, done: int) -> None:
+            name = f"history of {epoch.feature} {epoch.scope}"
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=len(epoch.days))
+            progress.update(tasks[name], completed=done)
+
         while True:
-            epochs = [epoch for epoch in ledger.all() if epoch.closed_at is None]
-            days = sum(len(epoch.days) for epoch in epochs)
-            progress.update(task, completed=sum(len(days_done(store, epoch)) for epoch in epochs), total=days or None)
-            has_ended = AI_USAGE.name in {e.feature for e in epochs} and all(e.state in _ENDED for e in epochs)
-            if (has_ended and not runs_under_way(instance)) or time.monotonic() > deadline:
+            check_daemon()
+            epochs = _open_epochs(store, report)
+            has_ended = AI_USAGE.name in {epoch.feature for epoch in epochs} and all(e.state in _ENDED for e in epochs)
+            if has_ended or time.monotonic() > deadline:
                 return epochs
+            time.sleep(_LOOK_SECONDS)
+
+
+def _open_epochs(store: Postgres, report: Callable[[Epoch, int], None]) -> list[Epoch]:
+    """The open epochs, with what is done of each; those of which all days are there are completed now."""
+    epochs = _open(store)
+    days = {epoch: len(days_done(store, epoch)) for epoch in epochs}
+    for epoch, done in days.items():
+        report(epoch, done)
+    if any(done == len(epoch.days) and epoch.state not in _ENDED for epoch, done in days.items()):
+        # What the sensor does with its next tick, which may be 30 seconds away.
+        observe_switches()
+        return _open(store)
+    return epochs
+
+
+def _open(store: Postgres) -> list[Epoch]:
+    return [epoch for epoch in EnablementLedger(store).all() if epoch.closed_at is None]
+
+
+def _await_runs(console: Console) -> None:
+    """Let runs end that check what they have brought in: stopped with the daemon, they would look like failures."""
+    deadline = time.monotonic() + _RUN_SECONDS
+    with dg.DagsterInstance.get() as instance, console.status("The last checks …"):
+        while runs_under_way(instance) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
 
 
