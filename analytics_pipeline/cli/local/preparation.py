@@ -1,4 +1,4 @@
-"""What `demo` and `dev` do before Dagster starts: migrate the engines and load the demo product."""
+"""Prepares the engines of `demo` and `dev` before Dagster starts: migrations, and the demo product."""
 
 import os
 from pathlib import Path
