@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.errors import Passing
 
 T = TypeVar("T")
 
@@ -81,6 +82,23 @@ class Stopped(Exception):
 
 class ServerSilent(ConnectionError):
     """A server that took the connection does not answer on it any more."""
+
+
+class MomentLost(Passing):
+    """Postgres ended the session that held the moment which others were to read."""
+
+
+# What Postgres answers to the name of a snapshot whose session has ended.
+_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
+
+
+def lost_moment(sqlstate: str | None) -> MomentLost | None:
+    """The error that a refused snapshot means."""
+    if sqlstate not in _NO_SUCH_SNAPSHOT:
+        return None
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
 
 
 class Session(psycopg.Connection[TupleRow]):
