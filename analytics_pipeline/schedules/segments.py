@@ -1,12 +1,13 @@
 """Level-triggered: each tick asks for what the ledgers say is missing, so a missed tick loses nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.identities.open_days import is_open
+from analytics_pipeline.flows.segments.current import LeftOver, left_over
 from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
@@ -28,7 +29,7 @@ NOTHING = "nothing is missing that can still be had, or a run for it is under wa
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Asks, each hour, for the captures, loads and counts that today and the last seven closed days lack and"
-    " that can still be had.",
+    " that can still be had, and for the removal of current counts of projects that are not counted any more.",
 )
 def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """One request for each day that lacks something, the newest first.
@@ -36,22 +37,25 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     The day that has just closed is captured, loaded and counted while `IDENTITY_CAPTURE_GRACE_HOURS` last. What was
     loaded and is not in ClickHouse any more is loaded again from the landing zone, or captured again while that is
     possible; what is loaded but not counted, or whose counts are not in ClickHouse any more, is counted. Of today only
-    what was begun is brought to its end. A day that is complete, or has a run under way, is left alone.
+    what was begun is brought to its end. A day that is complete, or has a run under way, is left alone. When none of
+    these runs is about all projects, one more removes the current counts of those that are not counted any more.
     """
     now = context.scheduled_execution_time
     found = looked(lambda settings: _pending(settings, now))
     if isinstance(found, dg.SkipReason):
         return found
-    tenants, gaps = found
+    tenants, gaps, left = found
     lost = _told([gap for gap in gaps if gap.lost])
     if lost:
         context.log.warning(lost)
     requests = [_request(gap, now, tenants) for gap in gaps if gap.to_count]
+    if left and all("segment_counts" in _narrowed(request) for request in requests):
+        requests.append(_removal(left, now))
     wanted = [request for request in requests if not _is_under_way(context.instance, request)]
     return wanted or dg.SkipReason("; ".join(text for text in (NOTHING, lost) if text))
 
 
-def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending]]:
+def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending], LeftOver | None]:
     identities_table(settings)
     store, landing = postgres(settings), landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
@@ -62,7 +66,8 @@ def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending]]
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
     open_days = [day for day in days if is_open(day, settings, now)]
     with connect(settings, Tag("segments", "look")) as clickhouse:
-        return tenants, pending(Stores(store, clickhouse, landing), tenants, days, today, open_days)
+        gaps = pending(Stores(store, clickhouse, landing), tenants, days, today, open_days)
+    return tenants, gaps, left_over(store, tenants, today)
 
 
 def _told(gaps: Sequence[Pending]) -> str:
@@ -91,6 +96,22 @@ def _request(gap: Pending, now: datetime, tenants: Tenants) -> dg.RunRequest:
         partition_key=gap.day.isoformat(),
         asset_selection=[dg.AssetKey(asset) for asset in wanted],
         run_config={"ops": {asset: {"config": {"projects": ids}} for asset, ids in narrowed.items()}},
+    )
+
+
+def _narrowed(request: dg.RunRequest) -> Collection[str]:
+    """The assets whose run is not about all projects."""
+    return request.run_config["ops"].keys()
+
+
+def _removal(left: LeftOver, now: datetime) -> dg.RunRequest:
+    """A run that counts nothing anew where it can be narrowed: it removes what is left over."""
+    config = {} if left.projects is None else {"segment_counts": {"config": {"projects": list(left.projects)}}}
+    return dg.RunRequest(
+        run_key=f"left-over:{left.day}:{now:%Y%m%d%H%M}",
+        partition_key=left.day.isoformat(),
+        asset_selection=[dg.AssetKey("segment_counts")],
+        run_config={"ops": config},
     )
 
 

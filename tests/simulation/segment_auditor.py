@@ -48,8 +48,7 @@ class SegmentAuditor:
                 yield from self._closed(project, own)
                 yield from self._history(project, own, counts)
                 yield from self._current(project, own)
-            elif any(map(self._is_enabled, PROJECTS)):
-                # With nobody else to be counted there is no run that could remove them.
+            else:
                 yield from self._nothing_current(project)
             yield from self._gone(project, counts)
 
