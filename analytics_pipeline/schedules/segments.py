@@ -11,13 +11,12 @@ from analytics_pipeline.flows.segments.current import LeftOver, left_over
 from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
 from analytics_pipeline.orchestration.run_states import runs_under_way
-from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked
-from analytics_pipeline.resources.clickhouse.client import Tag
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked_at_stores
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.landing import landing_zone
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.postgres import Postgres
 
 GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
 NOTHING = "nothing is missing that can still be had, or a run for it is under way"
@@ -41,7 +40,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     these runs is about all projects, one more removes the current counts of those that are not counted any more.
     """
     now = context.scheduled_execution_time
-    found = looked(lambda settings: _pending(settings, now))
+    found = looked_at_stores("segments", lambda *stores: _pending(*stores, now))
     if isinstance(found, dg.SkipReason):
         return found
     tenants, gaps, left = found
@@ -55,9 +54,11 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     return wanted or dg.SkipReason("; ".join(text for text in (NOTHING, lost) if text))
 
 
-def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending], LeftOver | None]:
+def _pending(
+    settings: Settings, store: Postgres, clickhouse: ClickHouse, now: datetime
+) -> tuple[Tenants, list[Pending], LeftOver | None]:
     identities_table(settings)
-    store, landing = postgres(settings), landing_zone(settings)
+    landing = landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
     today = now.date()
     # What has expired must not be loaded only to expire again.
@@ -65,8 +66,7 @@ def _pending(settings: Settings, now: datetime) -> tuple[Tenants, list[Pending],
     first = max(today - back, settings.start_of("segments"))
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]
     open_days = [day for day in days if is_open(day, settings, now)]
-    with connect(settings, Tag("segments", "look")) as clickhouse:
-        gaps = pending(Stores(store, clickhouse, landing), tenants, days, today, open_days)
+    gaps = pending(Stores(store, clickhouse, landing), tenants, days, today, open_days)
     return tenants, gaps, left_over(store, tenants, today)
 
 

@@ -115,7 +115,7 @@ def _account(id_: int, name: str, stored: str | None) -> Account | Unzoned:
 
 _ACCOUNTS = """
     SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts}
-    WHERE %(only)s::bigint[] IS NULL OR id = ANY(%(only)s)
+    WHERE id IS NOT NULL AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s))
     ORDER BY id
 """
 

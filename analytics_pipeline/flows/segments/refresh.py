@@ -105,7 +105,7 @@ class CountRefresh:
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
         snapshot = self._snapshot(clickhouse, project)
-        counts = _counted(clickhouse, self.day, segments, snapshot.ready)
+        counts = _counted(clickhouse, self.day, segments, snapshot)
         if self._snapshot(clickhouse, project) != snapshot:
             raise SnapshotBusy(f"the snapshot of {self.day} changed while it was counted; the stored counts stay")
         unknown = list(self._unknown(segments, snapshot))
@@ -186,16 +186,18 @@ class CountRefresh:
         return True
 
 
-def _counted(
-    clickhouse: ClickHouse, day: date, segments: Sequence[Segment], environments: Sequence[Environment]
-) -> list[SegmentCount]:
-    counts = count_segments(clickhouse, day, [segment for segment in segments if not segment.defect], environments)
-    return counts + [
+def _counted(clickhouse: ClickHouse, day: date, segments: Sequence[Segment], snapshot: Snapshot) -> list[SegmentCount]:
+    """The counts in the environments that are ready. Where there is nobody, nobody is in any segment, broken or not."""
+    empty = snapshot.empty
+    inhabited = [environment for environment in snapshot.ready if environment not in empty]
+    counts = count_segments(clickhouse, day, [segment for segment in segments if not segment.defect], inhabited)
+    counts += [
         SegmentCount(segment.id, environment, None, "failed", segment.defect)
         for segment in segments
-        for environment in environments
+        for environment in inhabited
         if segment.defect
     ]
+    return counts + [SegmentCount(segment.id, one, 0, "counted") for segment in segments for one in empty]
 
 
 def _slice(predicate: str, **parameters: Any) -> Slice:

@@ -1,7 +1,7 @@
 """Opening a connection to ClickHouse, and saying why there is none."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import clickhouse_connect
@@ -16,6 +16,8 @@ from analytics_pipeline.resources.patience import NoAnswer, Patience
 
 # A service that sleeps while nobody asks takes half a minute to wake up.
 CONNECT_SECONDS = 60.0
+# What a tick asks takes milliseconds.
+TICK_SECONDS = 20
 
 
 @contextmanager
@@ -39,6 +41,11 @@ def connect(
         yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout)
     finally:
         client.close()
+
+
+def glance(settings: Settings, flow: str) -> AbstractContextManager[ClickHouse]:
+    """The connection of a sensor or a schedule, which must not wait for a store that is in trouble."""
+    return connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS)
 
 
 def _opened(url: str, attempts: int, options: Mapping[str, Any]) -> Client:
