@@ -24,7 +24,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.hidden_rows import hidden_rows
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
 from analytics_pipeline.resources.landing import landing_zone

@@ -1,4 +1,4 @@
-"""Which types a column of the source may have, and how a value of each is read as what the pipeline needs.
+"""Types that a column of the source may have, and how a value of each is read as what the pipeline needs.
 
 A type is the name that Postgres gives it, of a domain that of what it is made of. Two names stand for several: `text`
 for all types of text but `character`, whose values are padded, and `enum` for every enumeration.
@@ -12,7 +12,7 @@ from typing_extensions import LiteralString
 
 
 class Kind(Enum):
-    """What a column of the contract holds; the value says it in words."""
+    """The kind of value that a column of the contract holds; the enum's value says it in words."""
 
     KEY = "an integer"
     NUMBER = "a number"

@@ -1,4 +1,4 @@
-"""Which projects and environments the identities and segments flows work on, and why others are skipped."""
+"""Projects and environments that the identities and segments flows work on, and why others are skipped."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ _PROJECTS = """
 
 
 def all_projects(postgres: Postgres) -> list[Project]:
-    """The source's projects with their environments, whatever their flags, by organisation and id."""
+    """The source's projects with their environments, with any flags, by organisation and id."""
     rows = postgres.query(_PROJECTS)
     return [
         Project(

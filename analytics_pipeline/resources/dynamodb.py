@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexDescriptionTypeDef, TableDescriptionTypeDef
 
-# What a capture reads of each document; an index that lacks one answers without it and without an error.
+# Attributes that a capture reads of each document; an index that lacks one answers without it and without an error.
 ATTRIBUTES = frozenset(
     {"composite_key", "environment_api_key", "identifier", "identity_traits", "system_traits", "django_id"}
 )

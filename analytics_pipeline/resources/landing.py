@@ -100,7 +100,7 @@ class LandingZone:
         try:
             yield writer
         except BaseException:
-            # What went wrong is the error to be seen, not that the file cannot be ended either.
+            # The first error is the one to be seen, not that the file cannot be ended either.
             with suppress(Exception):
                 writer.close()
             raise

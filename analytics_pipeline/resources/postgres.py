@@ -49,7 +49,7 @@ class MomentLost(Passing):
     """Postgres ended the session that held the moment which others were to read."""
 
 
-# What Postgres answers to the name of a snapshot whose session has ended.
+# Postgres's answer to the name of a snapshot whose session has ended.
 _NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
 
 

@@ -1,4 +1,4 @@
-"""What every session of ours on a Postgres sets for itself, how long it waits, and what is told when there is none.
+"""Settings of our sessions on a Postgres, how long they wait, and the error when there is none.
 
 A role, a database or a server may set limits and formats for whoever connects. A session of ours depends on none of
 them: it sets what it needs, and nothing that it waits for lasts longer than it was given.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 APPLICATION_NAME = "analytics_pipeline"
 # For each address of the host.
 CONNECT_TIMEOUT_SECONDS = 10
-# A relation that is being altered is left to whoever alters it; the work is tried again.
+# A relation that is being altered is left alone; the work is tried again.
 LOCK_TIMEOUT_SECONDS = 5
 # After the server should have stopped a statement itself, its answer has this long to arrive.
 GRACE_SECONDS = 10.0
@@ -64,7 +64,7 @@ _SETTINGS = {
 
 
 def session_settings(statement_seconds: float) -> dict[str, str]:
-    """What a session of ours sets, with the longest time of one statement."""
+    """Settings of one session of ours, with the longest time of one statement."""
     return {**_SETTINGS, "statement_timeout": f"{statement_seconds * 1000:.0f}ms"}
 
 
@@ -76,7 +76,7 @@ APPLY_SETTINGS = """
 
 
 class Stopped(Exception):
-    """Whoever started the work has ended it; nothing more is read or changed."""
+    """The work was ended by its caller; nothing more is read or changed."""
 
 
 class ServerSilent(ConnectionError):
@@ -142,7 +142,7 @@ _REASONS = (
 
 
 def refusal(url: str, variable: str, text: str, sqlstate: str | None) -> ConnectionError:
-    """What to tell of a connection that was not opened, for what `text` says; it shows no credentials."""
+    """The error of a connection that was not opened, for what `text` says; it shows no credentials."""
     reason, passes = _why(url, text, sqlstate)
     told = f"Postgres at {without_credentials(url)}: {reason}. Check {variable}, then run: analytics-pipeline doctor"
     return (ConnectionError if passes else AccessRefused)(told)

@@ -61,7 +61,7 @@ def _pending(
     landing = landing_zone(settings)
     tenants = enabled_tenants(store, feature_flags(settings, store))
     today = now.date()
-    # What has expired must not be loaded only to expire again.
+    # An expired snapshot must not be loaded only to expire again.
     back = min(LOOK_BACK, timedelta(days=max(1, settings.identity_snapshot_retention_days - 1)))
     first = max(today - back, settings.start_of("segments"))
     days = [today - timedelta(days=number) for number in range((today - first).days + 1)]

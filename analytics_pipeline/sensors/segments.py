@@ -19,7 +19,7 @@ from analytics_pipeline.resources.postgres import Postgres
 
 # Spreads a burst, such as an import of many projects' segments, over ticks.
 PROJECTS_PER_TICK = 20
-# What a run counts again: the same projects with the same segments pause after runs that brought nothing.
+# Projects that a run counts again: the same ones with the same segments pause after runs that brought nothing.
 CHANGES = "analytics_pipeline/changes"
 _KIND = {FOLLOWS: "segments"}
 

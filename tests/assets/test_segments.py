@@ -260,6 +260,7 @@ def test_counts__names_that_look_like_markdown__are_shown_as_they_are(product: P
 
 def test_counts__segment_without_an_answer__chart_shows_a_dash(product: Product) -> None:
     product.execute("UPDATE segments SET rules = '[[1]]'")
+    product.put(document("alice"))
 
     result = product.materialise()
 

@@ -1,4 +1,4 @@
-"""Which rows of a source were not copied as they are, and why."""
+"""Rows of a source that were not copied as they are, and why."""
 
 from collections.abc import Iterator
 

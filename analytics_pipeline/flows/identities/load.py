@@ -30,7 +30,7 @@ FORMATS = (FORMAT, EARLIER_FORMAT, EXPORT_FORMAT)
 
 @dataclass
 class LoadResult:
-    """What became of the day's environments."""
+    """Outcomes of the day's environments."""
 
     loaded: list[Loaded] = field(default_factory=list)
     unchanged: list[Loaded] = field(default_factory=list)
@@ -56,7 +56,7 @@ class SnapshotLoad:
         pending: list[EnvironmentCapture] = []
         for environment in environments:
             held, recorded = stored.get(environment.key, NOTHING), completed.get(environment.key)
-            # What is held as it was recorded is complete, also when its capture is not kept any more.
+            # An environment that is held as recorded is complete, also when its capture is not kept any more.
             loaded = Loaded(environment, *recorded) if recorded and held.is_load(*recorded) else None
             try:
                 capture = self._capture(environment, export, held)

@@ -1,4 +1,4 @@
-"""What switching segment membership on asks for: today's snapshot and counts of the organisation's projects."""
+"""The history that segment membership asks for: today's snapshot and counts of the organisation's projects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timezone

@@ -52,7 +52,7 @@ _OF_THE_DAY = "project_id = {project:UInt64} AND date = {day:Date}"
 
 @dataclass(frozen=True)
 class ProjectCounts:
-    """What one refresh stored for a project; the environments that ClickHouse has lost kept what they had."""
+    """Counts that one refresh stored for a project; the environments that ClickHouse has lost kept what they had."""
 
     project: Project
     counts: list[SegmentCount]

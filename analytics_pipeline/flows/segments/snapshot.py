@@ -1,4 +1,4 @@
-"""Which environments of a project can be counted on a day: those that ClickHouse holds as the ledger says."""
+"""Environments of a project that can be counted on a day: those that ClickHouse holds as the ledger says."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -10,7 +10,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying, trouble
 from analytics_pipeline.resources.patience import NoAnswer, Patience
 

@@ -1,4 +1,4 @@
-"""Which ClickHouse errors pass by themselves, and how often a statement is tried because of them."""
+"""Errors of ClickHouse that pass by themselves, and how often a statement is tried because of them."""
 
 import logging
 import re
@@ -41,7 +41,7 @@ MISSING_IN_SCHEMA = (16, 60, 181)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE, ILL
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BUSY_STATUSES = frozenset({429, 500, 502, 503, 504})
-# What there is instead of an answer of ClickHouse, by what the client says about it.
+# Answers that are not ClickHouse's, by the client's text about them.
 _TROUBLES = (
     (r"timed out|Timeout", "the server does not answer in time"),
     (r"CERTIFICATE|SSLError|SSL:", "TLS failed: compare the scheme, the port and the certificates of both ends"),
@@ -66,7 +66,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def trouble(error: ClickHouseError) -> str:
-    """What is wrong where ClickHouse's own answer is missing. Nothing of what was sent instead is shown."""
+    """The fault where ClickHouse's own answer is missing. Nothing of what was sent instead is shown."""
     status = http_status(error)
     if status is not None:
         busy = ": it, or a proxy before it, is too busy" if status in _BUSY_STATUSES else ", which is not ClickHouse's"

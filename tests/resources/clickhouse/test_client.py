@@ -23,9 +23,11 @@ from tenacity import wait_none
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.resources.clickhouse import connection
 from analytics_pipeline.resources.clickhouse import errors as module
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost, LostRows, Tag, quoted
+from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse, LostRows
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import TRANSIENT_CODES, error_code, is_transient
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from tests.resources.proxy import peer
 

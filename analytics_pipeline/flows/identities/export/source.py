@@ -6,7 +6,8 @@ from typing import Any
 
 from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH, TRAITS_FORMAT
 from analytics_pipeline.flows.identities.staging import JSON_SETTINGS
-from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import Bucket, LandingZone
 from analytics_pipeline.resources.landing_units import CorruptUnit, LandedFile, Manifest
 from analytics_pipeline.resources.sql_files import sql_file

@@ -6,12 +6,14 @@ from typing import Any, TypeAlias
 
 from typing_extensions import LiteralString
 
+from analytics_pipeline.flows.reporting.errors import NoStates
 from analytics_pipeline.flows.reporting.reads.metrics import CONVERSATIONS, Cell, ReportMetric, report_dimension
 from analytics_pipeline.flows.reporting.reads.periods import Period
 from analytics_pipeline.flows.reporting.reads.plan import Interval, ReadPlan
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.registry import REGISTRY
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
@@ -20,10 +22,6 @@ Cells: TypeAlias = dict[tuple[int, int, str], Cell]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-class NoStates(Exception):
-    """Rollups from before distinct counts were kept so that they can be merged; the events have to answer."""
 
 
 def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metrics: Sequence[ReportMetric]) -> Cells:
@@ -153,7 +151,7 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-# What a part says of conversations: those that were counted, and how many a day's figures must add up to if they are of
+# A part's word on conversations: those that were counted, and how many a day's figures must add up to if they are of
 # them. Nothing where no metric is distinct, because states cost time.
 _NO_CONVERSATIONS = "0 AS handed, 0 AS of_merged"
 _MERGED_DAYS = """

@@ -12,10 +12,10 @@ from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.held_days import unheld_days
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
 from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, Reason, copies
+from analytics_pipeline.flows.reporting.errors import NoStates
 from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.reads.cells import (
     Cells,
-    NoStates,
     conversation_cells,
     event_cells,
     event_cells_by_conversation,

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # For one segment and one page: a typical one takes half a second.
 SECONDS_PER_PAGE = 10.0
-# What the engine leaves of the project's time, so that the counts that there are can be stored.
+# The share of the project's time that is left to store the counts.
 SECONDS_TO_STORE = 30.0
 _REPLACED = "the snapshot was replaced while the engine counted it; materialise segment_counts again"
 _OVER = "the time for the project's counts was over before the engine had seen all its identities"
@@ -114,7 +114,7 @@ def judge_of(cases: Sequence[Case], deadline: Deadline | None) -> JudgeProcess:
 
 
 def _alike(rows: Iterable[IdentityRow], identity: bool) -> list[Any]:
-    """What the judge takes, with identities that are alike for the conditions as one."""
+    """Questions for the judge, with identities that are alike for the conditions as one."""
     alike = Counter((row[1:] if identity else ("", "", row[3])) for row in rows)
     return [[count, *row] for row, count in alike.items()]
 

@@ -19,7 +19,7 @@ from flag_engine.segments.evaluator import is_context_in_segment
 
 from analytics_pipeline.flows.segments.errors import TooSlow, Unfaithful
 
-# What a row holds as it was. Lists are among it only in rows of an earlier version; of those, ClickHouse keeps these.
+# Types that a row holds as they were. Lists are among them only in rows of an earlier version.
 _FAITHFUL = frozenset(
     {
         "None",
