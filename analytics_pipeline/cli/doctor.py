@@ -23,7 +23,7 @@ from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.flows.hidden_rows import hidden_rows
+from analytics_pipeline.flows.source_rows.hidden import hidden_rows
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table

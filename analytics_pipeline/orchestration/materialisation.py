@@ -14,8 +14,8 @@ from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import claimed
 from analytics_pipeline.flows.failures import passes, reason_and_place, reason_of
-from analytics_pipeline.flows.hidden_rows import hidden_rows
-from analytics_pipeline.flows.keyless import note_keyless
+from analytics_pipeline.flows.source_rows.hidden import hidden_rows
+from analytics_pipeline.flows.source_rows.keyless import note_keyless
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
 

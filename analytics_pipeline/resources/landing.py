@@ -9,7 +9,7 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 ROWS_PER_FILE = 200_000
 _READ_BYTES = 1 << 20
+# Of S3, from the first byte of a request to the last of its answer, which is cut off however it trickles in; and how
+# long requests that break are begun again.
+CONNECT_SECONDS, ANSWER_SECONDS, RETRY_SECONDS = 10, 30, 120
 
 
 class UnitWriter:
@@ -234,6 +237,11 @@ def _s3_store(bucket: Bucket) -> "ObjectStore":
         prefix=bucket.prefix or None,
         region=session.region_name or "us-east-1",  # boto3's own default for S3
         endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
-        client_options={"allow_http": endpoint.startswith("http://")},
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+            "timeout": timedelta(seconds=ANSWER_SECONDS),
+        },
+        retry_config={"retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         credential_provider=Boto3CredentialProvider(session),
     )

@@ -115,7 +115,7 @@ class Session(psycopg.Connection[TupleRow]):
                 ready = yield wanted
                 if self.stop is not None and self.stop.is_set():
                     raise Stopped("the work was stopped")
-                if not ready and time.monotonic() > ends:
+                if time.monotonic() > ends:
                     raise ServerSilent(
                         f"Postgres at {self.place}: the server has not answered for {self.limit:.0f} s."
                         " Nothing more was changed; run this again when it answers"

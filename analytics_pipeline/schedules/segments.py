@@ -1,7 +1,8 @@
 """Level-triggered: each tick asks for what the ledgers say is missing, so a missed tick loses nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -40,7 +41,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     these runs is about all projects, one more removes the current counts of those that are not counted any more.
     """
     now = context.scheduled_execution_time
-    found = looked_at_stores("segments", lambda *stores: _pending(*stores, now))
+    found = looked_at_stores("segments", partial(_pending, now))
     if isinstance(found, dg.SkipReason):
         return found
     tenants, gaps, left = found
@@ -55,7 +56,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
 
 
 def _pending(
-    settings: Settings, store: Postgres, clickhouse: ClickHouse, now: datetime
+    now: datetime, settings: Settings, store: Postgres, clickhouse: ClickHouse
 ) -> tuple[Tenants, list[Pending], LeftOver | None]:
     identities_table(settings)
     landing = landing_zone(settings)
@@ -99,9 +100,9 @@ def _request(gap: Pending, now: datetime, tenants: Tenants) -> dg.RunRequest:
     )
 
 
-def _narrowed(request: dg.RunRequest) -> Collection[str]:
+def _narrowed(request: dg.RunRequest) -> set[str]:
     """The assets whose run is not about all projects."""
-    return request.run_config["ops"].keys()
+    return set(request.run_config["ops"])
 
 
 def _removal(left: LeftOver, now: datetime) -> dg.RunRequest:

@@ -44,8 +44,7 @@ _STORED = """
 """
 _NUMBERED = """
     SELECT DISTINCT environment_id FROM segment_counts FINAL
-    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
-        AND count IS NOT NULL
+    WHERE project_id = {project:UInt64} AND date = {day:Date} AND count IS NOT NULL
 """
 _OF_THE_DAY = "project_id = {project:UInt64} AND date = {day:Date}"
 
@@ -146,8 +145,9 @@ class CountRefresh:
         What was counted while the snapshot was there is no less true now that it is not, and stays.
         """
         place = {"project": project.id, "day": self.day}
-        cannot = sorted({count.environment.id for count in unknown})
-        kept = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place, environments=cannot)} if cannot else set()
+        cannot = {count.environment.id for count in unknown}
+        numbered = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place)} if cannot else set()
+        kept = numbered.intersection(cannot)
         answers = [*counts, *(count for count in unknown if count.environment.id not in kept)]
         narrowed = kept if self.is_open else {count.environment.id for count in answers}
         in_segments, some_segments = one_of("segment_id", "UInt64", [segment.id for segment in segments])

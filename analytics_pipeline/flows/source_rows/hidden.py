@@ -22,7 +22,7 @@ class Hiding:
 
     @property
     def repair(self) -> str:
-        """What lets the role see all rows."""
+        """The statement that lets the role see all rows."""
         return f'ALTER ROLE "{self.role}" BYPASSRLS, or a policy that shows it all rows of {self.table}'
 
 
@@ -32,5 +32,5 @@ def hidden_rows(postgres: Postgres, relations: Collection[str]) -> list[Hiding]:
     A policy may well show all of them, which nobody can tell from outside: so this is a warning, and no refusal.
     """
     names = {postgres.relations[relation]: relation for relation in relations}
-    rows = postgres.query(sql_file(__package__, "hidden_rows.sql"), names=[*names])
+    rows = postgres.query(sql_file(__package__, "hidden.sql"), names=[*names])
     return [Hiding(names[name], table, role) for name, table, role in rows]

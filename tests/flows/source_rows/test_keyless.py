@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from analytics_pipeline.flows.keyless import note_keyless
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.segments.source import live_segments
+from analytics_pipeline.flows.source_rows.keyless import note_keyless
 from analytics_pipeline.flows.tenants import all_projects
 from tests.product import KEY, Product
 

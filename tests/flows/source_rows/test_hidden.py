@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from analytics_pipeline.flows.contract import COLUMNS
-from analytics_pipeline.flows.hidden_rows import Hiding, hidden_rows
+from analytics_pipeline.flows.source_rows.hidden import Hiding, hidden_rows
 from analytics_pipeline.resources.postgres import Postgres
 from tests.product import Product
 
@@ -20,7 +20,7 @@ def reader(empty_product: Product) -> Iterator[Postgres]:
     parts = urlsplit(empty_product.postgres.url)
     url = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
     yield replace(empty_product.postgres, url=url)
-    empty_product.execute(f"DROP OWNED BY {name}")
+    empty_product.execute(f"DROP OWNED BY {name} CASCADE")
     empty_product.execute(f"DROP ROLE {name}")
 
 
