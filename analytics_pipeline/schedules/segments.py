@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from hashlib import sha256
 
 import dagster as dg
 
@@ -11,7 +12,7 @@ from analytics_pipeline.flows.identities.open_days import is_open
 from analytics_pipeline.flows.segments.current import LeftOver, left_over
 from analytics_pipeline.flows.segments.pending import Pending, Stores, pending
 from analytics_pipeline.flows.tenants import Tenants, enabled_tenants
-from analytics_pipeline.orchestration.run_states import runs_under_way
+from analytics_pipeline.orchestration.run_states import LONG_PAUSES, may_be_asked_again, runs_under_way
 from analytics_pipeline.orchestration.ticks import LOOK_BACK, looked_at_stores
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.dynamodb import identities_table
@@ -20,7 +21,9 @@ from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import Postgres
 
 GRAPH = ("raw_identities", "identity_snapshots", "segment_counts")
-NOTHING = "nothing is missing that can still be had, or a run for it is under way"
+NOTHING = "nothing is missing that can still be had, or a run for it is under way, or pauses after failures"
+# What a run is to load and count: the same pauses after runs that brought nothing.
+ASKED = "analytics_pipeline/asked"
 
 
 @dg.schedule(
@@ -38,7 +41,8 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     loaded and is not in ClickHouse any more is loaded again from the landing zone, or captured again while that is
     possible; what is loaded but not counted, or whose counts are not in ClickHouse any more, is counted. Of today only
     what was begun is brought to its end. A day that is complete, or has a run under way, is left alone. When none of
-    these runs is about all projects, one more removes the current counts of those that are not counted any more.
+    these runs is about all projects, one more removes the current counts of those that are not counted any more. What
+    failed several times in a row, as the load of a capture whose bytes are wrong does, is asked for with long pauses.
     """
     now = context.scheduled_execution_time
     found = looked_at_stores("segments", partial(_pending, now))
@@ -51,7 +55,7 @@ def segments_closed_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     requests = [_request(gap, now, tenants) for gap in gaps if gap.to_count]
     if left and all("segment_counts" in _narrowed(request) for request in requests):
         requests.append(_removal(left, now))
-    wanted = [request for request in requests if not _is_under_way(context.instance, request)]
+    wanted = [request for request in requests if _may_follow(context.instance, request, now)]
     return wanted or dg.SkipReason("; ".join(text for text in (NOTHING, lost) if text))
 
 
@@ -94,6 +98,7 @@ def _request(gap: Pending, now: datetime, tenants: Tenants) -> dg.RunRequest:
     return dg.RunRequest(
         # The tick is part of the key: a day that failed is asked for again.
         run_key=f"{gap.day}:{now:%Y%m%d%H%M}",
+        tags=_asked(gap),
         partition_key=gap.day.isoformat(),
         asset_selection=[dg.AssetKey(asset) for asset in wanted],
         run_config={"ops": {asset: {"config": {"projects": ids}} for asset, ids in narrowed.items()}},
@@ -116,6 +121,16 @@ def _removal(left: LeftOver, now: datetime) -> dg.RunRequest:
     )
 
 
-def _is_under_way(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+def _asked(gap: Pending) -> dict[str, str]:
+    """Tags that are the same for the same day, steps and projects; none for a capture, for which there are hours."""
+    what = f"{gap.day}:{sorted(gap.to_load)}:{sorted(gap.to_count)}"
+    return {} if gap.to_capture else {ASKED: sha256(what.encode()).hexdigest()[:32]}
+
+
+def _may_follow(instance: dg.DagsterInstance, request: dg.RunRequest, now: datetime) -> bool:
+    """Whether no such run is under way, nor has to wait because the last ones brought nothing."""
     tags = {"dagster/partition": str(request.partition_key), "dagster/schedule_name": "segments_closed_days"}
-    return runs_under_way(instance, tags)
+    if runs_under_way(instance, tags):
+        return False
+    asked = {key: value for key, value in request.tags.items() if key == ASKED}
+    return not asked or may_be_asked_again(instance, asked, now, LONG_PAUSES)

@@ -1,7 +1,7 @@
 """The schedules: each tick asks for what is missing, and for nothing else."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 import msgspec
@@ -11,7 +11,7 @@ import time_machine
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.schedules.segments import GRAPH, NOTHING
-from tests.product import KEY, Product, condition, document, today
+from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
 
 YESTERDAY = today() - timedelta(days=1)
 
@@ -325,3 +325,32 @@ def test_schedule__prepared_today_for_the_feature__keeps_the_counts(
 
     assert evaluate(tick(2), instance) == NOTHING
     assert product.current() == {(1, 100): (1, "counted")}
+
+
+def test_schedule__capture_has_wrong_bytes__its_load_is_asked_for_with_long_pauses(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    closed.clickhouse.execute("TRUNCATE TABLE identities")
+    unit = unit_of(YESTERDAY, "other")
+    (name,) = [file.name for file in closed.landing.stored(unit) if file.name.endswith(".zst")]
+    content = bytearray(closed.landing.get(unit, name))
+    content[-1] ^= 1
+    closed.landing.store.put(f"{unit}/{name}", bytes(content))
+
+    result = closed.materialise("identity_snapshots", day=YESTERDAY)
+
+    assert "differs from its manifest's checksum" in failure_text(result)
+    asked_at = []
+    for hour in range(8, 24):
+        answer = evaluate(tick(hour), instance)
+        if not isinstance(answer, str):
+            assert asked(answer) == [(str(YESTERDAY), {"identity_snapshots": [11], "segment_counts": None})]
+            asked_at.append(hour)
+            with time_machine.travel(tick(hour)):
+                _fail(instance, answer[0], closed.settings.analytics_start_date)
+    assert asked_at == [8, 9, 10, 11, 14, 19]
+
+
+def _fail(instance: dg.DagsterInstance, request: dg.RunRequest, start: date) -> None:
+    job, tags = all_assets_job(start), dict(request.tags)
+    instance.report_run_failed(instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags))
