@@ -12,7 +12,7 @@ from obstore.exceptions import GenericError
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.resources import dynamodb, landing, sessions
+from analytics_pipeline.resources import dynamodb, object_stores, sessions
 from analytics_pipeline.resources.clickhouse import connection
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -115,8 +115,8 @@ QUESTIONS: dict[str, Callable[[LandingZone], Any]] = {
 def test_landing_zone__answer_trickles_in__is_given_up(
     environment: None, monkeypatch: pytest.MonkeyPatch, question: str, head: bytes
 ) -> None:
-    monkeypatch.setattr(landing, "ANSWER_SECONDS", 1)
-    monkeypatch.setattr(landing, "RETRY_SECONDS", 2)
+    monkeypatch.setattr(object_stores, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(object_stores, "RETRY_SECONDS", 2)
     monkeypatch.setenv("LANDING_URL", "s3://bucket/prefix")
     with dripping(head) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)

@@ -22,8 +22,9 @@ from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
-from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
+from analytics_pipeline.resources.object_stores import Bucket
 from analytics_pipeline.resources.versions import later_than
 
 if TYPE_CHECKING:

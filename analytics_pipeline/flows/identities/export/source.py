@@ -10,8 +10,9 @@ from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, Clic
 from analytics_pipeline.resources.clickhouse.limits import listed
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.clickhouse.streams import rows_of
-from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import CorruptUnit, LandedFile, Manifest
+from analytics_pipeline.resources.object_stores import Bucket
 from analytics_pipeline.resources.sql_files import sql_file
 
 ROWS_PER_STATEMENT = 1_000_000
