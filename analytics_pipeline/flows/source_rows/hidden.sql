@@ -12,8 +12,9 @@ behind AS (
     SELECT
         wanted.name,
         relation.oid,
-        (SELECT me.oid FROM pg_roles AS me WHERE me.rolname = current_user) AS reader
+        me.oid AS reader
     FROM wanted
+    INNER JOIN pg_roles AS me ON me.rolname = current_user
     INNER JOIN pg_class AS relation ON wanted.parts[cardinality(wanted.parts)] = relation.relname
     INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
     WHERE CASE
