@@ -33,7 +33,7 @@ from analytics_pipeline.resources.sessions import (
 )
 
 _BATCH_BYTES = 256 << 10
-# So much is read ahead of whoever uses it.
+# Bytes that are read ahead of the consumer.
 _PIPE_BYTES = 1 << 20
 _POLL_MILLISECONDS = 200
 _CUT = b""
@@ -59,7 +59,7 @@ class ArrowPart:
 
 
 def exported_snapshot(connection: Connection) -> str:
-    """What the connection's transaction sees, for other connections to see as well while it is open."""
+    """Exports what the connection's transaction sees, for other connections to see as well while it is open."""
     ((name,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
     return str(name)
 
@@ -134,7 +134,7 @@ def _started(request: bytes) -> subprocess.Popen[bytes]:
 
 
 class _Stream:
-    """What comes from a reader; `failure` is what ended it."""
+    """The output of a reader; `failure` is what ended it."""
 
     def __init__(self, postgres: Postgres, process: subprocess.Popen[bytes]) -> None:
         self._postgres = postgres

@@ -189,7 +189,7 @@ class Postgres:
 
     @property
     def conninfo(self) -> str:
-        """How a session of ours connects."""
+        """Address and options of a session of ours."""
         return make_conninfo(self.url, **CONNECTION_OPTIONS)
 
     def prepare(self, connection: Connection, statement_seconds: float | None = None) -> None:

@@ -423,9 +423,7 @@ def test_schedule__rows_are_deleted_or_moved__follow_within_the_hour_or_when_it_
     product.add_chat(at(old), user=5, created_at=at(old))
     assert product.materialise(*ASSETS, day=old).success
     (days_between,) = late_rows(instance)
-    assert tuple(days_between.tags[name] for name in RANGE) == days(
-        old + timedelta(days=1), FIRST - timedelta(days=1)
-    )
+    assert tuple(days_between.tags[name] for name in RANGE) == days(old + timedelta(days=1), FIRST - timedelta(days=1))
     assert launch(instance, days_between).success
     product.execute("DELETE FROM ai_duo_chat_events WHERE user_id = 5 OR timestamp::date = %s", FIRST)
     product.execute(

@@ -6,20 +6,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.flows.reporting.zones import UnknownZone, canonical, iana_name
+from analytics_pipeline.flows.reporting.errors import NotWritable, UnknownAccount, UnknownZone
+from analytics_pipeline.flows.reporting.zones import canonical, iana_name
 from analytics_pipeline.resources.postgres import Postgres
-
-
-class UnknownAccount(Exception):
-    """The source has no account of that id."""
-
-
-class NotWritable(Exception):
-    """The accounts are a view or not ours to write; `statement` is the SQL that whoever may can run instead."""
-
-    def __init__(self, reason: str, statement: str) -> None:
-        self.statement = statement
-        super().__init__(reason)
 
 
 @dataclass(frozen=True)
@@ -114,7 +103,7 @@ def _account(id_: int, name: str, stored: str | None) -> Account | Unzoned:
 
 _ACCOUNTS = """
     SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts}
-    WHERE %(only)s::bigint[] IS NULL OR id = ANY(%(only)s)
+    WHERE id IS NOT NULL AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s))
     ORDER BY id
 """
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
+from analytics_pipeline.flows.reporting.errors import NoStates
 from analytics_pipeline.flows.reporting.reads.metrics import Cell, ReportMetric
 from analytics_pipeline.flows.reporting.reads.plan import Interval, ReadPlan
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.registry import REGISTRY
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.sql_files import sql_file
 
 # (number of the period, id in the dimension, key of the metric) to what was found; a key without events is absent.
@@ -20,13 +22,9 @@ _EPOCH_DAY = _EPOCH.date()
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class NoStates(Exception):
-    """Rollups from before distinct counts were kept so that they can be merged; the events have to answer."""
-
-
 @dataclass(frozen=True)
 class Found:
-    """What ClickHouse held at one moment: the cells, and what tells the days from other states of them.
+    """The state of ClickHouse at one moment: the cells, and what tells the days from other states of them.
 
     `versions` are those of the local days that were read from the rollups, in milliseconds. `rows` tells how many
     events each UTC day has, of all accounts. A day without any is absent.
@@ -155,7 +153,7 @@ def _microseconds(moment: datetime) -> int:
 _STARTS = "CAST({starts:String} AS Array(UInt16))"
 _DATES = "date BETWEEN {first:Date} AND {last:Date} AND date NOT IN {left_out:Array(Date)}"
 
-# What a part says of conversations: those that were counted, and how many a day's figures must add up to if they are of
+# A part's word on conversations: those that were counted, and how many a day's figures must add up to if they are of
 # them. Nothing where no metric is distinct, because states cost time.
 _NO_CONVERSATIONS = "0 AS handed, 0 AS of_merged"
 _MERGED_DAYS = """

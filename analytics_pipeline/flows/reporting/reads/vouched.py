@@ -1,4 +1,4 @@
-"""What the ledgers vouch for of a report's range, in one question; ClickHouse then tells whether it is there."""
+"""Days of a report that the ledgers vouch for, in one question; ClickHouse then tells whether they are there."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Vouched:
-    """What the ledgers say at one moment.
+    """Days that the ledgers vouch for at one moment, and those that lack events.
 
     `versions` are those of the local days whose rollup holds, in milliseconds. `lacking` are UTC days whose events were
     never copied, or not since the day has ended, or were lost. `as_of` is when the first of the others was read. `rows`
@@ -44,7 +44,7 @@ class Ledgers:
     now: datetime
 
     def vouched(self, days: Sequence[AccountDay], lost: Collection[date] = ()) -> Vouched:
-        """What is vouched for of the account's local days; `lost` are UTC days that are known to lack events."""
+        """The ledgers' word on the account's local days; `lost` are UTC days that are known to lack events."""
         first, end = self.span.since.date(), self.span.until
         ((dates, versions, lacking, as_of, held_days, held_rows),) = self.postgres.query(
             sql_file(__package__, "vouched.sql"),
