@@ -13,8 +13,8 @@ remaining AS (
 
 INSERT INTO analytics_pipeline.event_logs_gaps (sink, first_id, last_id, open_until)
 SELECT
-    %(sink)s,
-    lower(gap),
-    upper(gap) - 1,
-    %(open_until)s::xid8
+    %(sink)s AS sink,
+    lower(gap) AS first_id,
+    upper(gap) - 1 AS last_id,
+    %(open_until)s::xid8 AS open_until
 FROM remaining

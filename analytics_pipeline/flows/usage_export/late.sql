@@ -3,15 +3,15 @@
 WITH found AS MATERIALIZED (
     SELECT
         source.id,
-        source.name = ANY(%(names)s) AS is_allowed
+        source.name = any(%(names)s) AS is_allowed
     FROM unnest(%(gaps)s::int8multirange) AS gap
     -- With an order and a limit of its own each gap is looked at through the index.
-    CROSS JOIN LATERAL (
+    CROSS JOIN LATERAL ( -- noqa: ST05
         SELECT
-            id,
-            name
+            event.id,
+            event.name
         FROM {event_logs} AS event
-        WHERE event.id >= lower(gap) AND event.id < upper(gap)
+        WHERE event.id >= lower(gap) AND event.id < upper(gap) -- noqa: RF03
         ORDER BY event.id ASC
         LIMIT %(rows)s
     ) AS source
@@ -21,7 +21,9 @@ WITH found AS MATERIALIZED (
 
 SELECT
     coalesce(range_agg(int8range(id, id, '[]')), '{{}}'::int8multirange)::text AS found,
-    (%(gaps)s::int8multirange - coalesce(range_agg(int8range(id, id, '[]')), '{{}}'::int8multirange))::text AS remaining,
+    (
+        %(gaps)s::int8multirange - coalesce(range_agg(int8range(id, id, '[]')), '{{}}'::int8multirange)
+    )::text AS remaining,
     count(*) AS found_count,
     coalesce(range_agg(int8range(id, id, '[]')) FILTER (WHERE is_allowed), '{{}}'::int8multirange)::text AS ids,
     count(*) FILTER (WHERE is_allowed) AS records,

@@ -3,16 +3,19 @@
 -- is missing between the rows are ids that no committed event has: of open transactions, or of none at all.
 WITH looked_at AS MATERIALIZED (
     SELECT
-        id,
-        name = ANY(%(names)s) AS is_allowed,
+        event.id,
+        event.name = any(%(names)s) AS is_allowed,
         CASE
-            WHEN name = ANY(%(names)s)
-                THEN 1000 + octet_length(public_argument::text) + coalesce(octet_length(feature_flags::text), 0)
+            WHEN event.name = any(%(names)s)
+                THEN
+                    1000
+                    + coalesce(octet_length(event.public_argument::text), 0)
+                    + coalesce(octet_length(event.feature_flags::text), 0)
             ELSE 0
         END AS bytes
-    FROM {event_logs} AS source
-    WHERE id > %(after)s AND id <= %(until)s
-    ORDER BY id ASC
+    FROM {event_logs} AS event
+    WHERE event.id > %(after)s AND event.id <= %(until)s
+    ORDER BY event.id ASC
     LIMIT %(rows)s
 ),
 

@@ -22,14 +22,14 @@ events AS (
     LEFT JOIN allowed_keys ON source.name = allowed_keys.name
     WHERE
         -- One by one: Postgres would expect many rows between the ends of ranges, and read them all.
-        source.id = ANY(
-            ARRAY(
+        source.id = any(
+            array(
                 SELECT generate_series(lower(wanted), upper(wanted) - 1)
                 FROM unnest(%(ids)s::int8multirange) AS wanted
             )
         )
         -- A name that was removed from the list meanwhile does not leave any more.
-        AND source.name = ANY(%(names)s)
+        AND source.name = any(%(names)s)
     ORDER BY source.id ASC
 ),
 
@@ -39,7 +39,7 @@ lines AS (
         events.refusal,
         row_to_json(record)::text || E'\n' AS line
     FROM events
-    CROSS JOIN LATERAL (
+    CROSS JOIN LATERAL ( -- noqa: ST05
         SELECT
             (%(site_prefix)s || lpad(to_hex(events.id), 16, 'a000000000000000'))::uuid AS record_id,
             events.id AS event_log_id,
