@@ -1,9 +1,9 @@
 """How much of a statement every server reads, and how work is cut to that before it is sent."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-T = TypeVar("T")
+from analytics_pipeline.resources.parts import parts
 
 # A server reads a statement of 256 KiB (`max_query_size`), but over HTTP a form field of 128 KiB, and the statement is
 # one (`http_max_field_value_size`).
@@ -15,21 +15,6 @@ PARAMETER_BYTES = 50_000
 def size_of(text: str) -> int:
     """Bytes of a text in a statement."""
     return len(text.encode("utf-8", "surrogatepass"))
-
-
-def parts(items: Sequence[T], size: Callable[[T], int], most_bytes: int, most_items: int) -> Iterator[list[T]]:
-    """The items in order, in parts of at most so many bytes and items; one that is larger is alone."""
-    part: list[T] = []
-    total = 0
-    for item in items:
-        length = size(item)
-        if part and (len(part) == most_items or total + length > most_bytes):
-            yield part
-            part, total = [], 0
-        part.append(item)
-        total += length
-    if part:
-        yield part
 
 
 def one_of(column: str, kind: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:

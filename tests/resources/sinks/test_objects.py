@@ -20,7 +20,7 @@ from analytics_pipeline.resources.sinks import objects as module
 from analytics_pipeline.resources.sinks.base import Sink, SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.objects import lines_by_day, lines_of, manifests
 from analytics_pipeline.resources.sinks.registry import open_sink
-from tests.resources.sinks.records import batch, batch_of, events, record
+from tests.resources.sinks.records import ASKS, batch, batch_of, events, record
 
 SECRET = "AKIAS3CRETS3CRETS3CR"
 MANIFEST = "manifests/00000000000000000001-00000000000000000004.json"
@@ -213,17 +213,17 @@ def _file_below(path: Path) -> str:
 def test_check_and_send__place_is_no_directory__are_refused(tmp_path: Path, prepared: Callable[[Path], str]) -> None:
     sink = _opened(prepared(tmp_path / "place"))
 
-    for ask in (sink.check, lambda: sink.send(batch(1, 2))):
+    for ask in ASKS:
         with pytest.raises(SinkRefused, match=r"a file is in the place of a directory\. Check EXPORT_SINKS$"):
-            ask()
+            ask(sink)
 
 
 def test_check_and_send__bucket_is_missing__are_refused(environment: Mapping[str, str]) -> None:
     sink = _opened("s3://no-such-bucket-of-ours/prefix")
 
-    for ask in (sink.check, lambda: sink.send(batch(1, 2))):
+    for ask in ASKS:
         with pytest.raises(SinkRefused, match=r"its bucket or directory does not exist\. Check EXPORT_SINKS$"):
-            ask()
+            ask(sink)
 
 
 def test_send__no_server__is_unavailable_and_shows_no_secret(
