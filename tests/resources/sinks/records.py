@@ -52,8 +52,8 @@ def events(lines: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def _check(sink: Sink) -> object:
-    return sink.check()
+def _check(sink: Sink) -> None:
+    sink.check()
 
 
 def _send(sink: Sink) -> object:

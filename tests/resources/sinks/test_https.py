@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
+import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.sinks import https as module
 from analytics_pipeline.resources.sinks.base import Delivery, Refusal, Sink, SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.registry import open_sink
+from tests.docs.pages import to_run
 from tests.resources.receiver import Receiver, Reply, Request, receiving
 from tests.resources.sinks.records import ASKS, batch, batch_of, record
 
@@ -338,3 +341,28 @@ def test_send_and_check__any_answer__no_byte_of_a_secret_is_told(
 def test_send_and_check__private_address__are_refused_with_what_allows_it(ask: Callable[[Sink], object]) -> None:
     with pytest.raises(SinkRefused, match=r"is not public, so nothing was sent.* EXPORT_ALLOW_PRIVATE_ADDRESSES=true$"):
         ask(opened("https://10.255.255.1/path"))
+
+
+def _is_genuine() -> Callable[[str, Mapping[str, str], bytes], bool]:
+    """The receiver's own check, as the documentation gives it."""
+    (block,) = [one for one in to_run("python") if "def is_genuine" in one.text]
+    names: dict[str, Any] = {}
+    exec(compile(block.text, str(block), "exec"), names)  # noqa: S102 - the text is ours
+    found: Callable[[str, Mapping[str, str], bytes], bool] = names["is_genuine"]
+    return found
+
+
+def test_is_genuine__as_the_page_has_it__takes_our_requests_and_no_others(receiver: Receiver, sink: Sink) -> None:
+    sink.send(batch(1, 3))
+    (request,) = receiver.got
+    headers = {"-".join(map(str.title, name.split("-"))): value for name, value in request.headers.items()}
+    is_genuine = _is_genuine()
+
+    with time_machine.travel(time.time() + 600):
+        assert not is_genuine(SECRET, headers, request.body)
+    assert is_genuine(SECRET, headers, request.body)
+    assert not is_genuine("another key", headers, request.body)
+    assert not is_genuine(SECRET, headers, request.body + b"x")
+    assert not is_genuine(SECRET, headers | {"Idempotency-Key": "1-3-0"}, request.body)
+    later = headers["Analytics-Signature"].replace("t=1", "t=2")
+    assert not is_genuine(SECRET, headers | {"Analytics-Signature": later}, request.body)

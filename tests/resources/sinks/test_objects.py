@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -245,3 +247,40 @@ def test_send__no_credentials__is_refused(environment: Mapping[str, str], monkey
 
     with pytest.raises(SinkRefused, match="the AWS environment has no credentials or no region"):
         _opened("s3://bucket/prefix").send(batch(1, 2))
+
+
+_DYING = """
+import os, sys
+from analytics_pipeline.resources.sinks import objects
+from tests.resources.sinks.records import batch
+from datetime import timedelta
+
+left = int(sys.argv[2])
+
+def dying(real):
+    def call(*args):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return real(*args)
+    return call
+
+objects.put_private, objects.settle = dying(objects.put_private), dying(objects.settle)
+objects.ObjectSink("archive", sys.argv[1]).send(batch(1, 4, timedelta(seconds=20)))
+"""
+
+
+@pytest.mark.slow
+def test_send__process_dies_before_any_of_its_writes__nothing_or_all_is_delivered(tmp_path: Path) -> None:
+    """Two files, their settling, the manifest, its settling: five places to die at."""
+    delivered = []
+    for writes in range(6):
+        url = (tmp_path / str(writes)).as_uri()
+        code = subprocess.run([sys.executable, "-c", _DYING, url, str(writes)], check=False).returncode
+        delivered.append((code, _delivered(url)))
+        _opened(url).send(batch(1, 4, timedelta(seconds=20)))
+        assert _delivered(url) == [1, 2, 3, 4]
+
+    all_of_it = [1, 2, 3, 4]
+    assert delivered == [(9, []), (9, []), (9, []), (9, []), (9, all_of_it), (0, all_of_it)]
