@@ -4,7 +4,7 @@ import json
 import logging
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.http import Poster, Unreachable
+from analytics_pipeline.resources.sinks.posting import Poster, Unreachable
 
 logger = logging.getLogger(__name__)
 

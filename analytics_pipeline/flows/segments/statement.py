@@ -13,8 +13,7 @@ from analytics_pipeline.flows.segments.translation.subjects import GUARD_FACTS, 
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import error_code, is_transient
-from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, STATEMENT_BYTES, size_of
-from analytics_pipeline.resources.parts import parts
+from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, STATEMENT_BYTES, parts, size_of
 
 SEGMENTS_PER_STATEMENT = 100
 # The predicates share most of their work; evaluating each lazily for itself takes twice as long.

@@ -11,9 +11,9 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.http import Answer, Poster, PrivateAddress, Unreachable
 from analytics_pipeline.resources.sinks.base import Batch, Delivery, SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.parts import ContentRefused, around_refused
+from analytics_pipeline.resources.sinks.posting import Answer, Poster, PrivateAddress, Unreachable
 from analytics_pipeline.sink_addresses import SinkAddress, is_loopback, secret_variable
 
 SECONDS = 60.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analytics_pipeline.resources.parts import parts
+from analytics_pipeline.resources.clickhouse.limits import parts
 from analytics_pipeline.resources.sinks.base import Batch, Refusal
 
 

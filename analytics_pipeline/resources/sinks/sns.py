@@ -67,7 +67,7 @@ class SnsSink:
         raise SinkUnavailable(f"The topic of the sink {self.name} has not acknowledged {len(messages)} messages")
 
     def _refused(self, message: Message, code: str, attributes: dict[str, Any]) -> list[Refusal]:
-        """Which records of a refused message are at fault: of one with many, each is tried by itself."""
+        """The records of a refused message that are at fault: of many, each is tried by itself."""
         if len(message.ids) == 1:
             return [Refusal(message.ids[0], f"SNS refuses it: {code}")]
         requests = LIMITS.requests(message.singles())

@@ -13,8 +13,7 @@ from analytics_pipeline.flows.segments.translation.properties import Property, r
 from analytics_pipeline.flows.segments.translation.subjects import literal, trait_path
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
-from analytics_pipeline.resources.clickhouse.limits import STATEMENT_BYTES, size_of
-from analytics_pipeline.resources.parts import parts
+from analytics_pipeline.resources.clickhouse.limits import STATEMENT_BYTES, parts, size_of
 
 # Identities in a page, unless so many traits are read that it could hold more values than this.
 PAGE = 20_000

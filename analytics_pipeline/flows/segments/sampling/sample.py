@@ -7,8 +7,7 @@ from hashlib import sha256
 
 from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
-from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, size_of
-from analytics_pipeline.resources.parts import parts
+from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, parts, size_of
 
 IDENTITIES = 300
 # Of a project and a day; which ones changes with the day.

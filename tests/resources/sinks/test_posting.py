@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.util import connection as connections
 
-from analytics_pipeline.resources.http import Poster, PrivateAddress, Unreachable, is_public, public_addresses
+from analytics_pipeline.resources.sinks.posting import Poster, PrivateAddress, Unreachable, is_public, public_addresses
 from tests.resources.receiver import Receiver, Reply, receiving
 
 HOST = "receiver.example.com"
