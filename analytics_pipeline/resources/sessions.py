@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.errors import Passing
 
 T = TypeVar("T")
 
@@ -83,6 +84,23 @@ class ServerSilent(ConnectionError):
     """A server that took the connection does not answer on it any more."""
 
 
+class MomentLost(Passing):
+    """Postgres ended the session that held the moment which others were to read."""
+
+
+# What Postgres answers to the name of a snapshot whose session has ended.
+_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
+
+
+def lost_moment(sqlstate: str | None) -> MomentLost | None:
+    """The error that a refused snapshot means."""
+    if sqlstate not in _NO_SUCH_SNAPSHOT:
+        return None
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
+
+
 class Session(psycopg.Connection[TupleRow]):
     """A connection on which no wait lasts longer than it was given, and which ends when its work is stopped.
 
@@ -115,7 +133,7 @@ class Session(psycopg.Connection[TupleRow]):
                 ready = yield wanted
                 if self.stop is not None and self.stop.is_set():
                     raise Stopped("the work was stopped")
-                if not ready and time.monotonic() > ends:
+                if time.monotonic() > ends:
                     raise ServerSilent(
                         f"Postgres at {self.place}: the server has not answered for {self.limit:.0f} s."
                         " Nothing more was changed; run this again when it answers"
