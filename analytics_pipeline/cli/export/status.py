@@ -107,7 +107,7 @@ def _notes(found: Sequence[SinkStatus]) -> list[str]:
 
 
 def _told(open_ones: Sequence[Blocker]) -> list[str]:
-    """Who may still commit events with ids that were passed; nothing else waits for them."""
+    """The transactions that may still commit events with ids that were passed."""
     return [
         f"open transaction that may add events: {f'pid {one.pid}, ' if one.pid else ''}{one.name}"
         + (f", since {one.since:%Y-%m-%d %H:%M:%S} UTC" if one.since else "")
