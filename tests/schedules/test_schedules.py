@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import time_machine
 
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.schedules.segments import GRAPH, NOTHING
+from tests import resolved
 from tests.product import KEY, Product, condition, document, today
 
 YESTERDAY = today() - timedelta(days=1)
@@ -23,11 +23,10 @@ def tick(hour: int = 1) -> datetime:
 
 def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
     """What the schedule asks for at the tick, or why it asks for nothing."""
-    definitions = defs()
     context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
+        instance=instance, scheduled_execution_time=at, repository_def=resolved.repository()
     )
-    answer = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context)
+    answer = resolved.repository().get_schedule_def("segments_closed_days").evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -255,7 +254,7 @@ def test_schedule__not_migrated__skips_with_the_repair(
 
 def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:
     tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "segments_closed_days"}
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = resolved.all_assets_job()
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
 
     assert evaluate(tick(), instance) == NOTHING
