@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # Three processes, each with engines of its own: tests with a daemon wait much. Each takes the next test when it is free;
 # tests/selection.py says which come first and which stay together.
 PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 10
@@ -37,11 +38,14 @@ test-all: $(INSTALLED) ## The same with the slow proofs, and all of each (tests/
 check: $(INSTALLED) ## Lint, types, and the tests that start no engine; what has changed comes first, with all its tests
 	$(call lint-beside,$(PYTEST) -m "not slow" --quick)
 
-lint: $(INSTALLED) ## Ruff, strict types, SQL lint
+lint: $(INSTALLED) ## Ruff, strict types, SQL lint, and whether Dagster can load the project
 	ruff check .
 	ruff format --check .
 	sqlfluff lint --disable-progress-bar -q analytics_pipeline docs/example
 	mypy
+	dg check toml
+	@home=$$(mktemp -d) && echo 'telemetry: {enabled: false}' >$$home/dagster.yaml \
+		&& echo dg check defs && DAGSTER_HOME=$$home dg check defs; status=$$?; rm -r $$home; exit $$status
 
 format: $(INSTALLED) ## Format the code
 	ruff check --fix .

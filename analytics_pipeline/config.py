@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analytics_pipeline import addresses
+from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
 FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
@@ -158,8 +159,12 @@ class Settings(_Environment):
     feature_flag_provider: ClassPath | None = None
     alert_webhook_url: WebhookUrl | None = None
 
-    # Never read from the environment as a whole: a variable SOURCES is somebody else's.
+    # Whether an https:// sink may have an address that is not public.
+    export_allow_private_addresses: bool = False
+
+    # Never read from the environment as a whole: variables SOURCES and SINKS are somebody else's.
     sources: Annotated[SourceRelations, NoDecode] = Field(default_factory=SourceRelations)
+    sinks: Annotated[tuple[SinkAddress, ...], NoDecode] = ()
 
     @classmethod
     def load(cls) -> "Settings":
@@ -177,7 +182,9 @@ class Settings(_Environment):
 
     def masked(self) -> dict[str, str]:
         """Each variable's name and value without credentials, in declaration order; unset ones are ''."""
-        values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name != "sources"}
+        nested = ("sources", "sinks")
+        values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name not in nested}
+        values |= {SINKS: " ".join(map(str, self.sinks))}
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
         shown = {name: _shown(value) for name, value in values.items()}
         # The path of a webhook is its password.
@@ -188,8 +195,9 @@ class Settings(_Environment):
 def _of_environment(_: tuple[tuple[str, str], ...]) -> Settings:
     """The settings of the environment, which is the argument: a run of three assets asks 30 times, for 3 ms each."""
     sources, source_problems = _attempt(SourceRelations)
-    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct()))
-    problems = source_problems + problems + (list(_inconsistencies(settings)) if settings else [])
+    sinks, sink_problems = parse_sinks(os.environ)
+    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct(), sinks=sinks))
+    problems = source_problems + problems + sink_problems + (list(_inconsistencies(settings)) if settings else [])
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings

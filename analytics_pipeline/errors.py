@@ -5,7 +5,7 @@ Every flow's exceptions are in its `errors.py`.
 
 
 class Refused(Exception):
-    """What was asked for cannot be done, and will be refused again. The text says what to change."""
+    """A request that cannot be done and will be refused again. The text says what to change."""
 
 
 class Passing(Exception):

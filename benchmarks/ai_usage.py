@@ -27,8 +27,10 @@ from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import day_start
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.ai_batches import BATCH, PAGE, send
 from benchmarks.memory import peak_memory

@@ -31,7 +31,8 @@ from analytics_pipeline.flows.identities.load import SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import landing_zone

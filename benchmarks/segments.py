@@ -15,7 +15,8 @@ from analytics_pipeline.flows.segments.refresh import SECONDS_PER_PROJECT
 from analytics_pipeline.flows.segments.sampling.compare import SECONDS, compare
 from analytics_pipeline.flows.segments.source import live_segments
 from analytics_pipeline.flows.tenants import Project, all_projects
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.stores import stores

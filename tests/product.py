@@ -20,8 +20,10 @@ from psycopg.types.json import Jsonb
 from analytics_pipeline.config import Settings
 from analytics_pipeline.demo.dynamodb import create_identities_table
 from analytics_pipeline.migrations import migrate
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from analytics_pipeline.resources.sql_files import sql_file

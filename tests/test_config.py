@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import ConfigurationError, NotConfigured, Settings, SourceRelations
+from analytics_pipeline.sink_addresses import PROJECT, TOPIC
 
 SECRET = "S3CRET"
 DEFAULTS = {
@@ -34,6 +35,8 @@ DEFAULTS = {
     "IDENTITY_SNAPSHOT_RETENTION_DAYS": "30",
     "FEATURE_FLAG_PROVIDER": "",
     "ALERT_WEBHOOK_URL": "",
+    "EXPORT_ALLOW_PRIVATE_ADDRESSES": "False",
+    "EXPORT_SINKS": "",
     "SOURCE_ORGANISATIONS": "organisations",
     "SOURCE_PROJECTS": "projects",
     "SOURCE_ENVIRONMENTS": "environments",
@@ -53,7 +56,7 @@ MUST_BE_A_LANDING_ZONE = "must look like file:///absolute/directory or s3://buck
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*DEFAULTS, "SOURCES"]:
+    for name in [*DEFAULTS, "SOURCES", "SINKS", TOPIC, PROJECT]:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -111,6 +114,11 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "IDENTITY_SNAPSHOT_RETENTION_DAYS": ("36500", "36500"),
         "FEATURE_FLAG_PROVIDER": ("my.flags:Provider", "my.flags:Provider"),
         "ALERT_WEBHOOK_URL": (f"https://hooks.example.com/{SECRET}", "set, not shown"),
+        "EXPORT_ALLOW_PRIVATE_ADDRESSES": ("true", "True"),
+        "EXPORT_SINKS": (
+            f"own=clickhouse: hook=https://hooks.example.com/{SECRET}?key={SECRET} disk=file:///exports",
+            "own=clickhouse: hook=https://hooks.example.com disk=file:///exports",
+        ),
         "SOURCE_ORGANISATIONS": ("public.organisations_v", "public.organisations_v"),
         "SOURCE_PROJECTS": ("Projects", "Projects"),
         "SOURCE_ENVIRONMENTS": ("_e1", "_e1"),
@@ -125,6 +133,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
     }
     for name, (value, _) in given_and_shown.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EXPORT_SINK_HOOK_SECRET", SECRET * 3)
 
     settings = Settings.load()
 

@@ -16,7 +16,7 @@ from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
 from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _DIRECT = ("id", "user_id", "event", "namespace_path", "timestamp", "created_at")

@@ -22,7 +22,7 @@ from analytics_pipeline.orchestration.materialisation import Materialisation, ma
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
 from analytics_pipeline.orchestration.partitions import days_of
 from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     DynamoDBResource,

@@ -21,7 +21,7 @@ from analytics_pipeline.flows.reporting.trends import DAYS, MetricTrend, trends
 from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
 from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _SOURCE = sources.reporting_events.key

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("ai_usage", "check")

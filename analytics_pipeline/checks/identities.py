@@ -15,7 +15,7 @@ from analytics_pipeline.flows.identities.audit import (
 )
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.orchestration.findings import Findings, check_days
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     FeatureFlagsResource,

@@ -9,7 +9,7 @@ from analytics_pipeline.assets.reporting import reporting_events, reporting_roll
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.orchestration.findings import Findings, check_days, check_now, days_checked, days_of_run
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("reporting", "check")

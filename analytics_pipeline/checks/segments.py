@@ -11,7 +11,7 @@ from analytics_pipeline.flows.segments.audit import impossible_counts, lost_coun
 from analytics_pipeline.flows.segments.sampling.agreement import Agreement
 from analytics_pipeline.flows.segments.sampling.compare import compare
 from analytics_pipeline.orchestration.findings import Findings, check_days
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
 _TAG = Tag("segments", "check")
@@ -61,6 +61,6 @@ def counts_agree_with_engine(
         with clickhouse.connect(_TAG) as warehouse:
             found = compare(warehouse, postgres.store(), day, context.run.run_id)
         agreement.add(found)
-        return Audited(found.identities, [asdict(disagreement) for disagreement in found.found])
+        return Audited(found.answers, [asdict(disagreement) for disagreement in found.found])
 
     return check_days(context, look, about=agreement.counts)

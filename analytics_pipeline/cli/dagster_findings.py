@@ -1,4 +1,4 @@
-"""What `analytics-pipeline doctor` finds out about Dagster: its home and its storage."""
+"""Findings of `analytics-pipeline doctor` about Dagster: its home and its storage."""
 
 import os
 from collections.abc import Iterator

@@ -8,12 +8,12 @@ from enum import IntEnum
 from analytics_pipeline.cli.output import new_console
 from analytics_pipeline.config import ConfigurationError, NotConfigured
 
-# What these raise is the store's answer to what was asked, such as a right that is lacking, and no defect of ours.
+# Errors of these are the store's answer to a question, such as a right that is lacking, and no defect of ours.
 _STORES = ("psycopg", "sqlalchemy", "clickhouse_connect", "botocore")
 
 
 class Exit(IntEnum):
-    """What the exit codes mean; 2 is click's own for wrong usage."""
+    """Exit codes of the command; 2 is click's own for wrong usage."""
 
     DONE = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""What `doctor` finds: looked for at once within a deadline, narrowed to the flows that are wanted, gaps first."""
+"""Findings of `doctor`: looked for at once within a deadline, narrowed to the flows that are wanted, gaps first."""
 
 import difflib
 import threading
@@ -50,7 +50,7 @@ class Check:
 
 
 def looked_at(checks: Sequence[Check], seconds: float) -> list[Finding]:
-    """What the checks find, all of them at once. One that takes longer than this is a finding by itself."""
+    """Findings of the checks, which run at once. A check that takes longer than this is a finding by itself."""
     deadline = time.monotonic() + seconds
     started = [(check, _started(check)) for check in checks]
     return [finding for check, future in started for finding in _outcome(check, future, deadline, seconds)]
@@ -65,7 +65,7 @@ def _started(check: Check) -> "Future[list[Finding]]":
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             future.set_exception(error)
 
-    # A daemon: whoever waits for a server that is silent must not keep the command from ending.
+    # A daemon: a thread that waits for a silent server must not keep the command from ending.
     threading.Thread(target=look, name=check.subject, daemon=True).start()
     return future
 

@@ -1,4 +1,4 @@
-"""What commands print: text whose lines are never broken, tables, progress bars, or one JSON document."""
+"""Output of commands: text whose lines are never broken, tables, progress bars, or one JSON document."""
 
 import os
 from typing import IO

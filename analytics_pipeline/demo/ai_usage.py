@@ -1,4 +1,4 @@
-"""What the demo product's users did with AI in the three weeks before it was loaded.
+"""AI events of the demo product's users in the three weeks before it was loaded.
 
 Unlike the rest it ends yesterday, so that a history of a few weeks can be watched coming in; the same seed makes the
 same events of any day. Rows that exist stay, so a later load adds nothing.

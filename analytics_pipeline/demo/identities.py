@@ -138,7 +138,7 @@ def _usage(rng: random.Random) -> dict[str, TraitValue]:
 
 
 def _oddities(rng: random.Random) -> dict[str, TraitValue]:
-    """Trait names come from whoever calls the SDK: a space, a dot, a backtick, an umlaut and a percent sign."""
+    """Trait names are the callers' own: a space, a dot, a backtick, an umlaut and a percent sign."""
     return _known(
         rng,
         {

@@ -34,7 +34,7 @@ class DemoRefusedError(Exception):
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What the demo product holds, and what this load had to write to get there."""
+    """Contents of the demo product, and what this load had to write to get there."""
 
     organisations: int
     projects: int
@@ -119,7 +119,7 @@ def _embedded_dynamodb() -> "DynamoDBClient":
     _require_embedded_endpoint(os.environ.get("AWS_ENDPOINT_URL", ""))
     # boto3 would check each attribute of thousands of documents that this package makes itself: a third of its time.
     client: DynamoDBClient = boto3.client("dynamodb", config=Config(parameter_validation=False))
-    # What boto3 settled on counts: AWS_ENDPOINT_URL_DYNAMODB and a profile win over, or switch off, the variable above.
+    # The endpoint that boto3 chose counts: AWS_ENDPOINT_URL_DYNAMODB and a profile win over the variable above.
     _require_embedded_endpoint(client.meta.endpoint_url)
     return client
 

@@ -1,4 +1,4 @@
-"""What the stack needs to know about an engine, and the two that are servers of our own."""
+"""Descriptions of engines for the stack, and the two that are servers of our own."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ class Engine(Protocol):
     def answers(self, address: str) -> bool: ...
 
     def finish(self, address: str) -> None:
-        """What has to exist in it before anyone uses it."""
+        """Creates the objects that must exist before anyone uses the engine."""
 
 
 @dataclass(frozen=True)

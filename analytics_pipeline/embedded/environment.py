@@ -1,4 +1,4 @@
-"""What production would export, for engines that run here."""
+"""The environment that production would export, for engines that run here."""
 
 import json
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def environment(home: Path, addresses: Mapping[str, str], password: str) -> dict
 
 
 def note_start_dates(home: Path, days: Mapping[str, date]) -> dict[str, str]:
-    """Keep where the data of this home begin, for whoever uses it next; what was noted before stays.
+    """Keep where the data of this home begin, for the next command; what was noted before stays.
 
     `days` are by variable; returns all that are noted.
     """

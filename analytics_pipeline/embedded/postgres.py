@@ -65,7 +65,7 @@ class PostgresServer:
             _let_others_pass(_program("postgres").parent)
         if not self.data.exists():
             self._create()
-        # No server of this directory is alive, so whatever process has a noted pid now is somebody else's.
+        # No server of this directory is alive, so a process that has a noted pid now is somebody else's.
         sockets = _socket_path(self.data)
         for note in (self.data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock", sockets / f".s.PGSQL.{PORT}"):
             note.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def _program(name: str) -> Path:
 
 
 def _account(owned: Path) -> tuple[int, int]:
-    """Who runs the server: the owner of its files, and for root, whom PostgreSQL refuses, a user made for it."""
+    """The user that runs the server: the owner of its files, or, since PostgreSQL refuses root, a user made for it."""
     owner = owned.stat()
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()

@@ -31,7 +31,7 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is kept about a started process so that a later command recognises it."""
+    """Record of a started process, by which a later command recognises it."""
 
     pid: int
     created: float
@@ -169,7 +169,7 @@ def _signal(processes: Iterable[psutil.Process], number: int) -> None:
 
 
 def wait_until(answered: Callable[[], str | None], child: "subprocess.Popen[bytes]", seconds: float) -> str | None:
-    """What `answered` returns as soon as it is not None; None when the child ended or the time is over."""
+    """The answer of `answered` as soon as it is not None; None when the child ended or the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = answered()

@@ -105,7 +105,7 @@ class Stack:
         return {engine.name for engine in alive if state[engine.name].address}
 
     def environment(self) -> dict[str, str]:
-        """What production would export, for the engines of this home.
+        """The environment that production would export, for the engines of this home.
 
         Raises:
             StackError: the stack is not running.

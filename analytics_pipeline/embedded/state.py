@@ -1,4 +1,4 @@
-"""What the stack remembers between commands, and the lock that lets one command at a time change it."""
+"""State that the stack keeps between commands, and the lock that lets one command at a time change it."""
 
 import fcntl
 import json

@@ -24,7 +24,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def alert(settings: Settings, text: str) -> None:
-    """Tell whoever operates the pipeline. A webhook that fails is logged and never raises.
+    """Tells the operators. A webhook that fails is logged and never raises.
 
     The webhook receives `{"text": …}` as JSON, which chat systems understand.
     """

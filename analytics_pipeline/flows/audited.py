@@ -1,4 +1,4 @@
-"""What an audit answers: not only what is wrong, but how much it has compared to find that."""
+"""Answers of audits: not only what is wrong, but how much was compared to find that."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -136,7 +136,7 @@ def found_columns(postgres: Postgres, relations: Collection[str]) -> Found:
 
 
 def gaps(postgres: Postgres) -> list[Gap]:
-    """What the database lacks of the contract, relation by relation."""
+    """Gaps between the database and the contract, relation by relation."""
     found = found_columns(postgres, COLUMNS)
     ones = (_gap(relation, postgres.relations[relation], found[relation]) for relation in COLUMNS)
     return [gap for gap in ones if gap.missing or gap.unreadable or gap.mistyped]
@@ -186,7 +186,7 @@ def refuse(postgres: Postgres, mistyped: Mapping[str, Collection[Mistyped]]) -> 
 
 
 def notes(postgres: Postgres) -> dict[str, list[str]]:
-    """What comes of columns that are read, but not as they stand: relation to sentences."""
+    """Sentences by relation about columns that are read, but not as they stand."""
     found = found_columns(postgres, COLUMNS)
     return {
         relation: texts

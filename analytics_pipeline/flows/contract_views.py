@@ -9,7 +9,7 @@ from analytics_pipeline.flows.source_types import Kind
 from analytics_pipeline.resources.postgres import Postgres
 
 SCHEMA = "analytics_views"
-# What is needed, from a column `{0}` of another type. For other types no cast is sure to be right.
+# Casts of a column `{0}` of another type to the needed one. For other types no cast is sure to be right.
 _CASTS: Mapping[tuple[Kind, str], str] = {
     **{(Kind.KEY, type_): "{0}::bigint" for type_ in ("numeric", "real", "double precision", "text", "character")},
     (Kind.NUMBER, "interval"): "date_part('epoch', {0})",

@@ -19,7 +19,7 @@ class Days:
         return self.first <= day <= self.last
 
     def within(self, first: date | None, last: date | None) -> "Days | None":
-        """What of them lies from `first` to `last`, None for an open end; None when nothing does."""
+        """The part of them from `first` to `last`, None for an open end; None when nothing lies there."""
         start, end = max(self.first, first or self.first), min(self.last, last or self.last)
         return Days(start, end) if start <= end else None
 

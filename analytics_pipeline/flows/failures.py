@@ -1,4 +1,4 @@
-"""What a flow raises when some units of its work failed and the others were done."""
+"""Failures of some units of a flow's work, while the others were done."""
 
 import re
 import traceback
@@ -85,7 +85,7 @@ def passes(error: BaseException) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """What failed and how to repair it, in the words of whoever operates the pipeline."""
+    """The failure and its repair, in an operator's words."""
     if type(error).__module__.startswith("analytics_pipeline.") or type(error) is ConnectionError:
         return str(error)
     if isinstance(error, psycopg.Error):
@@ -104,7 +104,7 @@ def reason_and_place(error: Exception) -> str:
     return f"{reason_of(error)}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-# What Postgres means, by the class of its error, for whoever operates the pipeline.
+# The meaning of Postgres's error classes, in an operator's words.
 _REPAIRS: tuple[tuple[type[psycopg.Error], str], ...] = (
     (
         psycopg.errors.QueryCanceled,
@@ -139,13 +139,13 @@ def _reason_of_clickhouse(error: ClickHouseError) -> str:
         return f"ClickHouse: {trouble(error)} ({type(error).__name__}). Run: analytics-pipeline doctor"
     if code in MISSING_IN_SCHEMA:
         return f"ClickHouse lacks a table or column ({_line(error)}). Run: analytics-pipeline migrate all"
-    # What could not be read or converted, and the statement around it.
+    # The value that could not be read or converted, and the statement around it.
     message = _QUOTED.sub(r"\1…\1", str(error).rpartition("DB::Exception: ")[2])
     return f"ClickHouse error {code}: {_shortened(message)}"
 
 
 def _line(error: Exception) -> str:
-    # What follows in a text of the landing zone's client is the request as its program sees it.
+    # The landing zone's client appends the request as its program sees it.
     return f"{type(error).__name__}: {_shortened(str(error).partition('Debug source:')[0])}"
 
 

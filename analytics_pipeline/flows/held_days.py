@@ -19,7 +19,7 @@ State: TypeAlias = Literal["held", "swapping", "lost"]
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What the ledger says of a day."""
+    """A day as the ledger has it."""
 
     content: Content
     state: State
@@ -91,7 +91,7 @@ def note_losses(
 
 
 def lose_days(ledger: Connection, table: HeldTable, days: Collection[date]) -> None:
-    """Let nobody vouch for these days, whatever they hold."""
+    """Forget what is known of these days, so that nobody vouches for them."""
     ledger.execute(_LOSE_ALL, {"relation": table.name, "days": list(days)})
 
 

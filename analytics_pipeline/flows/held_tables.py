@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import day_partition, quoted
 from analytics_pipeline.resources.clickhouse.slices import Slice, complete, make_visible
 
 
@@ -46,11 +47,11 @@ class HeldTable(ABC):
 
     @abstractmethod
     def at_a_glance(self, clickhouse: ClickHouse) -> dict[date, Content]:
-        """What each day holds, as far as it can be had for little."""
+        """Contents of each day, as far as they can be had for little."""
 
     @abstractmethod
     def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
-        """What each of the days holds, by its rows."""
+        """Contents of each of the days, by its rows."""
 
 
 @dataclass(frozen=True)

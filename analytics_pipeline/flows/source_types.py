@@ -1,4 +1,4 @@
-"""Which types a column of the source may have, and how a value of each is read as what the pipeline needs.
+"""Types that a column of the source may have, and how a value of each is read as what the pipeline needs.
 
 A type is the name that Postgres gives it, of a domain that of what it is made of. Two names stand for several: `text`
 for all types of text but `character`, whose values are padded, and `enum` for every enumeration.
@@ -12,7 +12,7 @@ from typing_extensions import LiteralString
 
 
 class Kind(Enum):
-    """What a column of the contract holds; the value says it in words."""
+    """The kind of value that a column of the contract holds; the enum's value says it in words."""
 
     KEY = "an integer"
     NUMBER = "a number"
@@ -58,9 +58,14 @@ _FROM_FLOAT = Reading(
     only_copied=True,
 )
 _AS_TEXT = Reading("{0}::text", only_copied=True)
+# With an exponent of three digits still fewer than the 16,383 that numeric takes after its point.
+_LONG_NUMBER: LiteralString = (
+    "length({0}::text) > 15000 AND (SELECT max(length(digits)) FROM regexp_split_to_table("
+    r"""regexp_replace({0}::text, '"([^"\\]|\\.)*"', '', 'g'), '[^0-9]+') AS run (digits)) > 15000"""
+)
 # Two backslashes are one character, and two halves of a surrogate pair another. What is left would be an error.
 _FROM_JSON = Reading(
-    "CASE WHEN regexp_replace({0}::text,"
+    "CASE WHEN " + _LONG_NUMBER + """ THEN '"not jsonb"'::jsonb WHEN regexp_replace({0}::text,"""
     r" '\\\\|\\u[dD][89abAB][0-9a-fA-F]{{2}}\\u[dD][c-fC-F][0-9a-fA-F]{{2}}', '', 'g')"
     r" ~ '\\u(0000|[dD][89a-fA-F])|[0-9][eE][+-]?[0-9]{{4}}'"
     """ THEN '"not jsonb"'::jsonb ELSE {0}::jsonb END""",

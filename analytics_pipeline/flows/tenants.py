@@ -1,4 +1,4 @@
-"""Which projects and environments the identities and segments flows work on, and why others are skipped."""
+"""Projects and environments that the identities and segments flows work on, and why others are skipped."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -88,18 +88,20 @@ def enabled_tenants(
     )
 
 
-_PROJECTS_WITH_SEGMENTS = "SELECT DISTINCT project_id FROM {segments} WHERE deleted_at IS NULL"
+_PROJECTS_WITH_SEGMENTS = "SELECT DISTINCT project_id FROM {segments} WHERE deleted_at IS NULL AND id IS NOT NULL"
 
 _PROJECTS = """
     SELECT project.id, project.organisation_id, project.name, environment.id, environment.api_key, environment.name
     FROM {projects} AS project
-    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    LEFT JOIN {environments} AS environment
+        ON environment.project_id = project.id AND environment.id IS NOT NULL AND environment.api_key IS NOT NULL
+    WHERE project.id IS NOT NULL AND project.organisation_id IS NOT NULL
     ORDER BY project.organisation_id, project.id, environment.id
 """
 
 
 def all_projects(postgres: Postgres) -> list[Project]:
-    """The source's projects with their environments, whatever their flags, by organisation and id."""
+    """The source's projects with their environments, with any flags, by organisation and id."""
     rows = postgres.query(_PROJECTS)
     return [
         Project(

@@ -11,14 +11,14 @@ from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.migrations.clickhouse.takeover import TABLES
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 Store = Literal["postgres", "clickhouse"]
 # Of those who write figures; phase `post` may give them other tables, so they wait for it.
 FIGURES_LEASES = ("reporting_rollups", "ai_usage_daily")
-# What takes them longer than this is broken.
+# A migration that takes longer than this is broken.
 _PATIENCE = timedelta(minutes=10)
 
 

@@ -7,7 +7,8 @@ import dagster as dg
 from rich.filesize import decimal
 
 from analytics_pipeline.flows.tenants import Tenants
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Cost
+from analytics_pipeline.resources.clickhouse.accounting import Cost
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 
 
 def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:

@@ -10,16 +10,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
-# What a tick asks ClickHouse takes milliseconds; a sensor must not wait for a store that is in trouble.
-TICK_SECONDS = 20
 
 
 def settings_with_clickhouse() -> Settings:
@@ -41,7 +39,7 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
     """
 
     def in_stores(settings: Settings) -> T:
-        with connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS) as clickhouse:
+        with glance(settings, flow) as clickhouse:
             return look(settings, postgres(settings), clickhouse)
 
     try:

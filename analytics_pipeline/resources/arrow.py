@@ -20,19 +20,20 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.resources import arrow_reader
 from analytics_pipeline.resources.arrow_reader import ENDED, FAILED, FRAME
-from analytics_pipeline.resources.postgres import Connection, Postgres, lost_moment
+from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECT_TIMEOUT_SECONDS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
     Stopped,
+    lost_moment,
     refusal,
     session_settings,
 )
 
 _BATCH_BYTES = 256 << 10
-# So much is read ahead of whoever uses it.
+# Bytes that are read ahead of the consumer.
 _PIPE_BYTES = 1 << 20
 _POLL_MILLISECONDS = 200
 _CUT = b""
@@ -58,7 +59,7 @@ class ArrowPart:
 
 
 def exported_snapshot(connection: Connection) -> str:
-    """What the connection's transaction sees, for other connections to see as well while it is open."""
+    """Exports what the connection's transaction sees, for other connections to see as well while it is open."""
     ((name,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
     return str(name)
 
@@ -133,7 +134,7 @@ def _started(request: bytes) -> subprocess.Popen[bytes]:
 
 
 class _Stream:
-    """What comes from a reader; `failure` is what ended it."""
+    """The output of a reader; `failure` is what ended it."""
 
     def __init__(self, postgres: Postgres, process: subprocess.Popen[bytes]) -> None:
         self._postgres = postgres

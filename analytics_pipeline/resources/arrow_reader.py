@@ -85,7 +85,7 @@ def _parts(statement: AdbcStatement, query: str, batch_bytes: int) -> Iterator[t
     statement.set_sql_query(query)
     handle, _ = statement.execute_query()
     sink = BytesIO()
-    # What is still being read has to end before its statement closes.
+    # A read under way has to end before its statement closes.
     with nanoarrow.c_array_stream(handle) as batches, StreamWriter.from_writable(sink) as writer:
         writer.write_stream(CArrayStream.from_c_arrays([], batches.get_schema()))
         yield 0, _drained(sink)

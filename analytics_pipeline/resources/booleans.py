@@ -11,7 +11,7 @@ class UnreadableBoolean(Exception):
 
 
 def boolean(value: object, what: str) -> bool:
-    """What a column's value means: a boolean, 0 or 1, or a word that Postgres takes for a boolean. NULL is false.
+    """Reads a column's value: a boolean, 0 or 1, or a word that Postgres takes for a boolean. NULL is false.
 
     Raises:
         UnreadableBoolean: it is none of these; the text names `what` it is and does not show it.

@@ -11,7 +11,8 @@ from openfeature.client import OpenFeatureClient
 from pydantic import Field
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import IdentitiesTable, identities_table
 from analytics_pipeline.resources.feature_flags import feature_flags

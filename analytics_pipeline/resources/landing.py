@@ -12,16 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-import boto3
 import msgspec
 import obstore
-from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.store import LocalStore, S3Store
+from obstore.store import LocalStore
 
 from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.resources.landing_units import DECODER, MANIFEST, CorruptUnit, LandedFile, LineFile, Manifest
+from analytics_pipeline.resources.object_stores import (
+    Bucket,
+    bucket_of,
+    directory_of,
+    local_store,
+    make_private,
+    make_private_directory,
+    put_private,
+    refusal_of,
+    s3_store,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -47,7 +55,7 @@ class UnitWriter:
         """Append `rows` whole lines; files are compressed while written and end after about `ROWS_PER_FILE`."""
         if self._open is None:
             name = f"{self._captured_at:%Y%m%dT%H%M%S%fZ}-{len(self._files):05d}.jsonl.zst"
-            _make_private_directory(self._store, self._unit)
+            make_private_directory(self._store, self._unit)
             self._open = LineFile(name, obstore.open_writer(self._store, f"{self._unit}/{name}"))
         self._open.write(lines, rows)
         if self._open.rows >= ROWS_PER_FILE:
@@ -57,7 +65,7 @@ class UnitWriter:
         """End the current file."""
         if self._open is not None:
             self._files.append(self._open.finish())
-            _make_private(self._store, f"{self._unit}/{self._open.name}")
+            make_private(self._store, f"{self._unit}/{self._open.name}")
             self._open = None
 
     def commit(self, about: dict[str, Any]) -> Manifest:
@@ -66,24 +74,6 @@ class UnitWriter:
         manifest = Manifest(self._format, self._captured_at, tuple(self._files), about)
         LandingZone(self._store).adopt(self._unit, manifest)
         return manifest
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """The S3 bucket behind a landing zone, for services that write and read it themselves."""
-
-    name: str
-    prefix: str
-    endpoint: str
-    session: boto3.Session
-
-    def key(self, path: str) -> str:
-        """The object key of a path inside the landing zone."""
-        return f"{self.prefix}/{path}" if self.prefix else path
-
-    def url(self, path: str) -> str:
-        """The path-style URL of a path inside the landing zone."""
-        return f"{self.endpoint}/{self.name}/{self.key(path)}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ class LandingZone:
         try:
             yield writer
         except BaseException:
-            # What went wrong is the error to be seen, not that the file cannot be ended either.
+            # The first error is the one to be seen, not that the file cannot be ended either.
             with suppress(Exception):
                 writer.close()
             raise
@@ -108,9 +98,7 @@ class LandingZone:
 
     def adopt(self, unit: str, manifest: Manifest) -> None:
         """Make files that somebody else wrote the unit's content, in one atomic put, then remove all others."""
-        _make_private_directory(self.store, unit)
-        obstore.put(self.store, f"{unit}/{MANIFEST}", msgspec.json.encode(manifest))
-        _make_private(self.store, f"{unit}/{MANIFEST}")
+        put_private(self.store, f"{unit}/{MANIFEST}", msgspec.json.encode(manifest))
         kept = {MANIFEST, *(file.name for file in manifest.files)}
         gone = [f"{unit}/{file.name}" for file in self.stored(unit) if file.name not in kept]
         if gone:
@@ -145,21 +133,21 @@ class LandingZone:
             raise OSError(" ".join(str(error).partition("\n\nDebug source")[0].split())) from error
         return "can be written"
 
-    def manifest(self, unit: str) -> Manifest | None:
+    def manifest(self, unit: str, name: str = MANIFEST) -> Manifest | None:
         """The unit's manifest, or None when it has never been committed."""
         try:
-            content = obstore.get(self.store, f"{unit}/{MANIFEST}").bytes()
+            content = obstore.get(self.store, f"{unit}/{name}").bytes()
         except FileNotFoundError:
             return None
         try:
             return DECODER.decode(memoryview(content))
         except msgspec.DecodeError as error:
-            raise CorruptUnit(f"{unit}/{MANIFEST} cannot be read: {error}. Capture the unit again.") from error
+            raise CorruptUnit(f"{unit}/{name} cannot be read: {error}. Capture the unit again.") from error
 
-    def readable_manifest(self, unit: str) -> Manifest | None:
+    def readable_manifest(self, unit: str, name: str = MANIFEST) -> Manifest | None:
         """The unit's manifest, or None also when it is damaged: for who replaces it, or can do without it."""
         try:
-            return self.manifest(unit)
+            return self.manifest(unit, name)
         except CorruptUnit as error:
             logger.warning("%s", error)
             return None
@@ -184,20 +172,6 @@ class LandingZone:
             raise CorruptUnit(f"{unit}/{file.name} differs from its manifest's checksum. Restore or recapture it.")
 
 
-def _make_private_directory(store: "ObjectStore", unit: str) -> None:
-    """On a local disk, a unit's directory that its owner alone may enter: the store would make it for everybody."""
-    if isinstance(store, LocalStore) and store.prefix:
-        directory = Path(store.prefix)
-        for part in unit.split("/"):
-            directory /= part
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _make_private(store: "ObjectStore", path: str) -> None:
-    if isinstance(store, LocalStore) and store.prefix:
-        (Path(store.prefix) / path).chmod(0o600)
-
-
 def landing_zone(settings: Settings) -> LandingZone:
     """The configured landing zone; S3 credentials, region and endpoint come from the standard AWS environment.
 
@@ -207,33 +181,17 @@ def landing_zone(settings: Settings) -> LandingZone:
     """
     if settings.landing_url is None:
         raise NotConfigured("landing_zone", "LANDING_URL")
-    parts = urlsplit(settings.landing_url)
-    if parts.scheme == "file":
-        return LandingZone(_local_store(Path(unquote(parts.path))))
-    session = boto3.Session()
-    endpoint = session.client("s3").meta.endpoint_url
-    bucket = Bucket(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), session)
-    return LandingZone(_s3_store(bucket), bucket)
+    if settings.landing_url.startswith("file:"):
+        return LandingZone(_directory(directory_of(settings.landing_url)))
+    bucket = bucket_of(settings.landing_url)
+    return LandingZone(s3_store(bucket), bucket)
 
 
-def _local_store(root: Path) -> LocalStore:
+def _directory(root: Path) -> LocalStore:
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return LocalStore(root)
+        return local_store(root)
     except OSError as error:
-        told = "a file is in its place" if root.is_file() else error.strerror
         raise AccessRefused(
-            f"The landing zone at {root} cannot be used: {told}. Check LANDING_URL, then run: analytics-pipeline doctor"
+            f"The landing zone at {root} cannot be used: {refusal_of(root, error)}. Check LANDING_URL, then run:"
+            " analytics-pipeline doctor"
         ) from None
-
-
-def _s3_store(bucket: Bucket) -> "ObjectStore":
-    session, endpoint = bucket.session, bucket.endpoint
-    return S3Store(
-        bucket.name,
-        prefix=bucket.prefix or None,
-        region=session.region_name or "us-east-1",  # boto3's own default for S3
-        endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
-        client_options={"allow_http": endpoint.startswith("http://")},
-        credential_provider=Boto3CredentialProvider(session),
-    )

@@ -31,7 +31,7 @@ class LandedFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a unit holds. `captured_at` (UTC) versions it; `format` names the file format; `about` is the flow's own."""
+    """Describes a unit. `captured_at` (UTC) versions it; `format` names the file format; `about` is the flow's own."""
 
     format: str
     captured_at: datetime

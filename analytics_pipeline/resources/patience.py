@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Who never answers costs a thread each time it is asked; after so many it is asked no more until one comes back.
+# A peer that never answers costs a thread for each question; after so many it is asked no more until one returns.
 _WAITING_AT_ONCE = 16
 
 
@@ -26,7 +26,7 @@ class Patience:
     room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_WAITING_AT_ONCE))
 
     def wait_for(self, ask: Callable[..., T], *args: Any, **options: Any) -> T:
-        """What `ask` returns or raises. It is left alone in its thread, which ends no process, when it takes longer.
+        """Returns or raises as `ask` does. When it takes longer, it is left alone in its thread, which ends no process.
 
         Raises:
             NoAnswer: it has taken longer.

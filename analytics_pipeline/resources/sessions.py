@@ -1,4 +1,4 @@
-"""What every session of ours on a Postgres sets for itself, how long it waits, and what is told when there is none.
+"""Settings of our sessions on a Postgres, how long they wait, and the error when there is none.
 
 A role, a database or a server may set limits and formats for whoever connects. A session of ours depends on none of
 them: it sets what it needs, and nothing that it waits for lasts longer than it was given.
@@ -16,13 +16,14 @@ from psycopg.rows import TupleRow
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.errors import Passing
 
 T = TypeVar("T")
 
 APPLICATION_NAME = "analytics_pipeline"
 # For each address of the host.
 CONNECT_TIMEOUT_SECONDS = 10
-# A relation that is being altered is left to whoever alters it; the work is tried again.
+# A relation that is being altered is left alone; the work is tried again.
 LOCK_TIMEOUT_SECONDS = 5
 # After the server should have stopped a statement itself, its answer has this long to arrive.
 GRACE_SECONDS = 10.0
@@ -64,7 +65,7 @@ _SETTINGS = {
 
 
 def session_settings(statement_seconds: float) -> dict[str, str]:
-    """What a session of ours sets, with the longest time of one statement."""
+    """Settings of one session of ours, with the longest time of one statement."""
     return {**_SETTINGS, "statement_timeout": f"{statement_seconds * 1000:.0f}ms"}
 
 
@@ -76,11 +77,28 @@ APPLY_SETTINGS = """
 
 
 class Stopped(Exception):
-    """Whoever started the work has ended it; nothing more is read or changed."""
+    """The work was ended by its caller; nothing more is read or changed."""
 
 
 class ServerSilent(ConnectionError):
     """A server that took the connection does not answer on it any more."""
+
+
+class MomentLost(Passing):
+    """Postgres ended the session that held the moment which others were to read."""
+
+
+# What Postgres answers to the name of a snapshot whose session has ended.
+_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
+
+
+def lost_moment(sqlstate: str | None) -> MomentLost | None:
+    """The error that a refused snapshot means."""
+    if sqlstate not in _NO_SUCH_SNAPSHOT:
+        return None
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
 
 
 class Session(psycopg.Connection[TupleRow]):
@@ -115,7 +133,7 @@ class Session(psycopg.Connection[TupleRow]):
                 ready = yield wanted
                 if self.stop is not None and self.stop.is_set():
                     raise Stopped("the work was stopped")
-                if not ready and time.monotonic() > ends:
+                if time.monotonic() > ends:
                     raise ServerSilent(
                         f"Postgres at {self.place}: the server has not answered for {self.limit:.0f} s."
                         " Nothing more was changed; run this again when it answers"
@@ -142,7 +160,7 @@ _REASONS = (
 
 
 def refusal(url: str, variable: str, text: str, sqlstate: str | None) -> ConnectionError:
-    """What to tell of a connection that was not opened, for what `text` says; it shows no credentials."""
+    """The error of a connection that was not opened, for what `text` says; it shows no credentials."""
     reason, passes = _why(url, text, sqlstate)
     told = f"Postgres at {without_credentials(url)}: {reason}. Check {variable}, then run: analytics-pipeline doctor"
     return (ConnectionError if passes else AccessRefused)(told)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests.product import KEY, Product, condition, document, today
@@ -124,6 +125,38 @@ def test_checks__store_not_configured__warn_that_nothing_was_compared(
     assert outcomes(result) == {"snapshot_rows_equal_capture": False}
     (evaluation,) = result.get_asset_check_evaluations()
     assert (evaluation.severity, evaluation.metadata["compared"].value) == (dg.AssetCheckSeverity.WARN, 0)
+
+
+def test_checks__segments_that_only_the_engine_counts__warn_that_nothing_was_compared(product: Product) -> None:
+    product.execute("DELETE FROM segments")
+    product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
+    product.put(document("alice", plan="pro"))
+
+    result = product.materialise()
+
+    assert outcomes(result) == dict.fromkeys(ALL, True) | {"counts_agree_with_engine": False}
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "counts_agree_with_engine"]
+    told = (found.severity, found.metadata["compared"].value, found.metadata["identities"].value)
+    assert told == (dg.AssetCheckSeverity.WARN, 0, 1)
+
+
+def test_checks__every_one_of_them_with_nothing_to_compare__warns(empty_product: Product) -> None:
+    """Also a check that is written tomorrow: this walks all that the definitions have."""
+    definitions = defs()
+    keys = definitions.get_repository_def().asset_graph.asset_check_keys
+    job = dg.define_asset_job("checks", dg.AssetSelection.checks(*keys))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = (
+            dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
+            .resolve_job_def("checks")
+            .execute_in_process(instance=instance, raise_on_error=False)
+        )
+
+    found = {one.asset_check_key: one for one in result.get_asset_check_evaluations()}
+    silent = {key.name for key, one in found.items() if one.passed or one.severity is not dg.AssetCheckSeverity.WARN}
+    assert (set(found), silent) == (set(keys), {"ledgers_know_every_day"})
+    assert {one.metadata["compared"].value for key, one in found.items() if key.name not in silent} == {0}
 
 
 def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(product: Product) -> None:

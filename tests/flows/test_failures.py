@@ -9,11 +9,12 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from analytics_pipeline.config import AccessRefused
 from analytics_pipeline.flows.failures import Failure, PartialFailure, passes, reason_and_place, reason_of
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.deadline import TimeLimitReached
 from analytics_pipeline.resources.landing_units import CorruptUnit
-from analytics_pipeline.resources.postgres import LeaseLost, MomentLost, postgres
+from analytics_pipeline.resources.postgres import LeaseLost, postgres
+from analytics_pipeline.resources.sessions import MomentLost
 from tests.product import Product
 
 

@@ -375,8 +375,31 @@ AI_USAGE_DAILY = {
     "computed_at": "DateTime64(3, 'UTC')",
     "is_deleted": "UInt8",
 }
+EXPORTED_EVENTS = {
+    "record_id": "UUID",
+    "event_log_id": "UInt64",
+    "site_id": "LowCardinality(String)",
+    "deploy_type": "LowCardinality(String)",
+    "name": "LowCardinality(String)",
+    "url": "String",
+    "anonymous_user_id": "String",
+    "first_source_url": "String",
+    "last_source_url": "String",
+    "user_id": "UInt64",
+    "source": "LowCardinality(String)",
+    "timestamp": MOMENT,
+    "version": "LowCardinality(String)",
+    "feature_flags": "String",
+    "cohort_id": "Nullable(Date32)",
+    "referrer": "String",
+    "public_argument": "String",
+    "device_id": "Nullable(String)",
+    "insert_id": "Nullable(String)",
+    "exported_at": "DateTime64(3, 'UTC')",
+}
 _AI_KEY = "namespace_path, user_id, event, timestamp, id"
 _DAILY_KEY = "namespace_path, feature, event, user_id, language, date"
+_SENT_KEY = "name, timestamp, record_id"
 _FIGURES = ("ReplacingMergeTree(computed_at, is_deleted)", "toYYYYMM(date)")
 _EVENTS_KEY = "account_id, name, created_at, id"
 _ROLLUPS_KEY = "account_id, metric, dimension_type, dimension_id, date"
@@ -404,6 +427,7 @@ CONTRACT = {
     "code_suggestion_events": (_SUGGESTION, "", "toDate(timestamp)", _AI_KEY, _AI_KEY),
     "ai_usage_daily": (AI_USAGE_DAILY, *_FIGURES, _DAILY_KEY, _DAILY_KEY),
     "reporting_rollups": (ROLLUPS, *_FIGURES, _ROLLUPS_KEY, _ROLLUPS_KEY),
+    "exported_events": (EXPORTED_EVENTS, "ReplacingMergeTree(exported_at)", "toDate(timestamp)", _SENT_KEY, _SENT_KEY),
 }
 
 

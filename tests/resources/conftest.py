@@ -9,8 +9,10 @@ import pytest
 from psycopg import sql
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag, quoted
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 

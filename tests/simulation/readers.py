@@ -7,10 +7,11 @@ from typing import Any
 import dagster as dg
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.ai_usage.reads import NotAvailable, Scope, ai_usage_reads
+from analytics_pipeline.flows.ai_usage.errors import NotAvailable
+from analytics_pipeline.flows.ai_usage.reads import Scope, ai_usage_reads
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reports import Reports
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import postgres

@@ -26,7 +26,7 @@ class AlreadyRuns(click.ClickException):
 
 
 def new_token() -> str:
-    """What marks the processes of one start of Dagster."""
+    """Marks the processes of one start of Dagster."""
     return secrets.token_hex(16)
 
 

@@ -29,7 +29,7 @@ from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.orchestration.run_states import runs_under_way
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -152,7 +152,7 @@ def _materialise(today: date, console: Console) -> list[Materialised]:
 
 
 def _switch_ai_usage_on(environment: Mapping[str, str], console: Console) -> None:
-    """What an admin does in the product; the sensor notices, and a run brings the history in."""
+    """Switches the feature on as an admin does in the product; the sensor notices, and a run brings the history in."""
     from analytics_pipeline.demo.load import save_application_settings
 
     if save_application_settings(environment["DATABASE_URL"], use_clickhouse_for_analytics=True):

@@ -1,4 +1,4 @@
-"""What `demo` shows of each flow's use: a report in two accounts' own zones, AI figures, histories' own rows."""
+"""Figures that `demo` shows for each flow: a report in two accounts' own zones, AI usage, histories' own rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.ai_usage.reads import NotAvailable, Scope, ai_usage_reads
+from analytics_pipeline.flows.ai_usage.errors import NotAvailable
+from analytics_pipeline.flows.ai_usage.reads import Scope, ai_usage_reads
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery

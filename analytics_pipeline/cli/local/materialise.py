@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Materialised:
-    """What became of one asset: seconds and metadata when it is done, the error when it failed."""
+    """Outcome of one asset: seconds and metadata when it is done, the error when it failed."""
 
     asset: str
     state: Literal["done", "skipped", "failed"]

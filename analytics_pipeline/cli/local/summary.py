@@ -1,4 +1,4 @@
-"""What `demo` shows at its end: what ran, what came out, what to do next."""
+"""Summary that `demo` shows at its end: what ran, what came out, what to do next."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ def _cell(pair: _Pair | None) -> str:
 
 
 def show_skipped(console: Console, settings: Settings, postgres: Postgres) -> None:
-    """Which projects are left out and why, and the identities that are therefore not captured."""
+    """Projects that are left out and why, and the identities that are therefore not captured."""
     tenants = enabled_tenants(postgres, feature_flags(settings, postgres))
     organisations: dict[int, str] = dict(postgres.query("SELECT id, name FROM {organisations}"))
     names = {

@@ -1,4 +1,4 @@
-"""What the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
+"""Parts that the commands of `reporting` share: options, questions, and finding the accounts that they are about."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.flows.reporting.accounts import Account, UnknownAccount, Unzoned, account, accounts
+from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, account, accounts
+from analytics_pipeline.flows.reporting.errors import UnknownAccount
 from analytics_pipeline.flows.reporting.zones import zone
 from analytics_pipeline.resources.postgres import Postgres
 

@@ -30,7 +30,8 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
 from analytics_pipeline.flows.reporting.event_history import History, histories
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -39,7 +40,7 @@ _MANY_DAYS = 730
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the command was asked for; both dates are inclusive, None is the history's own end."""
+    """The request of one command; both dates are inclusive, None is the history's own end."""
 
     account: str
     since: date | None
@@ -120,7 +121,7 @@ def backfill(
 def _work(
     console: Console, settings: Settings, clickhouse: ClickHouse, run_id: str, asked_for: _Asked
 ) -> tuple[Backfill | None, Sequence[History]]:
-    """What is to be done about the accounts' histories, and these; None when there is nothing to do."""
+    """The work to do on the accounts' histories, and these; None when there is nothing to do."""
     store, now = postgres(settings), datetime.now(timezone.utc)
     found = histories(store, chosen_accounts(store, asked_for.account))
     wanted = _wanted(console, asked_for, found, now, settings.start_of("reporting"))
@@ -213,7 +214,7 @@ def _run(console: Console, work: Backfill, plan: Plan, asked_for: _Asked) -> Non
 
             done = work.run(plan, hear)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it was, the way to go on is the same
-        # What was copied again would be once more, were it not left out by its date.
+        # A day that was just copied is left out by its date, or it would be copied once more.
         rest = plan.dates[min(done, len(plan.dates) - 1)] if asked_for.recopy else None
         _show_failure(error, done, plan, asked_for.command(rest))
         sys.exit(Exit.FAILED)

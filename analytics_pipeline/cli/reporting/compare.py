@@ -28,7 +28,7 @@ from analytics_pipeline.flows.reporting.compare import (
     periods,
 )
 from analytics_pipeline.flows.reporting.zones import local_date
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import postgres
 
@@ -46,7 +46,7 @@ _CAUSES = {
 
 @dataclass
 class _Findings:
-    """What all periods came to; of the differences only as many as are shown."""
+    """Sums over all periods; of the differences only as many as are shown."""
 
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)

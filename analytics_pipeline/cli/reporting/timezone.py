@@ -19,16 +19,10 @@ from analytics_pipeline.cli.reporting.asking import (
     offset_text,
 )
 from analytics_pipeline.config import Settings
-from analytics_pipeline.flows.reporting.accounts import (
-    Account,
-    NotWritable,
-    UnknownAccount,
-    Unzoned,
-    set_timezone,
-)
+from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, set_timezone
+from analytics_pipeline.flows.reporting.errors import NotWritable, UnknownAccount, UnknownZone
 from analytics_pipeline.flows.reporting.zones import (
     ListedZone,
-    UnknownZone,
     canonical,
     day_bounds,
     iana_name,

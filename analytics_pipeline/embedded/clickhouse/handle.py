@@ -23,7 +23,7 @@ _SETTING_NAME = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Stats:
-    """What a statement did, as far as chDB says.
+    """Work of a statement, as far as chDB tells.
 
     chDB does not know the rows read by an INSERT with data (ClickHouse counts them as read and as written), nor memory
     and CPU. Those read by a streamed SELECT are the ones until its first block, as the headers cannot wait for more.

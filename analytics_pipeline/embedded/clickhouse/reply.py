@@ -21,7 +21,7 @@ _BUFFER_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What every answer says about the server."""
+    """Headers about the server that every answer has."""
 
     version: str
     timezone: str
@@ -84,7 +84,7 @@ class Reply:
             b"x-clickhouse-server-display-name": _DISPLAY_NAME,
             b"x-clickhouse-timezone": self._info.timezone.encode(),
         }
-        # What is left of a request would be taken for the next one.
+        # The rest of a request would be taken for the next one.
         ending = {} if self._exchange.is_whole else {b"connection": b"close"}
         pairs = list({**common, **headers, **ending}.items())
         self._outbox.append({"type": "http.response.start", "status": status, "headers": pairs})

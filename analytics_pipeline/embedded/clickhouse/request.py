@@ -1,4 +1,4 @@
-"""What a request asks for: the parameters of the URL, of the headers and of a multipart form in one place."""
+"""The parts of a request: the parameters of the URL, of the headers and of a multipart form in one place."""
 
 import base64
 import binascii
@@ -93,7 +93,7 @@ class Request:
 
     @property
     def accept_encoding(self) -> str:
-        """What the answer may be compressed with: nothing unless the client asks twice, as in ClickHouse."""
+        """Compression of the answer: none unless the client asks twice, as in ClickHouse."""
         return self.headers.get("accept-encoding", "") if self.values.get("enable_http_compression") == "1" else ""
 
     @property

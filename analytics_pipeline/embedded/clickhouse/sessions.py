@@ -21,7 +21,7 @@ MAX_TIMEOUT_SECONDS = 3600
 
 @dataclass(frozen=True)
 class SessionKey:
-    """What a request says about its session."""
+    """The session that a request names."""
 
     id: str
     timeout: str = str(DEFAULT_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""What the checks of AI usage ask: are all events there, once, and counted."""
+"""Questions of the checks of AI usage: are all events there, once, and counted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from analytics_pipeline.flows.daily_copy.ledger import (
 )
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import contiguous, day_start, next_day
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 _FIGURES_OF = {"duo_chat_events": "chat", "code_suggestion_events": "code_suggestions"}

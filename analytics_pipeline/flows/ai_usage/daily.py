@@ -9,8 +9,9 @@ from analytics_pipeline.flows.ai_usage.source import SOURCES
 from analytics_pipeline.flows.days import by_month
 from analytics_pipeline.flows.held_days import lose_days, lost_days, note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 

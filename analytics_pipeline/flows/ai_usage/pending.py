@@ -1,5 +1,5 @@
-"""Which days of AI usage are not as they should be: changed at the source, never copied, copied before they were over,
-copied but not counted, with rows that are no longer there, or lost by ClickHouse.
+"""Days of AI usage that lack something: changed at the source, never copied, copied before they were over, copied but
+not counted, with rows that are no longer there, or lost by ClickHouse.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""What a product shows of AI usage: figures of a namespace over a range of days.
+"""Figures of AI usage for a product to show: of a namespace, over a range of days.
 
 A range is inclusive at both ends, in UTC days. A namespace is the path of ids from the top, e.g. `1/2/`; it contains
 everything below it, and nothing else: `1/2/` does not contain `1/23/`. Distinct users are distinct over the whole
@@ -13,11 +13,13 @@ from typing import Any
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.ai_usage.daily import FIGURES
+from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.held_days import unheld_days
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -26,13 +28,9 @@ ACCEPTED = "code_suggestion_accepted_in_ide"
 REJECTED = "code_suggestion_rejected_in_ide"
 
 
-class NotAvailable(Exception):
-    """AI usage cannot be told: ClickHouse is not configured, its use is switched off, or nothing is there yet."""
-
-
 @dataclass(frozen=True)
 class Scope:
-    """What is asked about: a namespace and days, both inclusive; `languages` narrows code suggestions to these."""
+    """The subject of a question: a namespace and days, both inclusive; `languages` narrows code suggestions."""
 
     namespace: str
     first: date

@@ -7,6 +7,8 @@ not here is unknown; its rows become dead letters until it is registered, and th
 from collections import Counter
 from dataclasses import dataclass
 
+from analytics_pipeline.flows.ai_usage.errors import InvalidRegistry
+
 _SUGGESTION = (
     "unique_tracking_id",
     "suggestion_size",
@@ -23,10 +25,6 @@ _SUGGESTION = (
 )
 _JOB = ("job_id", "project_id", "pipeline_id", "merge_request_id")
 _SESSION = ("project_id", "session_id", "flow_type", "environment")
-
-
-class InvalidRegistry(Exception):
-    """The registry contradicts itself."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 from psycopg import sql
 
+from analytics_pipeline.flows.daily_copy.errors import IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import (
     DayState,
     SourceDay,
@@ -32,8 +33,9 @@ from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, day_partition, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.names import day_partition, quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
@@ -48,10 +50,6 @@ PIECES_AT_ONCE = 2
 _BLOCK_ROWS = 1 << 18
 
 Progress = Callable[[int], None]
-
-
-class IncompleteCopy(Exception):
-    """ClickHouse did not store as many rows as Postgres sent; nothing was swapped."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class DayCopy:
     def _try_piece(self, moment: Reading, days: Sequence[date], counted: Future[list[int]]) -> list[DayState]:
         with self._staged(moment, span_of(days)) as (staging, sent):
             stored = self._stored(staging, days, sent)
-            # What was refused is not there. Asking Postgres for everything costs more than all the rest, but is rare.
+            # Refused rows are not in staging. Asking Postgres for everything costs more than all the rest, but is rare.
             whole = sum(counted.result()) == sent
             found = stored if whole else merged(moment.ask(source_days, span_of(days)))
             moment.check_shape(span_of(days))
@@ -229,7 +227,7 @@ def _passes_soon(error: BaseException) -> bool:
 
 
 def _states(days: Sequence[date], stored: Mapping[date, int], found: Sequence[SourceDay]) -> list[DayState]:
-    """What a copy of each of the days holds, also of the empty ones."""
+    """Contents of a copy of each of the days, also of the empty ones."""
     of_source = {one.day: one for one in found}
     return [of_source.get(day, SourceDay(day)).copied(stored.get(day, 0)) for day in days]
 

@@ -39,7 +39,7 @@ class SourceDay:
 
 @dataclass(frozen=True)
 class DayState:
-    """What a copy of a day holds: its rows, how many were refused, and the changes of them all as in `SourceDay`.
+    """Contents of the copy of a day: its rows, how many were refused, and the changes of them all as in `SourceDay`.
 
     `changes` is None for a copy that was made before they were recorded.
     """
@@ -99,7 +99,7 @@ def merged(parts: Iterable[Sequence[SourceDay]]) -> list[SourceDay]:
 
 
 def remainder(total: int) -> int:
-    """What is kept of a sum of changes: with the sign of the total, as in SQL."""
+    """The part of a sum of changes that is kept: with the sign of the total, as in SQL."""
     return total % CHANGES_MODULUS if total >= 0 else -(-total % CHANGES_MODULUS)
 
 
@@ -132,7 +132,7 @@ def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:
 def copied_days(
     connection: Connection, source: DaySource, days: Sequence[date]
 ) -> dict[date, tuple[DayState, Snapshot]]:
-    """What the last copy of each of the days held and when it was read.
+    """Contents of the last copy of each of the days, and when it was read.
 
     Days that were never copied are absent, and those whose copy has been lost since.
     """

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.errors import Passing
+from analytics_pipeline.flows.daily_copy.errors import ReadingTooSlow, SourceReshaped
 from analytics_pipeline.flows.daily_copy.ledger import Snapshot, between, estimated_rows, snapshot
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import day_start, next_day
@@ -34,21 +34,13 @@ Question: TypeAlias = Callable[[Connection, Postgres, DaySource, sql.Composable]
 ROWS_PER_PIECE, ROWS_PER_SECOND = 10_000_000, 50_000
 # Many would read a table often that has no index on its days.
 _PIECES, _WORTH_A_PIECE = 4, 250_000
-# What is still too long for one statement at this length is not long because of its rows.
+# A statement that is still too slow at this length is not slow because of its rows.
 _SHORTEST = timedelta(minutes=1)
-
-
-class ReadingTooSlow(Exception):
-    """Postgres needs longer for very few rows than one statement of ours may hold a lock; nothing was swapped."""
-
-
-class SourceReshaped(Passing):
-    """The relation was rewritten, or lost or got a partition, while it was read; nothing was swapped."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What `source` held at the moment `at`, which other transactions can see as `exported`."""
+    """The rows of `source` at the moment `at`, which other transactions can see as `exported`."""
 
     postgres: Postgres
     source: DaySource

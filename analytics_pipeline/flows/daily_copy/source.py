@@ -1,4 +1,4 @@
-"""What can be copied day by day: the rows of a source relation that belong to a UTC day, and where they go."""
+"""Sources that are copied day by day: the rows of a relation that belong to a UTC day, and where they go."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from psycopg import sql
 from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.held_tables import DayTable
-from analytics_pipeline.resources.clickhouse.client import quoted
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
 
 # Of a time stamp: what lies beyond the years that ClickHouse keeps, or at infinity, is unknown rather than wrong.
@@ -60,7 +60,7 @@ class DaySource:
 
     @property
     def key_values(self) -> sql.Composed:
-        """What the columns of the key are filled with."""
+        """Values that fill the columns of the key."""
         return sql.SQL(", ").join(sql.SQL(self.columns[column]) for column in self.key)
 
     @property

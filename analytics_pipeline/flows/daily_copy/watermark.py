@@ -1,4 +1,4 @@
-"""Which days of a source have changed since they were copied.
+"""Days of a source that have changed since they were copied.
 
 Rows are found by when they changed, not by id: ids do not commit in order. A day counts when its rows are not those of
 its last copy, so a lost tick, a failed run or a day that is looked at twice changes nothing. The watermark only bounds

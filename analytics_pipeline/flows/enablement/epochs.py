@@ -103,7 +103,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an observation changes: epochs to close and to open, and those that were seen on once more."""
+    """Changes that an observation makes: epochs to close and to open, and those that were seen on once more."""
 
     close: tuple[Epoch, ...]
     open: tuple[Opening, ...]
@@ -112,7 +112,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Run:
-    """What the orchestrator knows of a run that was launched for an attempt."""
+    """A run that was launched for an attempt, as the orchestrator knows it."""
 
     run_id: str
     has_ended: bool
@@ -120,7 +120,7 @@ class Run:
 
 
 def changes(switched_on: Mapping[str, str], newest: Mapping[str, Epoch]) -> Changes:
-    """What follows from seeing these scopes on, with their settings, and all others off.
+    """Changes that follow from seeing these scopes on, with their settings, and all others off.
 
     `newest` is the newest epoch of each scope. The same observation again changes nothing.
     """
@@ -145,7 +145,7 @@ def _opening(scope: str, setting: str, before: Epoch | None) -> Opening:
 
 
 def next_action(epoch: Epoch, runs: Collection[Run], *, is_complete: bool, now: datetime) -> Action:
-    """What to do about an open epoch: its ledgers decide first, then its runs, then the clock.
+    """The next step of an open epoch: its ledgers decide first, then its runs, then the clock.
 
     `runs` are those of its current attempt.
     """

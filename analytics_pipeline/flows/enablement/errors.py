@@ -1,4 +1,4 @@
-"""What can go wrong when an epoch is worked on."""
+"""Failures of work on an epoch."""
 
 from analytics_pipeline.errors import Refused
 

@@ -1,4 +1,4 @@
-"""What a feature is that has a history to be brought in when somebody switches it on."""
+"""Features with a history, which is brought in when somebody switches them on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RunConfig: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Progress:
-    """Which days of a history are complete in the ledgers of its assets, and their rows."""
+    """Days of a history that are complete in the ledgers of its assets, and their rows."""
 
     days: frozenset[date]
     rows: int

@@ -71,7 +71,7 @@ class EnablementLedger:
         return self._select(_NEWEST, feature=None)
 
     def totals(self, feature: str | None = None) -> dict[tuple[str, str], Totals]:
-        """What all epochs of each (feature, scope) have brought in; of one feature when it is named."""
+        """Rows and days that all epochs of each (feature, scope) have brought in; of one feature when it is named."""
         rows = self.postgres.query(_TOTALS, feature=feature)
         return {(name, scope): Totals(*counts) for name, scope, *counts in rows}
 

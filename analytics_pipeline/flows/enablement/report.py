@@ -1,4 +1,4 @@
-"""What is told of an epoch: in alerts, on the command line."""
+"""Texts about an epoch, for alerts and the command line."""
 
 from analytics_pipeline.flows.enablement.epochs import Epoch
 

@@ -18,15 +18,13 @@ from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
-from analytics_pipeline.resources.clickhouse.client import Tag
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
 # Spreads a burst, such as a flag that goes on for every organisation at once, over looks.
 EPOCHS_PER_TICK = 50
-_CLICKHOUSE_SECONDS = 20
 
 RunsOf = Callable[[Attempt], Sequence[Run]]
 
@@ -48,7 +46,7 @@ class WantedRun:
 
 @dataclass
 class Outcome:
-    """What a look has found: runs to ask for and under way, histories that are complete now, and those given up now.
+    """Findings of a look: runs to ask for and under way, histories that are complete now, and those given up now.
 
     `on` is how many scopes are switched on, `epochs` and `rows` are those of all histories that there ever were.
     """
@@ -110,16 +108,15 @@ class Tick:
         return outcome
 
     def _note_losses(self, feature: Feature) -> None:
-        """What ClickHouse has lost is missing in a history, whatever the ledgers said."""
-        tag = Tag(feature.name, "tick")
-        with connect(self.settings, tag, attempts=1, timeout_seconds=_CLICKHOUSE_SECONDS) as clickhouse:
+        """Takes the days that ClickHouse has lost out of a history; the ledgers do not know of the loss."""
+        with glance(self.settings, feature.name) as clickhouse:
             for table in feature.tables:
                 note_losses(self.postgres, clickhouse, table)
 
     def _observe(self, feature: Feature) -> int:
         """Record which scopes are on; returns how many."""
         switched_on = feature.switched_on(self.postgres, self.flags)
-        # What was recorded long ago may have another name today.
+        # A zone that was recorded long ago may have another name today.
         newest = {
             scope: replace(epoch, setting=feature.canonical_setting(epoch.setting))
             for scope, epoch in self.ledger.newest(feature.name).items()
@@ -168,7 +165,7 @@ class Tick:
             outcome.requests.append(self._request(feature, epoch, missing))
 
     def _fail(self, epoch: Epoch, runs: Sequence[Run], outcome: Outcome) -> None:
-        """What the run-failure sensor has not heard of: runs that were cancelled, that vanished, that did nothing."""
+        """Counts failures that the run-failure sensor does not hear of: runs cancelled, vanished or without effect."""
         statuses = ", ".join(f"{run.run_id} {run.status}" for run in runs) or f"{epoch.run_id} unknown to Dagster"
         error = f"the run ended, or fell silent, before its history was complete ({statuses})"
         now = self.ledger.fail(epoch.current_attempt, epoch.run_id, error)

@@ -1,4 +1,4 @@
-"""What a run does for the attempt that it was asked for: claim it, and say that it is alive while it works."""
+"""A run's duties towards its attempt: it claims the attempt, and says that it is alive while it works."""
 
 import logging
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _beat(ledger: EnablementLedger, attempt: Attempt, run_id: str, stop: Event) 
     while not stop.wait(BEAT.total_seconds()):
         try:
             if not ledger.beat(attempt, run_id):
-                # What is written is right all the same, because writing it is idempotent: the work goes on.
+                # The work goes on: writing is idempotent, so what it writes is right all the same.
                 logger.warning("%s is no longer this run's", attempt)
                 return
         except Exception as error:  # noqa: BLE001 - a store that is away for a moment must not silence the run for good

@@ -79,7 +79,7 @@ def number(digits: str) -> Any:
 
 
 def exact_number(digits: str) -> Any:
-    """What `number` returns, by way of Decimal, which takes several times as long.
+    """The result of `number`, by way of Decimal, which takes several times as long.
 
     Raises:
         Unmappable: DynamoDB has no such number.

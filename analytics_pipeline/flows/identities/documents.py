@@ -65,7 +65,7 @@ _USUAL_SHAPE = msgspec.json.Decoder(_UsualDocument)
 
 
 def document_of(stored: msgspec.Raw) -> Document:
-    """The whole document, whatever its shape."""
+    """The whole document, of any shape."""
     return _ANY_SHAPE.decode(stored)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong when identities are captured and loaded."""
+"""Failures of captures and loads of identities."""
 
 from collections.abc import Sequence
 

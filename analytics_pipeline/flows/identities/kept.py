@@ -1,4 +1,4 @@
-"""Which captures of a day the landing zone still keeps whole, so that the day can be loaded from them again."""
+"""Captures of a day that the landing zone still keeps whole, so that the day can be loaded from them again."""
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -30,7 +30,7 @@ FORMATS = (FORMAT, EARLIER_FORMAT, EXPORT_FORMAT)
 
 @dataclass
 class LoadResult:
-    """What became of the day's environments."""
+    """Outcomes of the day's environments."""
 
     loaded: list[Loaded] = field(default_factory=list)
     unchanged: list[Loaded] = field(default_factory=list)
@@ -56,7 +56,7 @@ class SnapshotLoad:
         pending: list[EnvironmentCapture] = []
         for environment in environments:
             held, recorded = stored.get(environment.key, NOTHING), completed.get(environment.key)
-            # What is held as it was recorded is complete, also when its capture is not kept any more.
+            # An environment that is held as recorded is complete, also when its capture is not kept any more.
             loaded = Loaded(environment, *recorded) if recorded and held.is_load(*recorded) else None
             try:
                 capture = self._capture(environment, export, held)
@@ -81,11 +81,12 @@ class SnapshotLoad:
         """
         # Before the rows go: a ledger that outlives them would vouch for them for ever.
         self.ledger.forget_gone(known_environment_keys, among)
+        narrowed, parameters = one_of("project_id", "UInt64", sorted(among)) if among else ("true", {})
         rows = self.clickhouse.query(
             "SELECT environment_id, max(inserted_at) FROM identities FINAL WHERE snapshot_date = {day:Date}"
-            " AND (empty({among:Array(UInt64)}) OR project_id IN {among:Array(UInt64)}) GROUP BY environment_id",
+            f" AND {narrowed} GROUP BY environment_id",
             day=self.day,
-            among=list(among or ()),
+            **parameters,
         )
         gone = {key: version for key, version in rows if key not in known_environment_keys}
         if gone:

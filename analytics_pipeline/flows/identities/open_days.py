@@ -1,4 +1,4 @@
-"""Which days can be captured: the identity store holds only the present, so a day closes soon after its end."""
+"""Days that can be captured: the identity store holds only the present, so a day closes soon after its end."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone

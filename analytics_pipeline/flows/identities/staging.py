@@ -9,7 +9,8 @@ from typing import Protocol
 
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 

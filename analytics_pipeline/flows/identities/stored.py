@@ -1,4 +1,4 @@
-"""What ClickHouse holds of the days' snapshots. The ledger says what was loaded; this is asked whether it is there."""
+"""Snapshots of days in ClickHouse. The ledger says what was loaded; these functions ask whether it is there."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _NO_VERSION = datetime.min.replace(tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Stored:
-    """What ClickHouse holds of one environment's day: live rows, and the newest version (tombstones included)."""
+    """One environment's day in ClickHouse: live rows, and the newest version (tombstones included)."""
 
     rows: int = 0
     version: datetime = _NO_VERSION
@@ -34,7 +34,7 @@ NOTHING = Stored()
 def stored_environments(
     clickhouse: ClickHouse, day: date, environment_keys: Sequence[str] | None = None
 ) -> dict[str, Stored]:
-    """What is held of each environment of the day, or of these, by key, as a reader of the table sees it."""
+    """Holdings of each environment of the day, or of these, by key, as a reader of the table sees them."""
     wanted, parameters = "snapshot_date = {day:Date}", dict[str, Any]()
     if environment_keys is not None:
         named, parameters = one_of("environment_id", "String", environment_keys)
@@ -53,7 +53,7 @@ def stored_environments(
 
 
 def glimpsed_environments(clickhouse: ClickHouse, days: Collection[date]) -> dict[tuple[date, str], Stored]:
-    """What is held of each environment of several days, by day and key; cheap enough for a tick.
+    """Holdings of each environment of several days, by day and key; cheap enough for a tick.
 
     Without `FINAL`: a load gives all live rows of an environment its own version, so those of the newest one are
     counted. Rows that were attached twice and are not merged yet count twice.

@@ -6,20 +6,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.flows.reporting.zones import UnknownZone, canonical, iana_name
+from analytics_pipeline.flows.reporting.errors import NotWritable, UnknownAccount, UnknownZone
+from analytics_pipeline.flows.reporting.zones import canonical, iana_name
 from analytics_pipeline.resources.postgres import Postgres
-
-
-class UnknownAccount(Exception):
-    """The source has no account of that id."""
-
-
-class NotWritable(Exception):
-    """The accounts are a view or not ours to write; `statement` is the SQL that whoever may can run instead."""
-
-    def __init__(self, reason: str, statement: str) -> None:
-        self.statement = statement
-        super().__init__(reason)
 
 
 @dataclass(frozen=True)
@@ -69,11 +58,10 @@ def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
     Raises:
         UnknownAccount: the source has none of that id.
     """
-    found = accounts(postgres, [account_id])
-    ones: tuple[Account | Unzoned, ...] = (*found.zoned, *found.unzoned)
-    if not ones:
+    rows = postgres.query(_ACCOUNT, account=account_id)
+    if not rows:
         raise UnknownAccount(f"the source has no account {account_id}")
-    return ones[0]
+    return _account(*rows[0])
 
 
 def set_timezone(postgres: Postgres, account_id: int, name: str) -> str:
@@ -115,9 +103,11 @@ def _account(id_: int, name: str, stored: str | None) -> Account | Unzoned:
 
 _ACCOUNTS = """
     SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts}
-    WHERE %(only)s::bigint[] IS NULL OR id = ANY(%(only)s)
+    WHERE id IS NOT NULL AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s))
     ORDER BY id
 """
+
+_ACCOUNT = "SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts} WHERE id = %(account)s"
 
 _KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
 

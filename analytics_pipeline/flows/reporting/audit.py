@@ -81,7 +81,7 @@ def rollup_differences(postgres: Postgres, clickhouse: ClickHouse, day: date) ->
 
 
 def _confirmed(postgres: Postgres, look: Callable[[], Audited[list[T]]]) -> Audited[list[T]]:
-    """What `look` finds when it looks again while nothing can be swapped.
+    """Differences that `look` still finds when it looks again while nothing can be swapped.
 
     A swap that lands between the two sides that are read looks like a difference, also while no ledger knows of it yet.
     """

@@ -26,7 +26,7 @@ _LOOKED_AT = 100_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backfill is about to do. `account_days` of the chosen accounts lie in `days`, some on each of `dates`.
+    """The plan of a backfill. `account_days` of the chosen accounts lie in `days`, some on each of `dates`.
 
     `dates` are computed, `copies` (UTC days) are copied before that.
     """
@@ -65,7 +65,7 @@ class Backfill:
     registry: Registry = REGISTRY
 
     def plan(self) -> Plan:
-        """What is missing at this moment; changes nothing but the ledger's word for what ClickHouse has lost."""
+        """The plan for what is missing now; changes nothing but the ledger's word for what ClickHouse has lost."""
         for table in (REPORTING_EVENTS.held, ROLLUPS):
             note_losses(self.postgres, self.clickhouse, table)
         dates: list[date] = []

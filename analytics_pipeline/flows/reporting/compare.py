@@ -18,7 +18,8 @@ from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, acco
 from analytics_pipeline.flows.reporting.event_history import histories
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import day_bounds_table
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 

@@ -37,7 +37,7 @@ class AccountDay:
 
 @dataclass(frozen=True)
 class Covered:
-    """What the ledger says of an account's day."""
+    """An account's day as the ledger has it."""
 
     timezone: str
     starts_at: datetime
@@ -141,7 +141,7 @@ def _reason(day: AccountDay, covered: Covered | None, sources: Copies, registry:
 def coverage(
     postgres: Postgres, first: date, last: date, only: Collection[int] | None = None
 ) -> dict[tuple[int, date], Covered]:
-    """What the ledger says of each account and day, both dates inclusive; `only` narrows to accounts of those ids."""
+    """The ledger's entry of each account and day, both dates inclusive; `only` narrows to accounts of those ids."""
     rows = postgres.query(_COVERAGE, first=first, last=last, only=None if only is None else list(only))
     return {(account, day): Covered(*rest) for account, day, *rest in rows}
 

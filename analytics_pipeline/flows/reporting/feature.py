@@ -1,4 +1,4 @@
-"""What giving an account a reporting time zone asks for: the rollups of all its closed days, in that zone."""
+"""The history that a reporting time zone asks for: the rollups of all closed days of the account, in that zone."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone

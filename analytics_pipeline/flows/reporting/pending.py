@@ -1,4 +1,4 @@
-"""What reporting lacks at a moment, by source, ledgers and ClickHouse: source days to copy, local dates to compute.
+"""Gaps of reporting by source, ledgers and ClickHouse: source days to copy, local dates to compute.
 
 Both are derived again on every look, so a lost tick or a failed run loses nothing.
 """
@@ -32,7 +32,7 @@ class Pending:
 
 
 def live(postgres: Postgres, clickhouse: ClickHouse, now: datetime, since: date) -> Pending:
-    """What has changed a moment ago: today's and yesterday's figures, days that late rows touched or ClickHouse lost.
+    """Recent changes: today's and yesterday's figures, days that late rows touched or ClickHouse lost.
 
     Days before `since` have no partition. Dates that wait for a copy are asked for when that has landed.
     """
@@ -54,7 +54,7 @@ def live(postgres: Postgres, clickhouse: ClickHouse, now: datetime, since: date)
 
 
 def closed(postgres: Postgres, clickhouse: ClickHouse, now: datetime, first: date, since: date) -> Pending:
-    """What the closed days lack. Days before `since` have no partition.
+    """Gaps of the closed days. Days before `since` have no partition.
 
     From `first` on: a copy that was made after the day had ended and is still what the source holds, so that rows that
     were deleted there go here as well; and rollups. Of all days before: holes, copies that no rollup has seen, rollups
@@ -82,7 +82,7 @@ def closed(postgres: Postgres, clickhouse: ClickHouse, now: datetime, first: dat
 def _lost(
     postgres: Postgres, clickhouse: ClickHouse, copies: Collection[date] = (), rollups: Collection[date] = ()
 ) -> Pending:
-    """What ClickHouse does not hold as recorded; of these copies and rollups the contents are compared as well."""
+    """Days that ClickHouse does not hold as recorded; of these copies and rollups the contents are compared as well."""
     note_losses(postgres, clickhouse, REPORTING_EVENTS.held, copies)
     for table in (ROLLUPS, BOUNDS):
         note_losses(postgres, clickhouse, table, rollups)

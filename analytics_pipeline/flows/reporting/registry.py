@@ -1,4 +1,4 @@
-"""What is rolled up: the one place that says which event feeds which metric, and along which dimensions.
+"""The registry of rollups: the one place that says which event feeds which metric, and along which dimensions.
 
 A new metric or dimension is one entry here. The version changes with it, which makes every stored day stale: readers
 fall back to the raw events until the days have been computed again.
@@ -14,7 +14,7 @@ _SEMANTICS = 1
 
 
 class Payload(Enum):
-    """What a metric stores of its events."""
+    """The part of its events that a metric stores."""
 
     COUNT = "count"  # how many
     DURATION = "duration"  # how many, and their seconds; a missing or non-finite value counts as 0 seconds

@@ -18,8 +18,9 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import is_transient, retrying
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 

@@ -10,11 +10,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
+from analytics_pipeline.flows.reporting.errors import UnknownZone
 from analytics_pipeline.flows.reporting.zone_aliases import RAILS_ZONES
-
-
-class UnknownZone(ValueError):
-    """The name is neither an IANA zone nor one of the names that Rails gives to some."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What can go wrong when the members of segments are counted."""
+"""Failures of counting the members of segments."""
 
 from analytics_pipeline.errors import Broken, Passing, Refused
 

@@ -1,4 +1,4 @@
-"""What days lack. Ledgers, ClickHouse and the landing zone are asked: a green partition proves less than they do."""
+"""Gaps of days. Ledgers, ClickHouse and the landing zone are asked: a green partition proves less than they do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Stores:
 
 @dataclass(frozen=True)
 class Pending:
-    """What a day lacks and can be had, as ids of projects: to be captured, loaded and counted, loaded, or counted.
+    """Gaps of a day that can be closed, as ids of projects: to be captured, loaded and counted, loaded, or counted.
 
     Each is part of the next: what is captured is loaded, and what is loaded is counted. `lost` are the ids of
     environments whose snapshot was loaded, is not in ClickHouse as loaded, and can never be had again.
@@ -56,7 +56,7 @@ class _Load:
 
 @dataclass(frozen=True)
 class _Day:
-    """What is known of a day: its loads by environment key, what ClickHouse holds of them, its counts by project id.
+    """Facts about a day: its loads by environment key, what ClickHouse holds of them, its counts by project id.
 
     `counts` tells for each project whose count was begun whether it is complete. A day `has_ended` when all enabled
     environments have to be in it; of the present day only what somebody began is brought to its end.
@@ -127,7 +127,7 @@ class _Day:
 def pending(
     stores: Stores, tenants: Tenants, days: Sequence[date], today: date, open_days: Collection[date]
 ) -> list[Pending]:
-    """What each of the days lacks of the enabled tenants, in their order. `open_days` can be captured now."""
+    """Gaps of each of the days for the enabled tenants, in their order. `open_days` can be captured now."""
     parameters = {"days": list(days)}
     held = glimpsed_environments(stores.clickhouse, days)
     in_store = counts_in_store(stores.clickhouse, days)

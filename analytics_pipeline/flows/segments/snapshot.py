@@ -1,4 +1,4 @@
-"""Which environments of a project can be counted on a day: those that ClickHouse holds as the ledger says."""
+"""Environments of a project that can be counted on a day: those that ClickHouse holds as the ledger says."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,6 +21,11 @@ class Snapshot:
     lost: tuple[Environment, ...]
     absent: tuple[Environment, ...]
     loads: tuple[tuple[datetime, int], ...]
+
+    @property
+    def empty(self) -> tuple[Environment, ...]:
+        """Those that are ready and have no identities."""
+        return tuple(one for one, (_, rows) in zip(self.ready, self.loads, strict=True) if not rows)
 
 
 def snapshot_of(clickhouse: ClickHouse, postgres: Postgres, project: Project, day: date) -> Snapshot:

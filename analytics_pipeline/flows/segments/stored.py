@@ -1,4 +1,4 @@
-"""Which counts ClickHouse holds. The ledger says what was stored; this is asked whether it is there."""
+"""Counts in ClickHouse. The ledger says what was stored; these functions ask whether it is there."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class CountsInStore:
 
 
 def counts_in_store(clickhouse: ClickHouse, days: Collection[date]) -> CountsInStore:
-    """What is held of these days; cheap enough for a tick.
+    """Holdings of these days; cheap enough for a tick.
 
     Without `FINAL`: the rows of one refresh share its version. Those that were attached twice and are not merged yet
     count twice.

@@ -15,7 +15,8 @@ from clickhouse_migrations.migrator import Migrator, StatusRow
 from clickhouse_migrations.substitution import substitute
 
 from analytics_pipeline.migrations.clickhouse import takeover
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 
 Phase = Literal["pre", "post"]
 PHASES: tuple[Phase, ...] = ("pre", "post")
@@ -55,7 +56,7 @@ class _TaggedConnection(Connection):  # type: ignore[misc]
 
 
 def variables(cluster: str | None) -> Mapping[str, str]:
-    """What the scripts' placeholders become: with a cluster, DDL for every replica and Replicated engines."""
+    """Values of the scripts' placeholders: with a cluster, DDL for every replica and Replicated engines."""
     return {
         "ON_CLUSTER": f"ON CLUSTER {quoted(cluster)}" if cluster else "",
         "REPLICATED": "Replicated" if cluster else "",

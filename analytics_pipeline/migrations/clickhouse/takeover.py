@@ -8,7 +8,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 
 logger = logging.getLogger(__name__)
 

@@ -1,21 +1,22 @@
 """ClickHouse as the flows use it: tagged statements with bound parameters, retries, cost, staging, partition swaps."""
 
-import re
 import secrets
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.query import QueryResult
-from clickhouse_connect.driver.summary import QuerySummary
 
 from analytics_pipeline.errors import Broken
-from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_transient, retrying
+from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag, summary_of
+from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_worth_repeating, retrying
+from analytics_pipeline.resources.clickhouse.names import partition_literal, quoted
 from analytics_pipeline.resources.deadline import Deadline
+from analytics_pipeline.resources.patience import Patience
 
 T = TypeVar("T")
 
@@ -34,59 +35,12 @@ class LostRows(Broken):
 
 
 @dataclass(frozen=True)
-class Tag:
-    """What a statement runs for. As `log_comment` it joins `system.query_log` to flows, tenants and Dagster runs."""
-
-    flow: str
-    step: str
-    organisation_id: int | None = None
-    project_id: int | None = None
-    run_id: str | None = None
-
-    def __str__(self) -> str:
-        parts = ["analytics_pipeline", self.flow, self.step]
-        parts += [] if self.organisation_id is None else [f"org_{self.organisation_id}"]
-        parts += [] if self.project_id is None else [f"project_{self.project_id}"]
-        parts += [] if self.run_id is None else [f"run_{self.run_id}"]
-        return ":".join(parts)
-
-
-@dataclass
-class Cost:
-    """What statements have cost so far, as the server reports it: rows, bytes and seconds of elapsed time."""
-
-    statements: int = 0
-    read_rows: int = 0
-    read_bytes: int = 0
-    written_rows: int = 0
-    written_bytes: int = 0
-    seconds: float = 0.0
-
-    def add(self, summary: Mapping[str, Any]) -> None:
-        self.statements += 1
-        self.read_rows += int(summary.get("read_rows", 0))
-        self.read_bytes += int(summary.get("read_bytes", 0))
-        self.written_rows += int(summary.get("written_rows", 0))
-        self.written_bytes += int(summary.get("written_bytes", 0))
-        self.seconds += int(summary.get("elapsed_ns", 0)) / 1e9
-
-
-def day_partition(day: date) -> str:
-    """The id of a day's partition, of a table that is partitioned by a date."""
-    return f"{day:%Y%m%d}"
-
-
-def quoted(identifier: str) -> str:
-    """The identifier in backticks; ClickHouse reads backslash escapes inside them, so both are escaped."""
-    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-@dataclass(frozen=True)
 class ClickHouse:
     """Statements under one tag. Safe to share between threads: it holds no session.
 
     Every write must be safe to repeat, because transient failures are retried up to `attempts` times. With a
-    `deadline` the server itself stops a statement when it has passed, and no further one begins.
+    `deadline` the server itself stops a statement when it has passed, and no further one begins. `patience` is for one
+    answer, however it trickles in.
     """
 
     client: Client
@@ -94,6 +48,7 @@ class ClickHouse:
     cluster: str | None
     attempts: int
     timeout_seconds: int
+    patience: Patience
     cost: Cost = field(default_factory=Cost)
     deadline: Deadline | None = None
 
@@ -137,10 +92,12 @@ class ClickHouse:
         """A statement without a result, such as DDL or INSERT … SELECT."""
 
         def run() -> None:
-            summary = self.client.command(
-                sql, parameters=parameters, settings=self.statement_settings(wait_end_of_query=1)
-            )
-            self.cost.add(summary.summary if isinstance(summary, QuerySummary) else {})
+            settings = self.statement_settings(wait_end_of_query=1)
+            # A command of the client would send its parameters in the URL, whose length servers and proxies limit.
+            answer: Any = self.client.raw_stream(sql, parameters=parameters, settings=settings)
+            with closing(answer):
+                answer.read()
+                self.cost.add(summary_of(answer))
 
         self._retried(run)
 
@@ -226,7 +183,7 @@ class ClickHouse:
         Raises:
             LostRows: the staging table holds a partition that would be left behind; nothing was swapped.
         """
-        swaps = {one: f"REPLACE PARTITION ID {_literal(one)} FROM {quoted(staging)}" for one in partitions}
+        swaps = {one: f"REPLACE PARTITION ID {partition_literal(one)} FROM {quoted(staging)}" for one in partitions}
         staged = self.partitions(staging)
         if behind := sorted({*staged} - {*partitions, *left_out}):
             raise LostRows(
@@ -243,12 +200,12 @@ class ClickHouse:
 
     def attach_partition(self, table: str, staging: str, partition: str) -> None:
         """Add the staging table's rows of one partition to `table`: all of them appear at once."""
-        self._alter(table, f"ATTACH PARTITION ID {_literal(partition)} FROM {quoted(staging)}")
+        self._alter(table, f"ATTACH PARTITION ID {partition_literal(partition)} FROM {quoted(staging)}")
 
     def move_partitions(self, table: str, staging: str) -> None:
         """Add all rows of the staging table to `table` and empty it; repeated, there is nothing left to add."""
         for partition in self.partitions(staging):
-            self._alter(staging, f"MOVE PARTITION ID {_literal(partition)} TO TABLE {quoted(table)}")
+            self._alter(staging, f"MOVE PARTITION ID {partition_literal(partition)} TO TABLE {quoted(table)}")
 
     def _alter(self, table: str, change: str, *, empty_source_allowed: int = 0) -> None:
         settings = {"alter_sync": 2} if self.cluster else {}
@@ -276,15 +233,10 @@ class ClickHouse:
 
     def _retried(self, run: Callable[[], T]) -> T:
         try:
-            return retrying(self.attempts, is_transient)(run)
+            answer: T = retrying(self.attempts, is_worth_repeating)(self.patience.wait_for, run)
         except ClickHouseError as error:
             # Whatever the server calls it, a statement that ends after the deadline was stopped by it.
             if self.deadline and error_code(error) == TIMEOUT_EXCEEDED:
                 self.deadline.check()
             raise
-
-
-def _literal(partition: str) -> str:
-    if not re.fullmatch(r"[\w-]+", partition, re.ASCII):
-        raise ValueError(f"{partition!r} is not a partition id")
-    return f"'{partition}'"
+        return answer

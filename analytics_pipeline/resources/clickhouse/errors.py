@@ -1,4 +1,4 @@
-"""Which ClickHouse errors pass by themselves, and how often a statement is tried because of them."""
+"""Errors of ClickHouse that pass by themselves, and how often a statement is tried because of them."""
 
 import logging
 import re
@@ -15,6 +15,8 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
+
+from analytics_pipeline.resources.patience import NoAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ MISSING_IN_SCHEMA = (16, 60, 181)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE, ILL
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BUSY_STATUSES = frozenset({429, 500, 502, 503, 504})
-# What there is instead of an answer of ClickHouse, by what the client says about it.
+# Answers that are not ClickHouse's, by the client's text about them.
 _TROUBLES = (
     (r"timed out|Timeout", "the server does not answer in time"),
     (r"CERTIFICATE|SSLError|SSL:", "TLS failed: compare the scheme, the port and the certificates of both ends"),
@@ -66,7 +68,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def trouble(error: ClickHouseError) -> str:
-    """What is wrong where ClickHouse's own answer is missing. Nothing of what was sent instead is shown."""
+    """The fault where ClickHouse's own answer is missing. Nothing of what was sent instead is shown."""
     status = http_status(error)
     if status is not None:
         busy = ": it, or a proxy before it, is too busy" if status in _BUSY_STATUSES else ", which is not ClickHouse's"
@@ -84,6 +86,11 @@ def is_transient(error: BaseException) -> bool:
         return status in _BUSY_STATUSES or (status is None and isinstance(error, OperationalError))
     # A limit of the query itself repeats; the server's own is somebody else's load.
     return code in TRANSIENT_CODES or (code == MEMORY_LIMIT_EXCEEDED and "(total)" in str(error))
+
+
+def is_worth_repeating(error: BaseException) -> bool:
+    """Whether to repeat the statement at once: not with a server that was waited for long enough."""
+    return is_transient(error) and not isinstance(error, NoAnswer)
 
 
 def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool], interrupted: Event | None = None) -> Retrying:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.versions import later_than
 
 # Above this the group-by that finds vanished rows goes on disk: memory stays bounded for slices of any size.

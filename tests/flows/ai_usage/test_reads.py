@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.reads import (
     ACCEPTED,
     SHOWN,
     Chat,
     CodeSuggestions,
-    NotAvailable,
     Scope,
     UserUsage,
     ai_usage_reads,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from analytics_pipeline.flows.ai_usage.registry import EVENTS, AiEvent, InvalidRegistry, check, events_of
+from analytics_pipeline.flows.ai_usage.errors import InvalidRegistry
+from analytics_pipeline.flows.ai_usage.registry import EVENTS, AiEvent, check, events_of
 
 NEW = AiEvent("chat", "new_event", 1000)
 

@@ -10,7 +10,8 @@ import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
 
 from analytics_pipeline.flows.daily_copy import copy as daily_copy
-from analytics_pipeline.flows.daily_copy.copy import DayCopy, IncompleteCopy
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.errors import IncompleteCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay, between, source_days
 from analytics_pipeline.flows.daily_copy.reading import Span, pieces_of, span_of
 from analytics_pipeline.flows.days import day_start

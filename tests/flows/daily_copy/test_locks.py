@@ -16,8 +16,9 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.errors import ReadingTooSlow, SourceReshaped
 from analytics_pipeline.flows.daily_copy.ledger import DayState, SourceDay
-from analytics_pipeline.flows.daily_copy.reading import Reading, ReadingTooSlow, SourceReshaped, Span
+from analytics_pipeline.flows.daily_copy.reading import Reading, Span
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.arrow import LockHeldTooLong
 from analytics_pipeline.resources.postgres import postgres
@@ -278,7 +279,7 @@ from datetime import date
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.arrow import LockHeldTooLong
 from analytics_pipeline.resources.postgres import postgres

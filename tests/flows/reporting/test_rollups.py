@@ -361,17 +361,17 @@ def test_rollups__answer_of_the_insert_is_lost__nothing_counts_twice(
     """The server has done it, and the connection breaks: sent again into the same table it would double it all."""
     add_account(empty_product)
     add_event(empty_product, "first_response", at("2026-02-11 15:00"), value=1)
-    command = empty_product.clickhouse.client.command
+    raw_stream = empty_product.clickhouse.client.raw_stream
     lost: list[str] = []
 
     def losing(statement: str, *arguments: Any, **rest: Any) -> Any:
-        answer = command(statement, *arguments, **rest)
+        answer = raw_stream(statement, *arguments, **rest)
         if "INSERT INTO" in statement and "reporting_rollups" in statement and not lost:
             lost.append(statement)
             raise OperationalError("the connection was reset")
         return answer
 
-    monkeypatch.setattr(empty_product.clickhouse.client, "command", losing)
+    monkeypatch.setattr(empty_product.clickhouse.client, "raw_stream", losing)
 
     assert build(empty_product, DAY, DAY) == {(1, "2026-02-11", "account", 1, "first_response"): (1, 1, 0)}
     assert lost

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
 from tests.thorough import on_engines
@@ -171,7 +172,8 @@ import sys, time
 from datetime import timedelta
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.clickhouse import slices
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from tests.resources.clickhouse.test_slices import FIRST, _load
 

@@ -22,7 +22,8 @@ from analytics_pipeline.flows.identities.export.source import ExportSource
 from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture, staged_rows
 from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
 from analytics_pipeline.flows.tenants import Environment
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, quoted
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -81,7 +82,7 @@ class ExportStager:
 
 
 class _Rest:
-    """What remains to be done once the plain documents are staged: usually nothing."""
+    """Work that remains once the plain documents are staged: usually none."""
 
     def __init__(
         self,

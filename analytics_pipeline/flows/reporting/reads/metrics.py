@@ -1,4 +1,4 @@
-"""What can be asked for: the names that reports have for the metrics of the rollup registry, and their dimensions."""
+"""Metrics and dimensions of reports: the names that reports have for the metrics of the rollup registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,17 +6,10 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import LiteralString
 
+from analytics_pipeline.flows.reporting.errors import UnknownDimension, UnknownMetric
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload
 
 Number: TypeAlias = int | float | None
-
-
-class UnknownMetric(ValueError):
-    """No report has that name."""
-
-
-class UnknownDimension(ValueError):
-    """Reports are not kept along that dimension."""
 
 
 @dataclass(frozen=True)

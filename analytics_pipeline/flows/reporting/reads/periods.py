@@ -6,17 +6,14 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
-from analytics_pipeline.flows.reporting.reads.query import InvalidRange, ReportQuery
+from analytics_pipeline.flows.reporting.errors import InvalidRange, UnknownGroupBy
+from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.zones import midnight
 
 GroupBy: TypeAlias = Literal["hour", "day", "week", "month", "year"]
 MAX_HOURLY_RANGE = timedelta(days=92)
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-
-
-class UnknownGroupBy(ValueError):
-    """Time series have no such periods."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
-"""What a report is asked: whose, from when until when, in which zone's days. Everything is validated here."""
+"""Questions to reports: whose, from when until when, in which zone's days. Everything is validated here."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from analytics_pipeline.flows.reporting.errors import (
+    InvalidOffset,
+    InvalidRange,
+    InvalidSubject,
+)
 from analytics_pipeline.flows.reporting.reads.metrics import report_dimension
 from analytics_pipeline.flows.reporting.zones import zone
 
@@ -11,18 +16,6 @@ _EARLIEST = datetime(1990, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(2100, 1, 1, tzinfo=timezone.utc)
 # The offsets that zones have: from UTC-12 to UTC+14.
 _OFFSETS = (timedelta(hours=-12), timedelta(hours=14))
-
-
-class InvalidRange(ValueError):
-    """The moments are no range that can be reported on."""
-
-
-class InvalidOffset(ValueError):
-    """No zone has that offset from UTC."""
-
-
-class InvalidSubject(ValueError):
-    """The report needs an id, or must not have the one given."""
 
 
 @dataclass(frozen=True)

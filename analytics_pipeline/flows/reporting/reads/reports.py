@@ -26,7 +26,8 @@ from analytics_pipeline.flows.reporting.reads.plan import report_zone
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import Answer, Reading
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
-from analytics_pipeline.resources.clickhouse.client import ClickHouse, Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 

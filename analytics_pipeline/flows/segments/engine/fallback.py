@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # For one segment and one page: a typical one takes half a second.
 SECONDS_PER_PAGE = 10.0
-# What the engine leaves of the project's time, so that the counts that there are can be stored.
+# The share of the project's time that is left to store the counts.
 SECONDS_TO_STORE = 30.0
 _REPLACED = "the snapshot was replaced while the engine counted it; materialise segment_counts again"
 _OVER = "the time for the project's counts was over before the engine had seen all its identities"
@@ -38,9 +38,10 @@ _OVER = "the time for the project's counts was over before the engine had seen a
 
 @dataclass
 class Tally:
-    """A segment's members by environment key, unless the engine has no answer."""
+    """A segment's members by environment key, and why the engine has no answer for environments, or for any."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
 
 
@@ -113,14 +114,15 @@ def judge_of(cases: Sequence[Case], deadline: Deadline | None) -> JudgeProcess:
 
 
 def _alike(rows: Iterable[IdentityRow], identity: bool) -> list[Any]:
-    """What the judge takes, with identities that are alike for the conditions as one."""
+    """Questions for the judge, with identities that are alike for the conditions as one."""
     alike = Counter((row[1:] if identity else ("", "", row[3])) for row in rows)
     return [[count, *row] for row, count in alike.items()]
 
 
 def _add(judged: Sequence[Tally], environment: Environment, counts: Sequence[int], failures: dict[int, str]) -> None:
     for number, found in enumerate(judged):
-        found.failure = failures.get(number)
+        if number in failures:
+            found.failures[environment.key] = failures[number]
         found.counts[environment.key] = found.counts.get(environment.key, 0) + counts[number]
 
 

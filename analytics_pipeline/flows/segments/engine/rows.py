@@ -26,7 +26,7 @@ IdentityRow: TypeAlias = tuple[str, str, str, tuple[tuple[str, str, str], ...]]
 
 @dataclass(frozen=True)
 class Reads:
-    """What conditions look at: trait keys, and whether also the identity's own identifier or key."""
+    """The parts of an identity that conditions read: trait keys, and whether also its own identifier or key."""
 
     traits: frozenset[str]
     identity: bool
@@ -79,7 +79,7 @@ def _properties(rule: dict[str, Any]) -> Iterator[str]:
 
 
 def union_of(cases: Sequence[Case]) -> Reads:
-    """What any of the cases reads."""
+    """The union of what the cases read."""
     traits = frozenset[str]().union(*(case.reads.traits for case in cases))
     return Reads(traits, any(case.reads.identity for case in cases))
 

@@ -1,4 +1,4 @@
-"""Which identities of a day are looked at: a few of each environment, the same whenever the day is looked at."""
+"""A sample of a day's identities: a few of each environment, the same whenever the day is looked at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -63,7 +63,7 @@ class Translator:
         return Sql(sql.text, guards)
 
     def _constant(self, condition: Mapping[str, Any]) -> bool:
-        """What the engine says of any identity of the environment."""
+        """The engine's answer for any identity of the environment."""
         context: Any = {
             "environment": {"key": self.environment.key, "name": self.environment.name},
             "identity": {"identifier": "", "key": "", "traits": {}},

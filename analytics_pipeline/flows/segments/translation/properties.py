@@ -1,4 +1,4 @@
-"""What the property of a condition names: the key of a trait, or a JSONPath into the engine's context."""
+"""Properties of conditions: the key of a trait, or a JSONPath into the engine's context."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -10,7 +10,7 @@ Kind: TypeAlias = Literal["trait", "inside", "identifier", "identity_key", "cons
 
 @dataclass(frozen=True)
 class Property:
-    """What a property names.
+    """The subject that a property names.
 
     `inside` is a place in a trait's list or map. `constant` is the same for all identities of an environment. `several`
     are places of which the engine takes the first, in an order that no row keeps. `unseen` is what a snapshot does not

@@ -1,4 +1,4 @@
-"""What a condition looks at, as SQL: one expression for each type that the engine may find in it.
+"""Subjects of conditions as SQL: one expression for each type that the engine may find in one.
 
 The engine decides by the Python type of a value, and reads text first (`flag_engine.context.mappers`): digits alone
 are an int, digits with a point between them a float. A row holds a trait as one JSON type of ClickHouse. So a value is
@@ -14,14 +14,14 @@ import struct
 from dataclasses import dataclass
 
 from analytics_pipeline.flows.segments.errors import Inexact
-from analytics_pipeline.resources.clickhouse.client import quoted
+from analytics_pipeline.resources.clickhouse.names import quoted
 
 _NUMERIC = "^-?[0-9]+([.][0-9]+)?$"
 # Python refuses to read an int of more digits, and the engine then raises.
 _LONGEST_INT = 4300
 # Longer keys are no keys of traits, and would fill a statement.
 _LONGEST_KEY = 2000
-# What guards ask of a group of rows, computed once for all of them.
+# Facts about a group of rows that guards need, computed once for all of them.
 GUARD_FACTS = (
     "distinctJSONPathsAndTypes(i.traits) AS kinds, groupUniqArrayArray(i.structured_traits) AS structured,"
     " countIf(i.traits_format < 2) AS earlier"
@@ -106,7 +106,7 @@ class Subject:
 
     @property
     def guards(self) -> frozenset[Guard]:
-        """What every condition needs: the engine reads a text of digits before it looks at the operator."""
+        """The guard of every condition: the engine reads a text of digits before it looks at the operator."""
         if self.key is None:
             return frozenset()
         inside, key = literal(f"{self.key}."), literal(self.key)

@@ -1,4 +1,4 @@
-"""What a refresh left in ClickHouse, so that its loss is noticed."""
+"""Counts that a refresh left in ClickHouse, so that their loss is noticed."""
 
 from alembic import op
 

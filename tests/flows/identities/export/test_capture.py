@@ -18,8 +18,9 @@ from analytics_pipeline.flows.identities.export.capture import POLL_SECONDS, Exp
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
-from analytics_pipeline.resources.landing import Bucket, LandingZone
+from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import CorruptUnit, Manifest
+from analytics_pipeline.resources.object_stores import Bucket
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/identities"
 DAY = datetime(2026, 3, 1, tzinfo=timezone.utc).date()

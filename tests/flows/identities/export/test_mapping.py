@@ -23,7 +23,7 @@ from analytics_pipeline.flows.identities.export.source import ExportSource
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.staging import COLUMNS, JSON_SETTINGS, EnvironmentCapture
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of, unit_of
-from analytics_pipeline.resources.clickhouse.client import quoted
+from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing_units import Manifest
 from tests.flows.identities.wire import ENVIRONMENTS, Wire, tables
 from tests.product import KEY, Product, today

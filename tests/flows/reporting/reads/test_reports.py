@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analytics_pipeline.flows.reporting.reads.metrics import UnknownDimension
+from analytics_pipeline.flows.reporting.errors import UnknownDimension
 from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point
 from tests.flows.reporting.desk import add_account, add_conversation, add_event, ask, at, build, reports
 from tests.product import Product

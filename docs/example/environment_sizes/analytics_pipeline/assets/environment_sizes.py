@@ -15,7 +15,7 @@ from analytics_pipeline.orchestration.flow_asset import flow_asset
 from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, tenants_metadata
 from analytics_pipeline.orchestration.run_config import ProjectsConfig
-from analytics_pipeline.resources.clickhouse.client import Tag
+from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, FeatureFlagsResource, PostgresResource
 
 
