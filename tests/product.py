@@ -294,28 +294,31 @@ def _addresses(environment: Mapping[str, str], name: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def empty_product(
-    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@contextmanager
+def new_product(
+    environment: Mapping[str, str], template: str, landing: Path, exported: pytest.MonkeyPatch
 ) -> Iterator[Product]:
     """Migrated stores and an empty source, exported as the environment; dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _servers(environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
-        _create_postgres(postgres_server, cleanup, name, migrated)
+        _create_postgres(postgres_server, cleanup, name, template)
         _create_clickhouse(clickhouse_server, cleanup, name)
-        _copy_clickhouse(clickhouse_server, name, migrated)
-        own = {
-            **_addresses(environment, name),
-            "IDENTITIES_TABLE": name,
-            "LANDING_URL": (tmp_path / "landing").as_uri(),
-        }
+        _copy_clickhouse(clickhouse_server, name, template)
+        own = {**_addresses(environment, name), "IDENTITIES_TABLE": name, "LANDING_URL": landing.as_uri()}
         for variable, value in own.items():
-            monkeypatch.setenv(variable, value)
+            exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            product = Product(settings, clickhouse, name)
             create_identities_table(boto3.client("dynamodb"), name)
-            yield product
+            yield Product(settings, clickhouse, name)
+
+
+@pytest.fixture
+def empty_product(
+    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Product]:
+    with new_product(environment, migrated, tmp_path / "landing", monkeypatch) as product:
+        yield product
 
 
 @pytest.fixture
