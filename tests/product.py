@@ -170,20 +170,18 @@ class Product:
         Of their checks, those run that stop what comes after them; the others with `checks`.
         """
         names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
-        with dg.DagsterInstance.ephemeral() as instance:
-            return resolved.run(
-                instance,
-                [dg.AssetKey(name) for name in names],
-                checks=checks,
-                partition_key=None if tags else (day or today()).isoformat(),
-                tags=tags,
-                run_config={"ops": {name: {"config": config} for name in names if config}},
-            )
+        return resolved.run(
+            resolved.instance(),
+            [dg.AssetKey(name) for name in names],
+            checks=checks,
+            partition_key=None if tags else (day or today()).isoformat(),
+            tags=tags,
+            run_config={"ops": {name: {"config": config} for name in names if config}},
+        )
 
     def check(self, asset: str, check: str) -> dg.ExecuteInProcessResult:
         """Execute one asset check by itself."""
-        with dg.DagsterInstance.ephemeral() as instance:
-            return resolved.run_check(instance, dg.AssetCheckKey(dg.AssetKey(asset), check))
+        return resolved.run_check(resolved.instance(), dg.AssetCheckKey(dg.AssetKey(asset), check))
 
     def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:
         """The day's live identities: (environment key, identifier) to traits."""
