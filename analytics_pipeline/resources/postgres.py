@@ -17,14 +17,16 @@ from typing_extensions import LiteralString
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.errors import Broken, Passing, Refused
-from analytics_pipeline.resources.pool import Pool, borrowed, pool
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
+    Pool,
     ServerSilent,
     Session,
+    borrowed,
     lost_moment,
+    pool,
     refusal,
     session_settings,
 )

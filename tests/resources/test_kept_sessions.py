@@ -43,7 +43,7 @@ def test_query__statement_fails__the_connection_serves_the_next(store: Postgres)
 def test_query__all_kept_connections_are_in_use_or_closed__opens_one(
     store: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics_pipeline.resources.pool.CONNECT_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("analytics_pipeline.resources.sessions.CONNECT_TIMEOUT_SECONDS", 0.1)
     with store.pooled(connections=1) as kept:
         ((own,),) = kept.query(_PID)
         with kept.pools[store.url].connection():
@@ -53,7 +53,7 @@ def test_query__all_kept_connections_are_in_use_or_closed__opens_one(
 
 
 def test_query__pooled_and_the_server_is_gone__says_why(store: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analytics_pipeline.resources.pool.CONNECT_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("analytics_pipeline.resources.sessions.CONNECT_TIMEOUT_SECONDS", 0.1)
     nowhere = replace(store, url="postgresql://user:secret@127.0.0.1:1/nowhere")
 
     with nowhere.pooled() as kept, pytest.raises(ConnectionError, match="the server does not answer") as refused:
