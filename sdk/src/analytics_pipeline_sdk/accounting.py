@@ -1,4 +1,4 @@
-"""What became of every event, counted under one lock so that the figures add up at any moment."""
+"""The fate of every event, counted under one lock so that the figures add up at any moment."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -54,6 +54,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.accepted = self.recovered = self.delivered = self.duplicate = self.hook_errors = 0
+        # What was tracked while the same thread was in the middle of counting.
+        self.reentrant = 0
         self.refused: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -77,7 +79,7 @@ class Ledger:
             recovered=self.recovered,
             delivered=self.delivered,
             duplicate=self.duplicate,
-            refused=dict(self.refused),
+            refused=dict(self.refused) | ({"reentrant": self.reentrant} if self.reentrant else {}),
             rejected=dict(self.rejected),
             dropped=dict(self.dropped),
             pending=pending,

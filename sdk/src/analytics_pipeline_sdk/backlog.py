@@ -38,14 +38,13 @@ class Backlog:
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._in_hand: set[Item] = set()
-        self._changed = threading.Condition(self.hold)  # type: ignore[arg-type]  # any lock will do
         self._waiting = 0
 
     def put(self, payload: bytes) -> None:
         """Accept the event, or raise Refused with the reason."""
-        if self.hold.is_held_here():
-            raise Refused("reentrant")
-        with self.hold:
+        with self.hold as is_nested:
+            if is_nested:
+                raise Refused("reentrant")
             if self.is_closed:
                 raise Refused("closed")
             reason = self._place(payload)
@@ -57,11 +56,11 @@ class Backlog:
 
     def refuse(self, reason: str) -> None:
         """Count an event that was not accepted."""
-        if self.hold.is_held_here():
-            self.ledger.refused[reason] += 1
-            return
-        with self.hold:
-            self.ledger.refused[reason] += 1
+        with self.hold as is_nested:
+            if is_nested:
+                self.ledger.reentrant += 1
+            else:
+                self.ledger.refused[reason] += 1
 
     def _place(self, payload: bytes) -> str | None:
         """Keep the event; returns why that is not possible, if so."""
@@ -117,7 +116,7 @@ class Backlog:
         self.wake.set()
         self._waiting += 1
         try:
-            return self._changed.wait(left)
+            return self.hold.wait(left)
         finally:
             self._waiting -= 1
 
@@ -152,7 +151,7 @@ class Backlog:
                 items.append(Item(payload))
             self._in_hand.update(items)
             if self._waiting:
-                self._changed.notify_all()
+                self.hold.notify_all()
             return items
 
     def settle(self, items: Sequence[Item], verdict: str, reason: str = "") -> None:
@@ -166,7 +165,7 @@ class Backlog:
                     self.spool.settle(segment, records)
             self.ledger.settle(verdict, reason, len(items))
             if self._waiting:
-                self._changed.notify_all()
+                self.hold.notify_all()
 
     def spill(self) -> None:
         """Move the queue to disk, as far as there is room; the caller of track() waits for a part of it at most."""
@@ -178,7 +177,7 @@ class Backlog:
                     return
                 self._queue_bytes -= sum(map(len, some))
                 if self._waiting:
-                    self._changed.notify_all()
+                    self.hold.notify_all()
 
     def adopt(self) -> int:
         """Take over a segment that another process left; returns how many events came with it."""
@@ -214,7 +213,7 @@ class Backlog:
         """Accept nothing more."""
         with self.hold:
             self.is_closed = True
-            self._changed.notify_all()
+            self.hold.notify_all()
         self.wake.set()
 
     def retire(self) -> None:
@@ -232,15 +231,11 @@ class Backlog:
                     self.ledger.settle("dropped", "not_spooled", len(some))
             if self.spool is not None:
                 self.spool.close()
-            self._changed.notify_all()
+            self.hold.notify_all()
 
     def stats(self) -> Stats:
-        if self.hold.is_held_here():
-            return self._stats()
+        spool = self.spool
         with self.hold:
-            return self._stats()
-
-    def _stats(self) -> Stats:
-        spooled, torn, corrupt = (spool.pending, spool.torn, spool.corrupt) if (spool := self.spool) else (0, 0, 0)
-        in_memory = len(self._queue) + sum(item.segment is None for item in self._in_hand)
-        return self.ledger.stats(in_memory + spooled, spooled, torn, corrupt)
+            spooled, torn, corrupt = (spool.pending, spool.torn, spool.corrupt) if spool else (0, 0, 0)
+            in_memory = len(self._queue) + sum(item.segment is None for item in self._in_hand)
+            return self.ledger.stats(in_memory + spooled, spooled, torn, corrupt)

@@ -1,4 +1,4 @@
-"""What all clients can do: the verbs that an application uses."""
+"""The base of all clients: the verbs that an application uses."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -31,7 +31,7 @@ class Client(ABC):
 
     @abstractmethod
     def stats(self) -> Stats:
-        """What became of every event, at this moment."""
+        """The fate of every event, at this moment."""
 
     def __enter__(self: _Self) -> _Self:
         return self

@@ -98,7 +98,8 @@ class AnalyticsClient(Client):
         self._backlog.retire()
         self._worker.report()
         processes.forget(self)
-        return self._backlog.stats().pending == 0
+        stats = self._backlog.stats()
+        return stats.pending == 0 and "not_spooled" not in stats.dropped
 
     def stats(self) -> Stats:
         return self._backlog.stats()
@@ -109,10 +110,10 @@ class AnalyticsClient(Client):
 
     def before_fork(self) -> None:
         """Let no other thread be in the middle of anything while the process is copied."""
-        self._backlog.hold.acquire()
+        self._backlog.hold.__enter__()
 
     def after_fork_in_parent(self) -> None:
-        self._backlog.hold.release()
+        self._backlog.hold.__exit__()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: what was accepted before is the parent's to send, and so are its files and its connection."""

@@ -23,8 +23,8 @@ def from_env(
 ) -> Client:
     """The client that `ANALYTICS_URL` and its like describe; without a URL one that does nothing, and a warning.
 
-    Read are `ANALYTICS_URL`, `_TOKEN`, `_SERVICE`, `_DURABILITY`, `_SPOOL`, `_ENVIRONMENT` (else
-    `ENVIRONMENT`), and each of `Settings` in capitals, such as `ANALYTICS_FLUSH_INTERVAL`. Raises ValueError for a value that makes no sense.
+    Read are `ANALYTICS_URL`, `_TOKEN`, `_SERVICE`, `_DURABILITY`, `_SPOOL`, `_ENVIRONMENT` (else `ENVIRONMENT`),
+    and each of `Settings` in capitals, such as `ANALYTICS_FLUSH_INTERVAL`. Raises ValueError for a wrong value.
     """
     given = os.environ if environment is None else environment
     known = {name.removeprefix(PREFIX): value for name, value in given.items() if name.startswith(PREFIX) and value}

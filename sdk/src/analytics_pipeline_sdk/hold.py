@@ -1,32 +1,34 @@
-"""A lock that knows its holder: what a signal or the garbage collector starts inside of it must not wait for it."""
+"""A lock that says when it is entered twice: a signal or the garbage collector may run code in the midst of other code.
+
+Such code must not wait for the lock that its own thread holds, and must not touch what the other is in the middle of.
+"""
 
 import threading
 
 
 class Hold:
-    """A mutex for one thread at a time, usable under `threading.Condition`."""
+    """A reentrant lock with a condition. `with` gives whether this thread was inside already."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holder = 0
+        self._condition = threading.Condition(threading.RLock())
+        self._depth = 0
 
-    def is_held_here(self) -> bool:
-        return self._holder == threading.get_ident()
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        taken = self._lock.acquire(blocking, timeout)
-        if taken:
-            self._holder = threading.get_ident()
-        return taken
-
-    def release(self) -> None:
-        self._holder = 0
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._holder = threading.get_ident()
+    def __enter__(self) -> bool:
+        self._condition.acquire()
+        self._depth += 1
+        return self._depth > 1
 
     def __exit__(self, *_: object) -> None:
-        self._holder = 0
-        self._lock.release()
+        self._depth -= 1
+        self._condition.release()
+
+    def wait(self, timeout: float) -> bool:
+        """Let others in until they notify, at most for `timeout` seconds; whether they did."""
+        depth, self._depth = self._depth, 0
+        try:
+            return self._condition.wait(timeout)
+        finally:
+            self._depth = depth
+
+    def notify_all(self) -> None:
+        self._condition.notify_all()

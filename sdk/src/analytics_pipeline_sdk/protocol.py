@@ -40,8 +40,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a request.
 
     `request_id` stays the same over all attempts and `attempt` counts them from 1. `sent_at` is the client's clock
-    (UTC) at this attempt, so that the server can tell its skew. `events` are left undecoded here: one bad event must not
-    spoil the others, so each is decoded as an `Envelope` of its own.
+    (UTC) at this attempt, so that the server can tell its skew. `events` are left undecoded here: one bad event must
+    not spoil the others, so each is decoded as an `Envelope` of its own.
     """
 
     request_id: UUID
@@ -55,7 +55,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of the event at `index` of the batch; `field` and `reason` say why it was rejected."""
+    """The verdict on the event at `index` of the batch; `field` and `reason` say why it was rejected."""
 
     index: int
     verdict: VerdictName

@@ -1,4 +1,4 @@
-"""What can be set about a client; the values are checked once, when it is made."""
+"""Settings of a client; the values are checked once, when it is made."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -164,7 +164,7 @@ def _read(response: "urllib3.BaseHTTPResponse", deadline: float) -> bytes:
 
 
 def outcome(status: int, answer: bytes, wait: float | None, request_id: str) -> Outcome:
-    """What an answer means; a success that says nothing about this request is none."""
+    """The meaning of an answer; a success that says nothing about this request is none."""
     if 200 <= status < 300:
         try:
             found = msgspec.json.decode(answer, type=Answer)

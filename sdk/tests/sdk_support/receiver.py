@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -35,8 +36,8 @@ def accept(event: dict[str, Any]) -> Verdict:
 class Receiver:
     """`faults` are what happens to the next requests, `then` to all that follow. `judge` gives verdicts on new events.
 
-    `half` stores and sends half an answer, `cut` stores and closes, `close` closes without storing, `other` answers another
-    request, `silent` waits for `silence` seconds.
+    `half` stores and sends half an answer, `cut` stores and closes, `close` closes without storing, `other` answers
+    another request, `silent` waits for `silence` seconds.
     """
 
     faults: deque[Fault] = field(default_factory=deque)
@@ -67,6 +68,7 @@ class Receiver:
             yield self
         finally:
             server.shutdown()
+            server.hang_up()
             server.server_close()
             thread.join()
 
@@ -90,6 +92,20 @@ class _Server(ThreadingHTTPServer):
     receiver: Receiver
     daemon_threads = True
     allow_reuse_address = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self) -> None:
+        """End the connections that are kept alive, as the end of a process does."""
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What all events share: tagged, frozen structs whose wire form is one JSON object with its type in `type`."""
+"""The base of all events: tagged, frozen structs whose wire form is one JSON object with its type in `type`."""
 
 from typing import Annotated, Any
 

@@ -37,11 +37,12 @@ class AnalyticsMiddleware:
         self._user_id = user_id
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-        began, status = time.perf_counter(), 500
+        began, status, endpoint = time.perf_counter(), 500, UNMATCHED
 
         def watching(line: str, *rest: Any) -> Callable[[bytes], object]:
-            nonlocal status
-            status = int(line[:3])
+            nonlocal status, endpoint
+            # Now is the time to ask: Flask takes the request out of the environ before the body is sent.
+            status, endpoint = int(line[:3]), self._template(environ)
             return start_response(line, *rest)
 
         body: Iterable[bytes] = ()
@@ -52,15 +53,19 @@ class AnalyticsMiddleware:
             close = getattr(body, "close", None)
             if close is not None:
                 close()
-            self._record(environ, status, time.perf_counter() - began)
+            self._record(environ, status, endpoint, time.perf_counter() - began)
 
-    def _record(self, environ: Environ, status: int, seconds: float) -> None:
+    def _template(self, environ: Environ) -> str:
         with contextlib.suppress(Exception):  # no request fails because it could not be counted
-            endpoint = UNMATCHED if status == 404 else self._endpoint(environ) or UNMATCHED
+            return self._endpoint(environ) or UNMATCHED
+        return UNMATCHED
+
+    def _record(self, environ: Environ, status: int, endpoint: str, seconds: float) -> None:
+        with contextlib.suppress(Exception):
             self._track(
                 ApiRequest(
                     service=self._service,
-                    endpoint=endpoint,
+                    endpoint=UNMATCHED if status == 404 else endpoint,
                     method=str(environ["REQUEST_METHOD"]),
                     status_code=status,
                     duration_ms=round(seconds * 1000),
