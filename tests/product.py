@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +18,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.demo.dynamodb import create_identities_table
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.clickhouse.accounting import Tag
@@ -29,17 +27,10 @@ from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from analytics_pipeline.resources.sql_files import sql_file
+from tests import resolved
 
-_SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
-
-
-@cache
-def all_assets_job(start: date) -> dg.JobDefinition:
-    """The job of all assets, with partitions from `start`: resolving it anew takes a test a fifth of a second."""
-    assert Settings.load().analytics_start_date == start
-    return defs().resolve_implicit_global_asset_job_def()
 
 
 def today() -> date:
@@ -167,32 +158,32 @@ class Product:
         self.execute(f"INSERT INTO {relation} ({', '.join(row)}) VALUES ({places})", *values)
 
     def materialise(
-        self, *assets: str, day: date | None = None, tags: Mapping[str, str] | None = None, **config: Any
+        self,
+        *assets: str,
+        day: date | None = None,
+        tags: Mapping[str, str] | None = None,
+        checks: bool = False,
+        **config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them."""
-        job = all_assets_job(self.settings.analytics_start_date)
+        """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them.
+
+        Of their checks, those run that stop what comes after them; the others with `checks`.
+        """
         names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
         with dg.DagsterInstance.ephemeral() as instance:
-            return job.execute_in_process(
-                instance=instance,
+            return resolved.run(
+                instance,
+                [dg.AssetKey(name) for name in names],
+                checks=checks,
                 partition_key=None if tags else (day or today()).isoformat(),
                 tags=tags,
-                asset_selection=[dg.AssetKey(name) for name in names],
-                run_config={
-                    "ops": {name: {"config": config} for name in names if config},
-                    "loggers": _SILENT,
-                },
-                raise_on_error=False,
+                run_config={"ops": {name: {"config": config} for name in names if config}},
             )
 
     def check(self, asset: str, check: str) -> dg.ExecuteInProcessResult:
-        """Execute one asset check by itself, as its button in the UI does."""
-        selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), check))
-        job = dg.Definitions.merge(defs(), dg.Definitions(jobs=[dg.define_asset_job("check", selection)]))
+        """Execute one asset check by itself."""
         with dg.DagsterInstance.ephemeral() as instance:
-            return job.resolve_job_def("check").execute_in_process(
-                instance=instance, run_config={"loggers": _SILENT}, raise_on_error=False
-            )
+            return resolved.run_check(instance, dg.AssetCheckKey(dg.AssetKey(asset), check))
 
     def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:
         """The day's live identities: (environment key, identifier) to traits."""

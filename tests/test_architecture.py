@@ -84,7 +84,7 @@ def test_modules__of_the_package__are_found() -> None:
         _modules()
     )
     assert "analytics_pipeline.resources.clickhouse.client" in _imports(_modules()["resources.clickhouse.slices"])
-    assert "analytics_pipeline.demo.load" in _imports(_modules()["cli.local.demo"])
+    assert "analytics_pipeline.demo.load" in _imports(_modules()["cli.local.preparation"])
 
 
 def test_layers__a_module_for_each_flow__and_named_like_it() -> None:

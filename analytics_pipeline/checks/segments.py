@@ -61,6 +61,6 @@ def counts_agree_with_engine(
         with clickhouse.connect(_TAG) as warehouse:
             found = compare(warehouse, postgres.store(), day, context.run.run_id)
         agreement.add(found)
-        return Audited(found.identities, [asdict(disagreement) for disagreement in found.found])
+        return Audited(found.answers, [asdict(disagreement) for disagreement in found.found])
 
     return check_days(context, look, about=agreement.counts)

@@ -23,6 +23,7 @@ from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.source_rows.hidden import hidden_rows
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.dynamodb import identities_table
@@ -111,6 +112,8 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
+    for hiding in hidden_rows(store, contract.COLUMNS):
+        yield Finding(f"rows of {store.relations[hiding.relation]}", str(hiding), hiding.repair)
     for relation, texts in contract.notes(store).items():
         yield Finding(f"types of {store.relations[relation]}", "; ".join(texts))
     if not gaps:

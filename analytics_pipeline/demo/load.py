@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -142,9 +142,26 @@ def _is_loopback(host: str) -> bool:
 
 
 def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int:
-    conversations, reporting_events = support(datetime.now(timezone.utc))
-    today = datetime.now(timezone.utc).date()
-    relations: dict[str, Sequence[Any]] = {
+    done = written = 0
+    _require_this_machine(*_hosts(database_url))
+    # One transaction: a database that is refused, or that fails half way, is left without a single table of the demo.
+    with psycopg.connect(database_url) as connection:
+        _require_demo_database(connection, product.organisations)
+        connection.execute(sql_file(__package__, "schema.sql"))
+        is_later = bool(connection.execute("SELECT FROM reporting_events LIMIT 1").rowcount)
+        relations = _rows_of(product, datetime.now(timezone.utc), is_later=is_later)
+        total = sum(map(len, relations.values()))
+        for relation, rows in relations.items():
+            written += _insert_missing(connection, relation, rows)
+            done += len(rows)
+            report("rows", done, total)
+    return written
+
+
+def _rows_of(product: DemoProduct, now: datetime, *, is_later: bool) -> dict[str, Sequence[Any]]:
+    """Rows by relation. A later load writes now what happened since the first one: that is how late rows are found."""
+    conversations, events = support(now)
+    return {
         "organisations": product.organisations,
         "projects": product.projects,
         "environments": product.environments,
@@ -152,23 +169,11 @@ def _load_rows(database_url: str, product: DemoProduct, report: Progress) -> int
         "feature_flags": product.feature_flags,
         "accounts": accounts(),
         "conversations": conversations,
-        "reporting_events": reporting_events,
+        "reporting_events": [replace(event, updated_at=now) for event in events] if is_later else events,
         "application_settings": (ApplicationSettings(1, use_clickhouse_for_analytics=False),),
-        "ai_duo_chat_events": chat_events(today),
-        "ai_code_suggestion_events": code_suggestion_events(today),
+        "ai_duo_chat_events": chat_events(now.date()),
+        "ai_code_suggestion_events": code_suggestion_events(now.date()),
     }
-    total = sum(map(len, relations.values()))
-    done = written = 0
-    _require_this_machine(*_hosts(database_url))
-    # One transaction: a database that is refused, or that fails half way, is left without a single table of the demo.
-    with psycopg.connect(database_url) as connection:
-        _require_demo_database(connection, product.organisations)
-        connection.execute(sql_file(__package__, "schema.sql"))
-        for relation, rows in relations.items():
-            written += _insert_missing(connection, relation, rows)
-            done += len(rows)
-            report("rows", done, total)
-    return written
 
 
 def _hosts(database_url: str) -> list[str]:

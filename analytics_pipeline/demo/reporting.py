@@ -61,7 +61,7 @@ def accounts() -> tuple[DemoAccount, ...]:
 
 
 def support(now: datetime) -> tuple[tuple[Conversation, ...], tuple[ReportingEvent, ...]]:
-    """Conversations and reporting events of all accounts up to `now`."""
+    """Conversations and reporting events of all accounts up to `now`, each row written when it happened."""
     conversations: list[Conversation] = []
     events: list[ReportingEvent] = []
     for account in accounts():
@@ -69,7 +69,7 @@ def support(now: datetime) -> tuple[tuple[Conversation, ...], tuple[ReportingEve
         for age in range(DAYS, -2, -1):
             day = now.date() - timedelta(days=age)
             for conversation, dice in _conversations(account, day, zone):
-                found = list(_events(conversation, dice, now))
+                found = list(_events(conversation, dice))
                 if conversation.created_at < now and all(event.created_at < now for event in found):
                     conversations.append(conversation)
                     events += found
@@ -87,7 +87,7 @@ def _conversations(account: DemoAccount, day: date, zone: ZoneInfo) -> Iterator[
         yield Conversation(id_, account.id, dice.choice(_INBOXES), assignee, local.astimezone(timezone.utc)), dice
 
 
-def _events(conversation: Conversation, dice: random.Random, now: datetime) -> Iterator[ReportingEvent]:
+def _events(conversation: Conversation, dice: random.Random) -> Iterator[ReportingEvent]:
     if conversation.assignee_id is None:
         names = [dice.choice(("conversation_bot_resolved", "conversation_bot_handoff"))]
     else:
@@ -95,10 +95,10 @@ def _events(conversation: Conversation, dice: random.Random, now: datetime) -> I
         names += ["conversation_resolved"] if dice.random() < 0.8 else []
     for number, name in enumerate(names):
         longest = 86_400 if name == "conversation_resolved" else 1_800
-        yield _event(conversation, number, name, float(dice.randint(longest // 20, longest)), now)
+        yield _event(conversation, number, name, float(dice.randint(longest // 20, longest)))
 
 
-def _event(c: Conversation, number: int, name: str, seconds: float, now: datetime) -> ReportingEvent:
+def _event(c: Conversation, number: int, name: str, seconds: float) -> ReportingEvent:
     end = c.created_at + timedelta(seconds=seconds)
     return ReportingEvent(
         id=c.id * 10 + number,
@@ -112,6 +112,5 @@ def _event(c: Conversation, number: int, name: str, seconds: float, now: datetim
         event_start_time=c.created_at,
         event_end_time=end,
         created_at=end,
-        # When the row is written: how late rows are found.
-        updated_at=now,
+        updated_at=end,
     )

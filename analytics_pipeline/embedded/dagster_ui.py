@@ -51,13 +51,25 @@ def noted(path: Path) -> Session | None:
 
 def start(session: Session, environment: Mapping[str, str], port: int, log: Path) -> "subprocess.Popen[bytes]":
     """Start `dg dev` in a session of its own: Ctrl-C in the terminal reaches us, and we stop it in order."""
+    address = ("--host", "127.0.0.1", "--port", str(port))
+    return _started(("dagster_dg_cli.cli", "dev"), address, session, environment, log)
+
+
+def start_daemon(session: Session, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start Dagster's daemon and its code server, in a session of their own: all that runs need."""
+    return _started(("dagster._daemon", "run"), (), session, environment, log)
+
+
+def _started(
+    module: tuple[str, str], options: tuple[str, ...], session: Session, environment: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
     # The workspace file names the code location; without it dg would want to run inside a checkout.
     processes.rotate(log)
     workspace = str(Path(environment["DAGSTER_HOME"]) / WORKSPACE)
-    program = (sys.executable, "-m", "dagster_dg_cli.cli", "dev", "--workspace", workspace)
+    program = (sys.executable, "-m", *module, "--workspace", workspace)
     return processes.start(
         processes.Command(
-            arguments=(*program, "--host", "127.0.0.1", "--port", str(port)),
+            arguments=(*program, *options),
             signature=program,
             environment={**os.environ, **environment, _MARK: session.token, "PYTHONPATH": _python_path()},
             directory=Path(environment["DAGSTER_HOME"]),

@@ -100,6 +100,15 @@ def lost_days(postgres: Postgres, table: HeldTable, limit: int = 400) -> set[dat
     return {day for (day,) in postgres.query(_LOST, relation=table.name, limit=limit)}
 
 
+def lost_at_rest(postgres: Postgres, table: HeldTable) -> set[date]:
+    """The same days, for who asks that they are brought in again: none while somebody swaps days of the table.
+
+    New days are vouched for by nobody until their first swap is recorded, and would be brought in twice.
+    """
+    lost = lost_days(postgres, table)
+    return set() if lost and postgres.is_leased(table.lease) else lost
+
+
 def _is_held(recorded: _Recorded | None, held: Content) -> bool:
     """Whether a day is as recorded, or is somebody's already; what was not recorded cannot differ."""
     if recorded is None:

@@ -18,6 +18,7 @@ class Kind(Enum):
     NUMBER = "a number"
     MOMENT = "a timestamp"
     MOMENT_OR_DAY = "a timestamp or a date"
+    DAY = "a date"
     TEXT = "text"
     JSON = "jsonb"
     BOOLEAN = "a boolean"
@@ -58,9 +59,14 @@ _FROM_FLOAT = Reading(
     only_copied=True,
 )
 _AS_TEXT = Reading("{0}::text", only_copied=True)
+# With an exponent of three digits still fewer than the 16,383 that numeric takes after its point.
+_LONG_NUMBER: LiteralString = (
+    "length({0}::text) > 15000 AND (SELECT max(length(digits)) FROM regexp_split_to_table("
+    r"""regexp_replace({0}::text, '"([^"\\]|\\.)*"', '', 'g'), '[^0-9]+') AS run (digits)) > 15000"""
+)
 # Two backslashes are one character, and two halves of a surrogate pair another. What is left would be an error.
 _FROM_JSON = Reading(
-    "CASE WHEN regexp_replace({0}::text,"
+    "CASE WHEN " + _LONG_NUMBER + """ THEN '"not jsonb"'::jsonb WHEN regexp_replace({0}::text,"""
     r" '\\\\|\\u[dD][89abAB][0-9a-fA-F]{{2}}\\u[dD][c-fC-F][0-9a-fA-F]{{2}}', '', 'g')"
     r" ~ '\\u(0000|[dD][89a-fA-F])|[0-9][eE][+-]?[0-9]{{4}}'"
     """ THEN '"not jsonb"'::jsonb ELSE {0}::jsonb END""",
@@ -108,6 +114,7 @@ READINGS: Mapping[Kind, Mapping[str, Reading]] = {
         ),
     },
     Kind.MOMENT: _MOMENTS,
+    Kind.DAY: {"date": _AS_IT_IS},
     Kind.MOMENT_OR_DAY: {**_MOMENTS, "date": Reading("{0}::timestamptz", note="read as midnight UTC")},
     Kind.TEXT: {
         "text": _AS_IT_IS,

@@ -88,12 +88,14 @@ def enabled_tenants(
     )
 
 
-_PROJECTS_WITH_SEGMENTS = "SELECT DISTINCT project_id FROM {segments} WHERE deleted_at IS NULL"
+_PROJECTS_WITH_SEGMENTS = "SELECT DISTINCT project_id FROM {segments} WHERE deleted_at IS NULL AND id IS NOT NULL"
 
 _PROJECTS = """
     SELECT project.id, project.organisation_id, project.name, environment.id, environment.api_key, environment.name
     FROM {projects} AS project
-    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    LEFT JOIN {environments} AS environment
+        ON environment.project_id = project.id AND environment.id IS NOT NULL AND environment.api_key IS NOT NULL
+    WHERE project.id IS NOT NULL AND project.organisation_id IS NOT NULL
     ORDER BY project.organisation_id, project.id, environment.id
 """
 

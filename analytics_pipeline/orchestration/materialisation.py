@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.contract import require
+from analytics_pipeline.flows.contract import FLOWS, require
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, Attempt
 from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import claimed
 from analytics_pipeline.flows.failures import passes, reason_and_place, reason_of
+from analytics_pipeline.flows.source_rows.hidden import hidden_rows
+from analytics_pipeline.flows.source_rows.keyless import note_keyless
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
 
@@ -108,7 +110,11 @@ def _require_contract(context: dg.AssetExecutionContext) -> None:
     """Refuse a source that the asset's flow would read wrong. Whether there is one is the work's to say."""
     settings = Settings.load()
     if settings.database_url is not None:
-        require(postgres(settings), context.assets_def.tags_by_key[context.asset_key]["flow"])
+        store, flow = postgres(settings), context.assets_def.tags_by_key[context.asset_key]["flow"]
+        require(store, flow)
+        for hiding in hidden_rows(store, FLOWS[flow]):
+            context.log.warning("%s. To change it: %s", hiding, hiding.repair)
+        note_keyless(store, flow, context.run.run_id)
 
 
 def _days(context: dg.AssetExecutionContext) -> list[date]:

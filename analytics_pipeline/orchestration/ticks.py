@@ -10,17 +10,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 T = TypeVar("T")
 # Older gaps are an operator's decision: their snapshots may be about to expire.
 LOOK_BACK = timedelta(days=7)
-# A tick's question takes ClickHouse milliseconds; a sensor must not wait for a store that is in trouble.
-TICK_SECONDS = 20
 
 
 def settings_with_clickhouse() -> Settings:
@@ -42,7 +39,7 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
     """
 
     def in_stores(settings: Settings) -> T:
-        with connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS) as clickhouse:
+        with glance(settings, flow) as clickhouse:
             return look(settings, postgres(settings), clickhouse)
 
     try:
@@ -51,13 +48,15 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
         return dg.SkipReason(f"skipped: {reason_of(error)}")
 
 
-def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
+def looked(
+    look: Callable[[Settings], T], settings: Callable[[], Settings] = settings_with_clickhouse
+) -> T | dg.SkipReason:
     """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
 
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """
     try:
-        return look(settings_with_clickhouse())
+        return look(settings())
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:

@@ -20,13 +20,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.resources import arrow_reader
 from analytics_pipeline.resources.arrow_reader import ENDED, FAILED, FRAME
-from analytics_pipeline.resources.postgres import Connection, Postgres, lost_moment
+from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECT_TIMEOUT_SECONDS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
     Stopped,
+    lost_moment,
     refusal,
     session_settings,
 )

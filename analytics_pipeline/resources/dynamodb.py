@@ -1,17 +1,26 @@
 """DynamoDB as the flows use it: boto3 with its standard environment, retries and bounded waits."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
 
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.resources.patience import Patience
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexDescriptionTypeDef, TableDescriptionTypeDef
 
+T = TypeVar("T")
+
+# For one request with its retries, of which the longest row takes four minutes.
+ANSWER_SECONDS = 300.0
+# More than captures read at the same time.
+WAITING_AT_ONCE = 256
 # Attributes that a capture reads of each document; an index that lacks one answers without it and without an error.
 ATTRIBUTES = frozenset(
     {"composite_key", "environment_api_key", "identifier", "identity_traits", "system_traits", "django_id"}
@@ -29,6 +38,16 @@ class IdentitiesTable:
     client: "DynamoDBClient"
     name: str
     index: str
+    room: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(WAITING_AT_ONCE))
+
+    def ask(self, operation: Callable[..., T], **request: Any) -> T:
+        """The answer to a request, with all of its retries, however it trickles in.
+
+        Raises:
+            BotoCoreError, ClientError: it does not answer, or refuses.
+            NoAnswer: it has not answered completely in time.
+        """
+        return Patience(f"DynamoDB (table {self.name})", ANSWER_SECONDS, self.room).wait_for(operation, **request)
 
     def check(self) -> str:
         """Describe the table in a few words.
@@ -60,7 +79,7 @@ class IdentitiesTable:
         return f"index {self.index} holds all that is read"
 
     def _description(self) -> "TableDescriptionTypeDef":
-        return self.client.describe_table(TableName=self.name)["Table"]
+        return self.ask(self.client.describe_table, TableName=self.name)["Table"]
 
     def check_export(self) -> str:
         """Whether the table may be exported, in a few words.
@@ -69,7 +88,8 @@ class IdentitiesTable:
             BotoCoreError, ClientError: it does not answer.
             ValueError: point-in-time recovery is off.
         """
-        answer = self.client.describe_continuous_backups(TableName=self.name)["ContinuousBackupsDescription"]
+        asked = self.ask(self.client.describe_continuous_backups, TableName=self.name)
+        answer = asked["ContinuousBackupsDescription"]
         recovery = answer.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
         if recovery != "ENABLED":
             raise ValueError(f"the table {self.name} has point-in-time recovery off, and an export needs it")

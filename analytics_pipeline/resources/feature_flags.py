@@ -71,9 +71,9 @@ class RelationProvider(AbstractProvider):
             self._read[flag_key] = (time.monotonic(), by_scope)
         return by_scope
 
-    def forget(self) -> None:
-        """Read the relation anew at the next question."""
-        self._read = {}
+    def look_through(self, postgres: Postgres) -> None:
+        """Read the relation anew at the next question, and from then on the way that this one does."""
+        self._postgres, self._read = postgres, {}
 
     def _only_booleans(self) -> NoReturn:
         raise TypeMismatchError("the feature_flags relation holds only booleans")
@@ -119,7 +119,7 @@ def feature_flags(settings: Settings, postgres: Postgres) -> OpenFeatureClient:
             _provider.cache_clear()
         provider = _begun(client, *wanted)
     if isinstance(provider, RelationProvider):
-        provider.forget()
+        provider.look_through(postgres)
     return client
 
 

@@ -16,6 +16,10 @@ from obstore.store import LocalStore, S3Store
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
+# Of S3, from the first byte of a request to the last of its answer, which is cut off however it trickles in; and how
+# long requests that break are begun again.
+CONNECT_SECONDS, ANSWER_SECONDS, RETRY_SECONDS = 10, 30, 120
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -44,15 +48,19 @@ def bucket_of(url: str) -> Bucket:
 
 
 def s3_store(bucket: Bucket, retries: "RetryConfig | None" = None) -> "ObjectStore":
-    """The bucket's objects. `retries` are those of one request; the store's own go on for three minutes."""
+    """The bucket's objects. `retries` are those of one request; without any it is begun again for two minutes."""
     session, endpoint = bucket.session, bucket.endpoint
     return S3Store(
         bucket.name,
         prefix=bucket.prefix or None,
         region=session.region_name or "us-east-1",  # boto3's own default for S3
         endpoint=None if endpoint.endswith(".amazonaws.com") else endpoint,
-        client_options={"allow_http": endpoint.startswith("http://")},
-        retry_config=retries,
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+            "timeout": timedelta(seconds=ANSWER_SECONDS),
+        },
+        retry_config=retries or {"retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         credential_provider=Boto3CredentialProvider(session),
     )
 

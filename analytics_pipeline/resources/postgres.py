@@ -1,8 +1,8 @@
 """Postgres as the flows use it: short connections, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
 from typing import Any, TypeAlias
@@ -21,8 +21,12 @@ from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
+    Pool,
     ServerSilent,
     Session,
+    borrowed,
+    lost_moment,
+    pool,
     refusal,
     session_settings,
 )
@@ -45,23 +49,6 @@ class MixedStatement(Broken):
     """A statement names relations of the source and tables of our own, which need not be in one database."""
 
 
-class MomentLost(Passing):
-    """Postgres ended the session that held the moment which others were to read."""
-
-
-# Postgres's answer to the name of a snapshot whose session has ended.
-_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
-
-
-def lost_moment(sqlstate: str | None) -> MomentLost | None:
-    """The error that a refused snapshot means."""
-    if sqlstate not in _NO_SUCH_SNAPSHOT:
-        return None
-    return MomentLost(
-        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
-    )
-
-
 @dataclass(frozen=True)
 class Postgres:
     """The application's database, whose relations are read, and where our own schema `analytics_pipeline` is kept.
@@ -69,6 +56,7 @@ class Postgres:
     That is one database unless `ledger_url` names another one; then this one is never written and may be a replica.
     `variable` is where its address comes from, for messages. No statement of ours lasts longer than `lock_seconds`, so
     that no lock of ours on a relation of the product does. Once `stop` is set, whatever waits for an answer ends.
+    `pools` keep connections for `query`, by URL; see `pooled`.
     """
 
     url: str
@@ -77,6 +65,7 @@ class Postgres:
     lock_seconds: int = 60
     stop: Event | None = None
     ledger_url: str | None = None
+    pools: Mapping[str, Pool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def ledgers(self) -> "Postgres":
@@ -118,8 +107,32 @@ class Postgres:
         """
         composed = self.statement(statement)
         asked = self.ledgers if _OWN_TABLES in statement else self
-        with asked.connect() as connection:
+        with asked._asking() as connection:
             return connection.execute(composed, parameters).fetchall()
+
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        """A kept connection for one statement, or a new one where none is kept or free."""
+        with borrowed(self.pools.get(self.url)) as kept:
+            if kept is not None:
+                yield kept
+                return
+        with self.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def pooled(self, connections: int = 4) -> Iterator["Postgres"]:
+        """The same databases, whose `query` uses up to so many kept connections to each; they are closed at the end.
+
+        For who asks often: opening a connection takes several times as long as asking.
+        """
+        with ExitStack() as kept:
+            places = {place.url: place for place in (self, self.ledgers)}
+            pools = {
+                url: kept.enter_context(pool(place.conninfo, place.prepare, connections))
+                for url, place in places.items()
+            }
+            yield replace(self, pools=pools)
 
     def statement(self, text: LiteralString) -> sql.Composed:
         """The text with `{relation}` of each source relation replaced by its quoted, configured name.
@@ -164,22 +177,30 @@ class Postgres:
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
         """
-        seconds = self.lock_seconds if statement_seconds is None else statement_seconds
         try:
-            connection = Session.connect(make_conninfo(self.url, **CONNECTION_OPTIONS), autocommit=True)
+            connection = Session.connect(self.conninfo, autocommit=True)
         except psycopg.Error as error:
             raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
-        connection.place, connection.stop = without_credentials(self.url), self.stop
         try:
-            settings = session_settings(seconds)
-            statement = sql.SQL(APPLY_SETTINGS).format(names=[*settings], values=[*settings.values()])
-            connection.execute(statement)
-            connection.limit = seconds + GRACE_SECONDS
+            self.prepare(connection, statement_seconds)
             connection.autocommit = autocommit
         except psycopg.Error as error:
             connection.close()
             raise refusal(self.url, self.variable, str(error), error.sqlstate) from None
         return connection
+
+    @property
+    def conninfo(self) -> str:
+        """Address and options of a session of ours."""
+        return make_conninfo(self.url, **CONNECTION_OPTIONS)
+
+    def prepare(self, connection: Connection, statement_seconds: float | None = None) -> None:
+        """Let a new session set what it depends on, with the longest time of one statement."""
+        seconds = self.lock_seconds if statement_seconds is None else statement_seconds
+        connection.place, connection.stop = without_credentials(self.url), self.stop
+        settings = session_settings(seconds)
+        connection.execute(sql.SQL(APPLY_SETTINGS).format(names=[*settings], values=[*settings.values()]))
+        connection.limit = seconds + GRACE_SECONDS
 
 
 # As pg_locks shows a lock on a bigint.

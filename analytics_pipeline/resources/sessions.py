@@ -7,15 +7,18 @@ them: it sets what it needs, and nothing that it waits for lasts longer than it 
 import re
 import threading
 import time
-from collections.abc import Generator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused
+from analytics_pipeline.errors import Passing
 
 T = TypeVar("T")
 
@@ -83,6 +86,23 @@ class ServerSilent(ConnectionError):
     """A server that took the connection does not answer on it any more."""
 
 
+class MomentLost(Passing):
+    """Postgres ended the session that held the moment which others were to read."""
+
+
+# What Postgres answers to the name of a snapshot whose session has ended.
+_NO_SUCH_SNAPSHOT = frozenset({"22023", "42704", "55000"})
+
+
+def lost_moment(sqlstate: str | None) -> MomentLost | None:
+    """The error that a refused snapshot means."""
+    if sqlstate not in _NO_SUCH_SNAPSHOT:
+        return None
+    return MomentLost(
+        "Postgres ended the session that held the moment to be read; nothing more was changed. Run it again"
+    )
+
+
 class Session(psycopg.Connection[TupleRow]):
     """A connection on which no wait lasts longer than it was given, and which ends when its work is stopped.
 
@@ -115,7 +135,7 @@ class Session(psycopg.Connection[TupleRow]):
                 ready = yield wanted
                 if self.stop is not None and self.stop.is_set():
                     raise Stopped("the work was stopped")
-                if not ready and time.monotonic() > ends:
+                if time.monotonic() > ends:
                     raise ServerSilent(
                         f"Postgres at {self.place}: the server has not answered for {self.limit:.0f} s."
                         " Nothing more was changed; run this again when it answers"
@@ -124,6 +144,42 @@ class Session(psycopg.Connection[TupleRow]):
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+Pool: TypeAlias = ConnectionPool[Session]
+
+
+def pool(conninfo: str, prepare: Callable[[Session], None], connections: int) -> Pool:
+    """Up to so many connections, opened when they are needed and closed when nobody has needed them for a while."""
+    return ConnectionPool(
+        conninfo,
+        connection_class=Session,
+        # A statement is a transaction of its own, which saves asking for its begin and its end.
+        kwargs={"autocommit": True},
+        min_size=0,
+        max_size=connections,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        configure=prepare,
+        # One that its server has closed is replaced before it is used.
+        check=ConnectionPool.check_connection,
+        num_workers=1,
+        open=True,
+    )
+
+
+@contextmanager
+def borrowed(kept: Pool | None) -> Iterator[Session | None]:
+    """A connection of the pool; None when there is no pool, it is closed, or none is had in time."""
+    try:
+        connection = kept.getconn() if kept else None
+    except (PoolClosed, PoolTimeout):
+        # Why there is none is told by who opens one instead.
+        connection = None
+    try:
+        yield connection
+    finally:
+        if kept and connection:
+            kept.putconn(connection)
 
 
 # The server's state or words (the client library's are English), what they mean, and whether they pass by themselves.

@@ -12,11 +12,10 @@ from analytics_pipeline.flows.segments.changes import Changed, changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.orchestration.requests import FOLLOWS
 from analytics_pipeline.orchestration.run_states import may_be_asked_again, runs_under_way
-from analytics_pipeline.orchestration.ticks import looked
-from analytics_pipeline.resources.clickhouse.accounting import Tag
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.orchestration.ticks import looked_at_stores
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.feature_flags import feature_flags
-from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.postgres import Postgres
 
 # Spreads a burst, such as an import of many projects' segments, over ticks.
 PROJECTS_PER_TICK = 20
@@ -39,7 +38,7 @@ def segment_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     compares the source with the ledger `segment_refreshes` and that with ClickHouse, so a lost tick or cursor loses
     nothing.
     """
-    changed = looked(_changed)
+    changed = looked_at_stores("segments", _changed)
     if isinstance(changed, dg.SkipReason):
         return changed
     if not changed:
@@ -50,11 +49,8 @@ def segment_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     return dg.SensorResult(run_requests=requests)
 
 
-def _changed(settings: Settings) -> list[Changed]:
-    store = postgres(settings)
-    tenants = enabled_tenants(store, feature_flags(settings, store))
-    with connect(settings, Tag("segments", "look")) as clickhouse:
-        return changed_projects(store, clickhouse, tenants)
+def _changed(settings: Settings, store: Postgres, clickhouse: ClickHouse) -> list[Changed]:
+    return changed_projects(store, clickhouse, enabled_tenants(store, feature_flags(settings, store)))
 
 
 def _requests(instance: dg.DagsterInstance, changed: Sequence[Changed]) -> Iterator[dg.RunRequest]:

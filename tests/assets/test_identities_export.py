@@ -9,6 +9,7 @@ import pytest
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.identities.export import capture as export
+from analytics_pipeline.flows.identities.export.source import ExportSource
 from analytics_pipeline.flows.identities.units import export_unit_of, unit_of
 from analytics_pipeline.resources.landing_units import MANIFEST, Manifest
 from tests.product import KEY, Product, document, failure_text, today
@@ -319,3 +320,25 @@ def _broken(identifier: str, environment_key: str) -> dict[str, Any]:
 def _empty_bucket(exported: Exported) -> None:
     for key in exported.keys():  # noqa: SIM118 - not a dictionary
         boto3.client("s3").delete_object(Bucket=exported.bucket, Key=key)
+
+
+def test_export__very_many_environments__are_named_in_parts_that_servers_take(exported: Exported) -> None:
+    """A form field of a real server holds 128 KiB, and a URL less."""
+    product = exported.product
+    doubled = document("twin", plan="free") | {"composite_key": "another"}
+    product.put(document("alice", plan="pro"), document("list") | {"identity_traits": "not a list"})
+    product.put(document("twin", plan="pro"), doubled)
+    assert exported.run("raw_identities") == ""
+    unit = export_unit_of(today())
+    source = ExportSource(product.clickhouse, product.landing, unit, exported.manifest)
+    projects = {f"an-environment-key-of-some-length-{number}": number for number in range(20_000)} | {KEY: 10}
+
+    with product.clickhouse.staging("identities") as staging:
+        source.insert_plain(staging, today(), projects)
+        staged = product.clickhouse.query(
+            f"SELECT DISTINCT project_id, environment_id, identifier FROM {staging} ORDER BY ALL"
+        )
+    others = [key for key, _ in source.others(list(projects))]
+    repeated = [key for key, _ in source.repeated(list(projects))]
+
+    assert (staged, others, repeated) == ([(10, KEY, "alice"), (10, KEY, "twin")], [KEY], [KEY, KEY])

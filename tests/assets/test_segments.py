@@ -81,6 +81,7 @@ def test_counts__rules_are_malformed__segment_is_unknown_and_says_so(product: Pr
     )
     product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (3, 10, 'x', '[[1]]')")
     product.execute("""INSERT INTO segments (id, project_id, name, rules) VALUES (4, 10, 'y', '{"a": 1}')""")
+    product.put(document("alice"))
 
     assert product.materialise().success
 
@@ -89,6 +90,29 @@ def test_counts__rules_are_malformed__segment_is_unknown_and_says_so(product: Pr
         (2, 100): (None, "failed"),
         (3, 100): (None, "failed"),
         (4, 100): (None, "failed"),
+    }
+
+
+@pytest.mark.parametrize("sibling", [{}, {"color": "red"}, {"plan": "pro"}])
+def test_counts__nobody_is_there_for_broken_rules_to_fail_on__is_zero_whatever_siblings_hold(
+    product: Product, sibling: dict[str, str]
+) -> None:
+    product.add_environment(101, key="sibling")
+    product.add_segment(2, condition("REGEX", "plan", "("))
+    deep = "[" * 300 + "]" * 300
+    product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (3, 10, 'deep', %s)", deep)
+    if sibling:
+        product.put(document("bob", "sibling", **sibling))
+
+    assert product.materialise().success
+
+    fails = (None, "failed")
+    broken = fails if "plan" in sibling else (0, "fallback" if sibling else "counted")
+    assert product.history() == {
+        **dict.fromkeys([(1, 100), (2, 100), (3, 100)], (0, "counted")),
+        (1, 101): (int("plan" in sibling), "counted"),
+        (2, 101): broken,
+        (3, 101): fails if sibling else (0, "counted"),
     }
 
 
@@ -236,6 +260,7 @@ def test_counts__names_that_look_like_markdown__are_shown_as_they_are(product: P
 
 def test_counts__segment_without_an_answer__chart_shows_a_dash(product: Product) -> None:
     product.execute("UPDATE segments SET rules = '[[1]]'")
+    product.put(document("alice"))
 
     result = product.materialise()
 

@@ -357,7 +357,7 @@ def test_doctor__variables_that_are_nearly_ours__are_warned_of(
     assert result.exit_code == DONE
 
 
-def test_doctor__role_that_does_not_see_other_sessions__is_warned_with_the_grant(
+def test_doctor__role_that_does_not_see_other_sessions_or_all_rows__is_warned_with_the_repair(
     product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "landing").mkdir()
@@ -372,8 +372,10 @@ def test_doctor__role_that_does_not_see_other_sessions__is_warned_with_the_grant
     monkeypatch.setenv(
         "DATABASE_URL", product.settings.database_url.get_secret_value().replace("postgres@", f"{role}@")
     )
+    product.execute("ALTER TABLE accounts ENABLE ROW LEVEL SECURITY")
     try:
         blind = run("doctor", "--json", "--timeout", "60")
+        product.execute(f"ALTER ROLE {role} BYPASSRLS")
         product.execute(f"GRANT pg_read_all_stats TO {role}")
         seeing = run("doctor", "--json", "--timeout", "60")
     finally:
@@ -382,7 +384,9 @@ def test_doctor__role_that_does_not_see_other_sessions__is_warned_with_the_grant
 
     repair = f"GRANT pg_read_all_stats TO {role} (used by reporting and ai_usage)"
     assert _findings(blind)["Postgres pg_stat_activity"][1:] == ["", repair]
-    assert "Postgres pg_stat_activity" not in _findings(seeing)
+    bypass = f'ALTER ROLE "{role}" BYPASSRLS, or a policy that shows it all rows of accounts'
+    assert _findings(blind)["rows of accounts"][1:] == ["", bypass]
+    assert {"Postgres pg_stat_activity", "rows of accounts"}.isdisjoint(_findings(seeing))
     assert (blind.exit_code, seeing.exit_code) == (DONE, DONE)
 
 

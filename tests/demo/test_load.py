@@ -104,6 +104,26 @@ def test_load__empty_stack__reports_the_whole_product(loaded: tuple[str, str, De
     assert min(counts) > 0
 
 
+def test_load__again_later__writes_the_events_since_as_of_now(
+    small: DemoProduct, environment: Mapping[str, str], database: str, table: str
+) -> None:
+    """The first load's rows are as if the product had written them; those of a later one are late rows."""
+    load_demo_product(database, table)
+    with psycopg.connect(database) as connection:
+        before = connection.execute("SELECT id, updated_at = created_at FROM reporting_events").fetchall()
+        connection.execute("DELETE FROM reporting_events WHERE created_at > now() - interval '2 days'")
+        ((began,),) = connection.execute("SELECT now()").fetchall()
+
+    load_demo_product(database, table)
+
+    with psycopg.connect(database) as connection:
+        kept = connection.execute("SELECT id FROM reporting_events WHERE updated_at = created_at").fetchall()
+        late = connection.execute("SELECT id FROM reporting_events WHERE updated_at > %s", [began]).fetchall()
+    assert {is_old for _, is_old in before} == {True}
+    assert late
+    assert {id_ for (id_,) in kept} | {id_ for (id_,) in late} >= {id_ for id_, _ in before}
+
+
 def test_load__empty_stack__stores_every_row(loaded: tuple[str, str, DemoSummary]) -> None:
     product = demo_product()
     stored = _rows(loaded[0])

@@ -13,7 +13,8 @@ from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.deadline import TimeLimitReached
 from analytics_pipeline.resources.landing_units import CorruptUnit
-from analytics_pipeline.resources.postgres import LeaseLost, MomentLost, postgres
+from analytics_pipeline.resources.postgres import LeaseLost, postgres
+from analytics_pipeline.resources.sessions import MomentLost
 from tests.product import Product
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import dagster as dg
 import pytest
 
-from analytics_pipeline.orchestration.run_states import may_be_asked_again
+from analytics_pipeline.orchestration.run_states import LONG_PAUSES, may_be_asked_again
 
 TAGS = {"analytics_pipeline/follows": "it"}
 
@@ -67,3 +67,12 @@ def test_pause__after_a_run_that_brought_something__is_none(instance: dg.Dagster
     assert dg.materialize([it], instance=instance, tags=TAGS).success
 
     assert pause(instance) == timedelta(0)
+
+
+def test_pauses__of_a_schedule__bound_a_week_to_a_dozen_runs() -> None:
+    moment, vain, asked = timedelta(0), 0, 0
+    while moment <= timedelta(days=7):
+        asked, vain = asked + 1, min(vain + 1, LONG_PAUSES.remembered)
+        moment += max(LONG_PAUSES.after(vain), timedelta(hours=1))
+
+    assert (asked, LONG_PAUSES.after(LONG_PAUSES.remembered)) == (12, timedelta(hours=32))

@@ -17,8 +17,8 @@ from analytics_pipeline.flows.failures import passes, reason_of
 from analytics_pipeline.resources import arrow, arrow_reader
 from analytics_pipeline.resources.arrow import ArrowPart, LockHeldTooLong, arrow_stream, exported_snapshot
 from analytics_pipeline.resources.arrow_reader import BEGUN
-from analytics_pipeline.resources.postgres import MomentLost, Postgres
-from analytics_pipeline.resources.sessions import Stopped
+from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sessions import MomentLost, Stopped
 from tests.resources.harness import store_rows, wait_until_alone
 from tests.resources.proxy import proxy
 

@@ -13,8 +13,8 @@ import pytest
 from analytics_pipeline.config import AccessRefused
 from analytics_pipeline.resources import postgres as postgres_module
 from analytics_pipeline.resources import sessions
-from analytics_pipeline.resources.postgres import MomentLost, Postgres
-from analytics_pipeline.resources.sessions import ServerSilent, Stopped
+from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sessions import MomentLost, ServerSilent, Stopped
 from tests.resources.harness import store_rows, wait_until_alone
 from tests.resources.proxy import Proxy, peer, proxy
 

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 import time_machine
 
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.schedules.segments import GRAPH, NOTHING
-from tests.product import KEY, Product, condition, document, today
+from tests import resolved
+from tests.product import KEY, Product, condition, document, failure_text, today
 
 YESTERDAY = today() - timedelta(days=1)
 
@@ -23,11 +23,10 @@ def tick(hour: int = 1) -> datetime:
 
 def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
     """What the schedule asks for at the tick, or why it asks for nothing."""
-    definitions = defs()
     context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
+        instance=instance, scheduled_execution_time=at, repository_def=resolved.repository()
     )
-    answer = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context)
+    answer = resolved.repository().get_schedule_def("segments_closed_days").evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -255,7 +254,7 @@ def test_schedule__not_migrated__skips_with_the_repair(
 
 def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:
     tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "segments_closed_days"}
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = resolved.all_assets_job()
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
 
     assert evaluate(tick(), instance) == NOTHING
@@ -275,3 +274,82 @@ def test_schedule__store_not_configured__skips(
     monkeypatch.delenv(variable)
 
     assert evaluate(tick(), instance) == f"skipped: {reason}"
+
+
+def test_schedule__feature_is_off_for_all__asks_until_current_counts_are_gone(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    closed.set_flag(1, enabled=False)
+
+    assert asked(evaluate(tick(2), instance)) == [(str(YESTERDAY), {"segment_counts": None})]
+
+    assert closed.materialise("segment_counts", day=YESTERDAY).success
+    assert evaluate(tick(3), instance) == NOTHING
+    assert (closed.current(), closed.history(YESTERDAY)) == ({}, COUNTS)
+
+
+def test_schedule__feature_is_off_for_some__has_their_current_counts_removed_alone(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    closed.add_organisation(2)
+    closed.execute("UPDATE projects SET organisation_id = 2 WHERE id = 11")
+    closed.set_flag(2, enabled=False)
+
+    assert asked(evaluate(tick(2), instance)) == [(str(YESTERDAY), {"segment_counts": [11]})]
+
+    assert closed.materialise("segment_counts", day=YESTERDAY, projects=[11]).success
+    assert evaluate(tick(3), instance) == NOTHING
+    assert (closed.current(), closed.history(YESTERDAY)) == ({(1, 100): (1, "counted")}, COUNTS)
+
+
+def test_schedule__project_is_deleted__its_current_counts_go_with_a_run_for_all(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    for relation in ("segments", "environments"):
+        closed.execute(f"DELETE FROM {relation} WHERE project_id = 11")
+    closed.execute("DELETE FROM projects WHERE id = 11")
+
+    assert asked(evaluate(tick(2), instance)) == [(str(YESTERDAY), {"segment_counts": None})]
+
+    assert closed.materialise("segment_counts", day=YESTERDAY).success
+    assert (evaluate(tick(3), instance), closed.current()) == (NOTHING, {(1, 100): (1, "counted")})
+
+
+def test_schedule__prepared_today_for_the_feature__keeps_the_counts(
+    product: Product, instance: dg.DagsterInstance
+) -> None:
+    product.set_flag(1, enabled=False)
+    product.put(document("alice", plan="pro"))
+    assert product.materialise(projects=[10], before_exposure=True).success
+
+    assert evaluate(tick(2), instance) == NOTHING
+    assert product.current() == {(1, 100): (1, "counted")}
+
+
+def test_schedule__capture_has_wrong_bytes__its_load_is_asked_for_with_long_pauses(
+    closed: Product, instance: dg.DagsterInstance
+) -> None:
+    closed.clickhouse.execute("TRUNCATE TABLE identities")
+    unit = unit_of(YESTERDAY, "other")
+    (name,) = [file.name for file in closed.landing.stored(unit) if file.name.endswith(".zst")]
+    content = bytearray(closed.landing.get(unit, name))
+    content[-1] ^= 1
+    closed.landing.store.put(f"{unit}/{name}", bytes(content))
+
+    result = closed.materialise("identity_snapshots", day=YESTERDAY)
+
+    assert "differs from its manifest's checksum" in failure_text(result)
+    asked_at = []
+    for hour in range(8, 24):
+        answer = evaluate(tick(hour), instance)
+        if not isinstance(answer, str):
+            assert asked(answer) == [(str(YESTERDAY), {"identity_snapshots": [11], "segment_counts": None})]
+            asked_at.append(hour)
+            with time_machine.travel(tick(hour)):
+                _fail(instance, answer[0])
+    assert asked_at == [8, 9, 10, 11, 14, 19]
+
+
+def _fail(instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
+    job, tags = resolved.all_assets_job(), dict(request.tags)
+    instance.report_run_failed(instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags))

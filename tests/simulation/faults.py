@@ -126,7 +126,7 @@ def _count_clickhouse(moments: Moments) -> None:
 
         return call
 
-    for name in ("query", "command", "insert", "raw_insert"):
+    for name in ("query", "raw_stream", "insert", "raw_insert"):
         setattr(HttpClient, name, counted(name))
 
 

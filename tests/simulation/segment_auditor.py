@@ -48,8 +48,7 @@ class SegmentAuditor:
                 yield from self._closed(project, own)
                 yield from self._history(project, own, counts)
                 yield from self._current(project, own)
-            elif any(map(self._is_enabled, PROJECTS)):
-                # With nobody else to be counted there is no run that could remove them.
+            else:
                 yield from self._nothing_current(project)
             yield from self._gone(project, counts)
 
@@ -114,7 +113,7 @@ class SegmentAuditor:
                         continue
                     count, status, computed_at = found
                     expected = self._expected(its.get(key), segment, computed_at, is_newest=day == newest)
-                    if not self._agrees(segment, (count, status), expected):
+                    if not _agrees((count, status), expected):
                         yield f"{where} is {count} ({status}), the engine says {expected}"
 
     def _expected(self, load: Load | None, segment: int, computed_at: datetime, *, is_newest: bool) -> int | None:
@@ -125,12 +124,6 @@ class SegmentAuditor:
             return None
         identities: Identities = _as_of(self.source.identities_log, load.captured_at)
         return truth.members(identities, load.key, segment, rules[segment])
-
-    def _agrees(self, segment: int, found: Answer, expected: int | None) -> bool:
-        """Zero and unknown are different answers. With rules that are broken, nobody may be either."""
-        if found == (None, "failed"):
-            return expected is None or (expected == 0 and truth.is_broken(self.source.state.segments[segment]))
-        return found[0] == expected and found[1] != "failed"
 
     def _current(self, project: int, loads: list[Load]) -> Iterator[str]:
         newest = max((load.day for load in loads), default=None)
@@ -146,7 +139,7 @@ class SegmentAuditor:
             expected = self._expected(own.get(key), segment, self.source.clock.now(), is_newest=True)
             count, status = found[segment, id_]
             answer = (None if status == "failed" else count, status)
-            if not self._agrees(segment, answer, expected):
+            if not _agrees(answer, expected):
                 yield f"current count of {segment} in {key} is {count} ({status}), the engine says {expected}"
 
     def _nothing_current(self, project: int) -> Iterator[str]:
@@ -169,6 +162,11 @@ class SegmentAuditor:
 
     def _stored(self, project: int) -> list[tuple[Any, ...]]:
         return self.stores.ledger(_CURRENT, project)
+
+
+def _agrees(found: Answer, expected: int | None) -> bool:
+    """Zero and unknown are different answers."""
+    return found == (expected, "failed") if expected is None else found[0] == expected and found[1] != "failed"
 
 
 def _as_of(log: list[tuple[datetime, T]], moment: datetime) -> T:

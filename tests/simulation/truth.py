@@ -165,11 +165,6 @@ def members(identities: Identities, key: str, segment_id: int, segment: Segment)
         return None
 
 
-def is_broken(segment: Segment) -> bool:
-    """Whether the engine fails on the rules, whoever is to be judged by them."""
-    return members({("any", "body"): {"plan": "pro"}}, "any", 0, segment) is None
-
-
 def _context(environment: str, identifier: str, traits: Mapping[str, Any]) -> Any:
     return {
         "environment": {"key": environment, "name": "Environment"},

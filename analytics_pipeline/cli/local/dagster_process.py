@@ -3,13 +3,12 @@
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.dagster_ui import Location, Session
@@ -73,18 +72,18 @@ def alone(opened: "Stack") -> Iterator[set[str]]:
         try:
             held.enter_context(locked(opened.home / "dev.lock", seconds=0))
         except StackError as error:
-            where = f" at {former.url}" if former else ""
-            raise AlreadyRuns(f"`dev` already runs{where} on {opened.home}.") from error
+            where = f" at {former.url}" if former and former.url else ""
+            raise AlreadyRuns(f"Dagster already runs{where} on {opened.home}.") from error
         if former:
             dagster_ui.stop(former, None)
         yield set(former.engines if former else ())
 
 
 @contextmanager
-def dagster_beside(opened: "Stack", environment: Mapping[str, str], token: str, console: Console) -> Iterator[None]:
-    """Webserver and daemon while the caller works: those of a `dev` that runs on this home, else our own.
+def daemon_beside(opened: "Stack", environment: Mapping[str, str], token: str) -> Iterator[Callable[[], None]]:
+    """Dagster's daemon while the caller works: that of a `dev` that runs on this home, else our own.
 
-    Ours are marked with `token`.
+    Ours is marked with `token`. Yields what raises click.ClickException once ours has ended by itself.
     """
     from analytics_pipeline.embedded import dagster_ui
 
@@ -92,18 +91,20 @@ def dagster_beside(opened: "Stack", environment: Mapping[str, str], token: str, 
         try:
             held.enter_context(alone(opened))
         except AlreadyRuns:
-            yield
+            yield lambda: None
             return
-        port = free_port(DEFAULT_PORT)
-        session = new_session((), port, token)
+        session = dagster_ui.Session(token, "", ())
         dagster_ui.note(note_of(opened), session)
         _end_dead_runs()
         held.callback(note_of(opened).unlink, missing_ok=True)
-        child = dagster_ui.start(session, environment, port, log_of(opened))
+        child = dagster_ui.start_daemon(session, environment, log_of(opened))
         held.callback(dagster_ui.stop, session, child)
-        with console.status("Starting Dagster's webserver and daemon …"):
-            wait_for_locations(port, child, log_of(opened))
-        yield
+        yield lambda: _require(child, log_of(opened))
+
+
+def _require(child: "subprocess.Popen[bytes]", log: Path) -> None:
+    if child.poll() is not None:
+        raise click.ClickException(ended(child.returncode, log))
 
 
 def free_port(wanted: int) -> int:
@@ -133,8 +134,7 @@ def wait_for_locations(port: int, child: "subprocess.Popen[bytes]", log: Path) -
         locations = dagster_ui.loaded_locations(port)
         if locations is not None:
             return locations
-        if child.poll() is not None:
-            raise click.ClickException(ended(child.returncode, log))
+        _require(child, log)
         time.sleep(_POLL_SECONDS)
     raise click.ClickException(f"Dagster did not load its code within {_LOAD_SECONDS:.0f} s. Its log: {log}")
 

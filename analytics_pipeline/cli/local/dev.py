@@ -77,7 +77,7 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
 
 
 def _prepare(environment: dict[str, str], console: Console) -> None:
-    from analytics_pipeline.cli.local.demo import prepare_demo
+    from analytics_pipeline.cli.local.preparation import prepare_demo
 
     prepare_demo(environment, console)
 

@@ -1,7 +1,7 @@
-"""Materialises the whole asset graph for one day in this process, recorded in the Dagster instance like any run."""
+"""Materialises assets in this process, recorded in the Dagster instance like any run."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from analytics_pipeline.orchestration.partitions import range_tags
 
 # The events are in the instance and in the summary; on the terminal they would drown both.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
@@ -28,57 +28,50 @@ class Materialised:
     error: str = ""
 
 
-def materialise(day: date, progress: Progress) -> list[Materialised]:
-    """Materialise every asset for `day` in the instance of DAGSTER_HOME; `progress` hears (asset, done, total).
-
-    Assets that share partitions share a run. Those that have tomorrow too, which has begun somewhere, get both days.
-    """
+def assets_by_run() -> list[tuple[str, ...]]:
+    """All assets, in groups that share partitions and therefore a run; what reads comes after what is read."""
     graph = defs().resolve_asset_graph()
-    assets = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
-    runs: dict[dg.PartitionsDefinition[str] | None, list[dg.AssetKey]] = {}
-    for key in assets:
-        runs.setdefault(graph.get(key).partitions_def, []).append(key)
-    names = [key.to_user_string() for key in assets]
-    with dg.DagsterInstance.get() as instance:
-        return [
-            outcome
-            for partitions, keys in runs.items()
-            for outcome in _run(
-                instance, _tags(day, partitions), keys, lambda name: progress(name, names.index(name), len(names))
-            )
-        ]
+    groups: dict[dg.PartitionsDefinition[str] | None, list[str]] = {}
+    for key in graph.toposorted_asset_keys:
+        if key in graph.executable_asset_keys:
+            groups.setdefault(graph.get(key).partitions_def, []).append(key.to_user_string())
+    return [tuple(assets) for assets in groups.values()]
 
 
-def _tags(day: date, partitions: dg.PartitionsDefinition[str] | None) -> dict[str, str]:
-    last = partitions.get_last_partition_key() if partitions else None
-    return range_tags(day, max(day, date.fromisoformat(last or day.isoformat())))
+def materialise(assets: Sequence[str], first: date, progress: Progress) -> list[Materialised]:
+    """Materialise these assets, which share partitions, from `first` to their newest day, by one run.
 
-
-def _run(
-    instance: dg.DagsterInstance, tags: Mapping[str, str], keys: Sequence[dg.AssetKey], started: Callable[[str], None]
-) -> list[Materialised]:
-    names = [key.to_user_string() for key in keys]
-    run_id = str(uuid.uuid4())
+    The run is recorded in the instance of DAGSTER_HOME; `progress` hears an asset that begins, and how many are done.
+    """
+    keys, run_id = [dg.AssetKey(asset) for asset in assets], str(uuid.uuid4())
 
     def listen(entry: EventLogEntry) -> None:
         event = entry.dagster_event
-        if event and event.step_key in names and event.event_type is DagsterEventType.STEP_START:
-            started(event.step_key)
+        step = event.step_key if event and event.event_type is DagsterEventType.STEP_START else None
+        if step and step in assets:
+            progress(step, assets.index(step))
 
-    instance.add_event_listener(run_id, listen)
-    result = (
-        defs()
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=instance,
-            tags=dict(tags),
-            asset_selection=list(keys),
-            run_id=run_id,
-            raise_on_error=False,
-            run_config=_SILENT,
+    with dg.DagsterInstance.get() as instance:
+        instance.add_event_listener(run_id, listen)
+        result = (
+            defs()
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(
+                instance=instance,
+                tags=_tags(keys[0], first),
+                asset_selection=keys,
+                run_id=run_id,
+                raise_on_error=False,
+                run_config=_SILENT,
+            )
         )
-    )
-    return [_outcome(result, name) for name in names]
+    return [_outcome(result, asset) for asset in assets]
+
+
+def _tags(asset: dg.AssetKey, first: date) -> dict[str, str]:
+    partitions = defs().resolve_asset_graph().get(asset).partitions_def
+    last = partitions.get_last_partition_key() if partitions else None
+    return range_tags(first, date.fromisoformat(last) if last else first)
 
 
 def observe_switches() -> None:

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_tu
 from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.held_days import lost_days, note_losses
+from analytics_pipeline.flows.held_days import lost_at_rest, note_losses
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -57,7 +57,7 @@ def lost_usage_days(postgres: Postgres, clickhouse: ClickHouse, thoroughly: Coll
     tables = [*(source.held for source in SOURCES), FIGURES]
     for table in tables:
         note_losses(postgres, clickhouse, table, thoroughly)
-    return set[date]().union(*(lost_days(postgres, table) for table in tables))
+    return set[date]().union(*(lost_at_rest(postgres, table) for table in tables))
 
 
 def _followed(postgres: Postgres) -> Epoch | str:

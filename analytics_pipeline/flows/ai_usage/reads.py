@@ -5,7 +5,7 @@ everything below it, and nothing else: `1/2/` does not contain `1/23/`. Distinct
 range. Nothing is ever answered with emptiness because a store is off: that is `NotAvailable`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -16,8 +16,8 @@ from analytics_pipeline.flows.ai_usage.daily import FIGURES
 from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
 from analytics_pipeline.flows.days import contiguous
-from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.held_days import unheld_days
+from analytics_pipeline.flows.held_tables import NOTHING
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -80,21 +80,24 @@ class AiUsageReads:
 
         What happened on them is in no figure. Days before the product's first event lack nothing.
         """
-        epoch = EnablementLedger(self.postgres).newest("ai_usage").get(SCOPE)
-        begin = (epoch and epoch.source_first_day) or scope.first
-        first, last = max(scope.first, begin), min(scope.last, datetime.now(timezone.utc).date())
+        ((begin, counted, versions),) = self.postgres.query(_COUNTED, first=scope.first, last=scope.last, scope=SCOPE)
+        first, last = max(scope.first, begin or scope.first), min(scope.last, datetime.now(timezone.utc).date())
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        counted = {day for (day,) in self.postgres.query(_COUNTED, first=first, last=last)}
-        lost = unheld_days(self.postgres, self.clickhouse, FIGURES)
-        return contiguous([day for day in days if day not in counted or day in lost])
+        held = FIGURES.at_a_glance(self.clickhouse)
+        recorded = dict(zip(counted or (), versions or (), strict=True))
+        lost: Collection[date] = ()
+        if any(version not in (None, held.get(day, NOTHING).checksum) for day, version in recorded.items()):
+            # Most were only swapped meanwhile, which the ledger knows by now.
+            lost = unheld_days(self.postgres, self.clickhouse, FIGURES)
+        return contiguous([day for day in days if day not in recorded or day in lost])
 
     def contributors(self, scope: Scope) -> int:
         """Users with any AI event."""
-        found: int = self.clickhouse.scalar(f"SELECT uniqExact(user_id) {_FROM}", **_parameters(scope))
-        return found
+        ((found,),) = self._asked(f"SELECT uniqExact(user_id) {_FROM}", scope)
+        return int(found)
 
     def code_suggestions(self, scope: Scope) -> CodeSuggestions:
-        ((shown, accepted, rejected, *rest),) = self.clickhouse.query(_CODE_SUGGESTIONS, **_parameters(scope))
+        ((shown, accepted, rejected, *rest),) = self._asked(_CODE_SUGGESTIONS, scope)
         contributors, languages, shown_lines, accepted_lines = rest
         rate = accepted / shown if shown else None
         return CodeSuggestions(
@@ -102,21 +105,21 @@ class AiUsageReads:
         )
 
     def chat(self, scope: Scope) -> Chat:
-        return Chat(*self.clickhouse.query(_CHAT, **_parameters(scope))[0])
+        return Chat(*self._asked(_CHAT, scope)[0])
 
     def events(self, scope: Scope) -> dict[str, int]:
         """How often each event of the registry happened; those that did not are absent."""
-        rows = self.clickhouse.query(
-            f"SELECT event, sum(occurrences) {_FROM} GROUP BY event ORDER BY event", **_parameters(scope)
-        )
-        return dict(rows)
+        return dict(self._asked(f"SELECT event, sum(occurrences) {_FROM} GROUP BY event ORDER BY event", scope))
 
     def users(
         self, scope: Scope, user_ids: Sequence[int] = (), *, limit: int = 100, offset: int = 0
     ) -> list[UserUsage]:
         """Users by their total, the busiest first; only `user_ids` when given."""
-        rows = self.clickhouse.query(_USERS, **_parameters(scope), users=list(user_ids), limit=limit, offset=offset)
+        rows = self._asked(_USERS, scope, users=list(user_ids), limit=limit, offset=offset)
         return [UserUsage(user, total, dict(events), last) for user, total, events, last in rows]
+
+    def _asked(self, statement: str, scope: Scope, **rest: Any) -> list[tuple[Any, ...]]:
+        return self.clickhouse.query(statement + _SETTINGS, **_parameters(scope), **rest)
 
 
 @contextmanager
@@ -128,19 +131,24 @@ def ai_usage_reads(settings: Settings) -> Iterator[AiUsageReads]:
             brought in yet.
     """
     try:
-        store = postgres(settings)
-        is_on = setting_is_on(store)
+        with postgres(settings).pooled(connections=1) as store:
+            check_available(store)
+            with connect(settings, Tag("ai_usage", "read")) as clickhouse:
+                yield AiUsageReads(clickhouse, store)
     except NotConfigured as error:
         raise NotAvailable(f"AI usage is not available: {error}") from error
-    if not is_on:
+
+
+def check_available(store: Postgres) -> None:
+    """Ask whether AI usage is switched on and brought in, as it is now; for a service that keeps its reads.
+
+    Raises:
+        NotAvailable: the setting is off, or nothing was brought in yet.
+    """
+    if not setting_is_on(store):
         raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off")
     if store.query("SELECT NOT EXISTS (SELECT FROM analytics_pipeline.ai_usage_days)") == [(True,)]:
         raise NotAvailable("AI usage is not available yet: none of its days was brought in")
-    try:
-        with connect(settings, Tag("ai_usage", "read")) as clickhouse:
-            yield AiUsageReads(clickhouse, store)
-    except NotConfigured as error:
-        raise NotAvailable(f"AI usage is not available: {error}") from error
 
 
 def _parameters(scope: Scope) -> dict[str, Any]:
@@ -153,7 +161,22 @@ def _parameters(scope: Scope) -> dict[str, Any]:
     }
 
 
-_COUNTED = "SELECT day FROM analytics_pipeline.held_ai_usage_days WHERE day BETWEEN %(first)s AND %(last)s"
+# Of days that are being swapped nobody knows the version.
+_COUNTED = """
+    SELECT
+        (
+            SELECT source_first_day FROM analytics_pipeline.enablements
+            WHERE feature = 'ai_usage' AND scope = %(scope)s ORDER BY epoch DESC LIMIT 1
+        ),
+        array_agg(day ORDER BY day),
+        array_agg((CASE WHEN held.state = 'held' THEN held.checksum END)::bigint ORDER BY day)
+    FROM analytics_pipeline.held_ai_usage_days
+    JOIN analytics_pipeline.held_days AS held USING (day)
+    WHERE held.relation = 'ai_usage_daily' AND day BETWEEN %(first)s AND %(last)s
+"""
+
+# A key never has rows in two months, so each month is made final by itself, and side by side.
+_SETTINGS = " SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 _FROM = """
     FROM ai_usage_daily FINAL

@@ -32,6 +32,7 @@ _KEY = ("namespace_path", "user_id", "event", "timestamp", "id")
 
 _REFUSAL = """
     CASE
+        WHEN source.id IS NULL THEN 'the event has no id'
         WHEN source.user_id IS NULL OR source.user_id < 0 THEN 'the event has no user'
         WHEN source.event IS NULL OR source.event <> ALL({events}) THEN 'the event id is not in the registry'
         WHEN source.id < 0 THEN 'the id is negative'

@@ -28,7 +28,7 @@ def dead_letters(
 
 
 def _statements(postgres: Postgres, source: DaySource, condition: sql.Composable) -> Iterator[sql.Composed]:
-    letter = sql.SQL("{row}.id::text, {reason}, row_to_json({row})::text")
+    letter = sql.SQL("coalesce({row}.id::text, ''), {reason}, row_to_json({row})::text")
     order = sql.SQL(" ORDER BY {row}.id").format(row=source.row)
     refused = sql.SQL("({}) AND ({}) IS NOT NULL").format(condition, source.refusal)
     reason = sql.SQL("({})::text").format(source.refusal)
@@ -45,7 +45,7 @@ def _statements(postgres: Postgres, source: DaySource, condition: sql.Composable
 
 def _twins(postgres: Postgres, source: DaySource, accepted: sql.Composable) -> sql.Composed:
     ranked = sql.SQL(
-        "{row}.id::text AS id, row_to_json({row})::text AS content,"
+        "coalesce({row}.id::text, '') AS id, row_to_json({row})::text AS content,"
         " row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS nth"
     ).format(row=source.row, key=source.key_values, order=source.order_of_equals)
     statement = "SELECT id, {}::text, content FROM ({}) AS ranked WHERE nth > 1 ORDER BY id"

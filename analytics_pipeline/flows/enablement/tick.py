@@ -18,15 +18,13 @@ from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
-from analytics_pipeline.resources.clickhouse.accounting import Tag
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
 # Spreads a burst, such as a flag that goes on for every organisation at once, over looks.
 EPOCHS_PER_TICK = 50
-_CLICKHOUSE_SECONDS = 20
 
 RunsOf = Callable[[Attempt], Sequence[Run]]
 
@@ -111,8 +109,7 @@ class Tick:
 
     def _note_losses(self, feature: Feature) -> None:
         """Takes the days that ClickHouse has lost out of a history; the ledgers do not know of the loss."""
-        tag = Tag(feature.name, "tick")
-        with connect(self.settings, tag, attempts=1, timeout_seconds=_CLICKHOUSE_SECONDS) as clickhouse:
+        with glance(self.settings, feature.name) as clickhouse:
             for table in feature.tables:
                 note_losses(self.postgres, clickhouse, table)
 

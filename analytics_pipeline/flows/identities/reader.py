@@ -42,7 +42,7 @@ class QueryReader:
             "ExpressionAttributeValues": {":environment": {"S": environment_key}},
         }
         while True:
-            page: _Page = self._table.client.query(**query)["Page"]  # type: ignore[typeddict-item]
+            page: _Page = self._table.ask(self._table.client.query, **query)["Page"]  # type: ignore[typeddict-item]
             yield page.Items
             if page.LastEvaluatedKey is None:
                 return

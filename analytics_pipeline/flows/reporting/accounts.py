@@ -58,11 +58,10 @@ def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
     Raises:
         UnknownAccount: the source has none of that id.
     """
-    found = accounts(postgres, [account_id])
-    ones: tuple[Account | Unzoned, ...] = (*found.zoned, *found.unzoned)
-    if not ones:
+    rows = postgres.query(_ACCOUNT, account=account_id)
+    if not rows:
         raise UnknownAccount(f"the source has no account {account_id}")
-    return ones[0]
+    return _account(*rows[0])
 
 
 def set_timezone(postgres: Postgres, account_id: int, name: str) -> str:
@@ -104,9 +103,11 @@ def _account(id_: int, name: str, stored: str | None) -> Account | Unzoned:
 
 _ACCOUNTS = """
     SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts}
-    WHERE %(only)s::bigint[] IS NULL OR id = ANY(%(only)s)
+    WHERE id IS NOT NULL AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s))
     ORDER BY id
 """
+
+_ACCOUNT = "SELECT id, name, settings ->> 'reporting_timezone' FROM {accounts} WHERE id = %(account)s"
 
 _KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_turn
 from analytics_pipeline.flows.daily_copy.watermark import touched_days
-from analytics_pipeline.flows.held_days import lost_days, note_losses
+from analytics_pipeline.flows.held_days import lost_at_rest, note_losses
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
 from analytics_pipeline.flows.reporting.registry import REGISTRY
@@ -86,8 +86,8 @@ def _lost(
     note_losses(postgres, clickhouse, REPORTING_EVENTS.held, copies)
     for table in (ROLLUPS, BOUNDS):
         note_losses(postgres, clickhouse, table, rollups)
-    lost = lost_days(postgres, ROLLUPS) | lost_days(postgres, BOUNDS)
-    return Pending(_sorted(lost_days(postgres, REPORTING_EVENTS.held)), _sorted(lost))
+    lost = lost_at_rest(postgres, ROLLUPS) | lost_at_rest(postgres, BOUNDS)
+    return Pending(_sorted(lost_at_rest(postgres, REPORTING_EVENTS.held)), _sorted(lost))
 
 
 def _days(first: date, last: date) -> list[date]:

@@ -27,7 +27,8 @@ REPORTING_EVENTS = DaySource(
     changed="source.updated_at",
     change_column="updated_at",
     refusal=sql.SQL(
-        "CASE WHEN source.account_id IS NULL THEN 'the event has no account'"
+        "CASE WHEN source.id IS NULL THEN 'the event has no id'"
+        " WHEN source.account_id IS NULL THEN 'the event has no account'"
         " WHEN source.name IS NULL THEN 'the event has no name' END"
     ),
 )

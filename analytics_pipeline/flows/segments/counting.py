@@ -145,8 +145,8 @@ def _judged(
     for item in refused:
         found = tallies[item.segment.id]
         for environment in environments:
-            if found.failure:
-                counts.append(SegmentCount(item.segment.id, environment, None, "failed", found.failure))
+            if failure := found.failure or found.failures.get(environment.key):
+                counts.append(SegmentCount(item.segment.id, environment, None, "failed", failure))
             else:
                 count = found.counts.get(environment.key, 0)
                 counts.append(SegmentCount(item.segment.id, environment, count, "fallback", item.reason))

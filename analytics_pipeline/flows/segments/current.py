@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from analytics_pipeline.flows.segments.counting import SegmentCount
-from analytics_pipeline.flows.tenants import Project
+from analytics_pipeline.flows.tenants import Project, Tenants
 from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
@@ -54,6 +55,38 @@ def purge_others(postgres: Postgres, day: date, keep: Collection[int], among: Co
         ).fetchall()
     return int(purged)
 
+
+@dataclass(frozen=True)
+class LeftOver:
+    """Current counts of projects that are not counted any more: their newest day, and the projects.
+
+    `projects` None: a run has to be about all projects to remove them, or there is no other to be counted.
+    """
+
+    day: date
+    projects: tuple[int, ...] | None
+
+
+def left_over(postgres: Postgres, tenants: Tenants, today: date) -> LeftOver | None:
+    """The current counts of days before today that only `purge_others` removes; None: there are none.
+
+    Those of today may be of a project that is being prepared for the feature.
+    """
+    keep = [project.id for project in tenants.projects]
+    rows = postgres.query(_LEFT_OVER, keep=keep, today=today)
+    if not rows:
+        return None
+    there = {skipped.project_id for skipped in tenants.skipped}
+    can_be_narrowed = bool(keep) and all(project in there for project, _ in rows)
+    projects = tuple(project for project, _ in rows) if can_be_narrowed else None
+    return LeftOver(max(day for _, day in rows), projects)
+
+
+_LEFT_OVER = """
+    SELECT project_id, max(snapshot_date) FROM analytics_pipeline.segment_membership_counts
+    WHERE NOT project_id = ANY(%(keep)s::bigint[]) GROUP BY project_id
+    HAVING max(snapshot_date) < %(today)s ORDER BY project_id
+"""
 
 _PURGE = """
     WITH purged AS (

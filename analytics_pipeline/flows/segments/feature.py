@@ -13,9 +13,8 @@ from analytics_pipeline.flows.identities.stored import NOTHING, glimpsed_environ
 from analytics_pipeline.flows.segments.ledger import StoredCounts
 from analytics_pipeline.flows.segments.stored import counts_in_store
 from analytics_pipeline.flows.tenants import enabled_tenants
-from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
-from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.postgres import Postgres
 
 _ASSETS = ("raw_identities", "identity_snapshots", "segment_counts")
@@ -62,14 +61,15 @@ def complete_days(
 
 
 def _progress(postgres: Postgres, epoch: Epoch) -> Progress:
-    with connect(Settings.load(), Tag("segments", "progress")) as clickhouse:
+    with glance(Settings.load(), "segments") as clickhouse:
         return Progress.of(complete_days(postgres, clickhouse, epoch.scope, epoch.days, epoch.requested_at))
 
 
 def _projects(postgres: Postgres, scope: str) -> list[tuple[int]]:
     return postgres.query(
         "SELECT id FROM {projects} AS project WHERE organisation_id = %(organisation)s AND EXISTS ("
-        " SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND deleted_at IS NULL) ORDER BY id",
+        " SELECT FROM {segments} AS segment"
+        " WHERE segment.project_id = project.id AND deleted_at IS NULL AND segment.id IS NOT NULL) ORDER BY id",
         organisation=_organisation(scope),
     )
 
@@ -82,9 +82,11 @@ def _organisation(scope: str) -> int:
 _UNITS = """
     SELECT project.id, environment.api_key
     FROM {projects} AS project
-    LEFT JOIN {environments} AS environment ON environment.project_id = project.id
+    LEFT JOIN {environments} AS environment
+        ON environment.project_id = project.id AND environment.id IS NOT NULL AND environment.api_key IS NOT NULL
     WHERE project.organisation_id = %(organisation)s AND EXISTS (
-        SELECT FROM {segments} AS segment WHERE segment.project_id = project.id AND segment.deleted_at IS NULL
+        SELECT FROM {segments} AS segment
+        WHERE segment.project_id = project.id AND segment.deleted_at IS NULL AND segment.id IS NOT NULL
     )
 """
 

@@ -94,7 +94,7 @@ def fingerprints(postgres: Postgres) -> dict[int, str]:
     return dict(
         postgres.query(
             "SELECT project_id, md5(string_agg(concat_ws(':', id, extract(epoch FROM updated_at)), ',' ORDER BY id))"
-            " FROM {segments} WHERE deleted_at IS NULL GROUP BY project_id"
+            " FROM {segments} WHERE deleted_at IS NULL AND id IS NOT NULL GROUP BY project_id"
         )
     )
 

@@ -44,8 +44,7 @@ _STORED = """
 """
 _NUMBERED = """
     SELECT DISTINCT environment_id FROM segment_counts FINAL
-    WHERE project_id = {project:UInt64} AND date = {day:Date} AND environment_id IN {environments:Array(UInt64)}
-        AND count IS NOT NULL
+    WHERE project_id = {project:UInt64} AND date = {day:Date} AND count IS NOT NULL
 """
 _OF_THE_DAY = "project_id = {project:UInt64} AND date = {day:Date}"
 
@@ -105,7 +104,7 @@ class CountRefresh:
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
         snapshot = self._snapshot(clickhouse, project)
-        counts = _counted(clickhouse, self.day, segments, snapshot.ready)
+        counts = _counted(clickhouse, self.day, segments, snapshot)
         if self._snapshot(clickhouse, project) != snapshot:
             raise SnapshotBusy(f"the snapshot of {self.day} changed while it was counted; the stored counts stay")
         unknown = list(self._unknown(segments, snapshot))
@@ -146,8 +145,9 @@ class CountRefresh:
         What was counted while the snapshot was there is no less true now that it is not, and stays.
         """
         place = {"project": project.id, "day": self.day}
-        cannot = sorted({count.environment.id for count in unknown})
-        kept = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place, environments=cannot)} if cannot else set()
+        cannot = {count.environment.id for count in unknown}
+        numbered = {id_ for (id_,) in clickhouse.query(_NUMBERED, **place)} if cannot else set()
+        kept = numbered.intersection(cannot)
         answers = [*counts, *(count for count in unknown if count.environment.id not in kept)]
         narrowed = kept if self.is_open else {count.environment.id for count in answers}
         in_segments, some_segments = one_of("segment_id", "UInt64", [segment.id for segment in segments])
@@ -186,16 +186,18 @@ class CountRefresh:
         return True
 
 
-def _counted(
-    clickhouse: ClickHouse, day: date, segments: Sequence[Segment], environments: Sequence[Environment]
-) -> list[SegmentCount]:
-    counts = count_segments(clickhouse, day, [segment for segment in segments if not segment.defect], environments)
-    return counts + [
+def _counted(clickhouse: ClickHouse, day: date, segments: Sequence[Segment], snapshot: Snapshot) -> list[SegmentCount]:
+    """The counts in the environments that are ready. Where there is nobody, nobody is in any segment, broken or not."""
+    empty = snapshot.empty
+    inhabited = [environment for environment in snapshot.ready if environment not in empty]
+    counts = count_segments(clickhouse, day, [segment for segment in segments if not segment.defect], inhabited)
+    counts += [
         SegmentCount(segment.id, environment, None, "failed", segment.defect)
         for segment in segments
-        for environment in environments
+        for environment in inhabited
         if segment.defect
     ]
+    return counts + [SegmentCount(segment.id, one, 0, "counted") for segment in segments for one in empty]
 
 
 def _slice(predicate: str, **parameters: Any) -> Slice:

@@ -22,6 +22,11 @@ class Snapshot:
     absent: tuple[Environment, ...]
     loads: tuple[tuple[datetime, int], ...]
 
+    @property
+    def empty(self) -> tuple[Environment, ...]:
+        """Those that are ready and have no identities."""
+        return tuple(one for one, (_, rows) in zip(self.ready, self.loads, strict=True) if not rows)
+
 
 def snapshot_of(clickhouse: ClickHouse, postgres: Postgres, project: Project, day: date) -> Snapshot:
     """Compare ledger and store: nobody could tell a count over rows that are lost from a right one.

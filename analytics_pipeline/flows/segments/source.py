@@ -36,7 +36,7 @@ def live_segments(postgres: Postgres, project_id: int) -> list[Segment]:
     rows = postgres.query(
         # As text: the driver would decode all of them at once, and fail for all because of one.
         "SELECT id, name, rules::text FROM {segments}"
-        " WHERE project_id = %(project)s AND deleted_at IS NULL ORDER BY id",
+        " WHERE project_id = %(project)s AND deleted_at IS NULL AND id IS NOT NULL ORDER BY id",
         project=project_id,
     )
     return [_segment(*row) for row in rows]

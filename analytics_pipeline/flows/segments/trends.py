@@ -34,6 +34,7 @@ def trends(clickhouse: ClickHouse, postgres: Postgres, day: date) -> list[Trend]
         HAVING countIf(date = {day:Date}) > 0
         ORDER BY maxIf(total, date = {day:Date}) DESC NULLS LAST, segment_id
         LIMIT {shown:UInt16}
+        SETTINGS do_not_merge_across_partitions_select_final = 1
         """,
         day=day,
         days=DAYS,

@@ -1,5 +1,6 @@
 """Whom a statement runs for, and what it costs."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,3 +42,9 @@ class Cost:
         self.written_rows += int(summary.get("written_rows", 0))
         self.written_bytes += int(summary.get("written_bytes", 0))
         self.seconds += int(summary.get("elapsed_ns", 0)) / 1e9
+
+
+def summary_of(answer: object) -> Mapping[str, Any]:
+    """The server's own summary of a statement, from the headers of its answer; empty where it sends none."""
+    headers: Mapping[str, str] = getattr(answer, "headers", {})
+    return dict(json.loads(headers.get("X-ClickHouse-Summary", "{}")))

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeVar
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.query import QueryResult
-from clickhouse_connect.driver.summary import QuerySummary
 
 from analytics_pipeline.errors import Broken
-from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag
-from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_transient, retrying
+from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag, summary_of
+from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_worth_repeating, retrying
 from analytics_pipeline.resources.clickhouse.names import partition_literal, quoted
 from analytics_pipeline.resources.deadline import Deadline
+from analytics_pipeline.resources.patience import Patience
 
 T = TypeVar("T")
 
@@ -39,7 +39,8 @@ class ClickHouse:
     """Statements under one tag. Safe to share between threads: it holds no session.
 
     Every write must be safe to repeat, because transient failures are retried up to `attempts` times. With a
-    `deadline` the server itself stops a statement when it has passed, and no further one begins.
+    `deadline` the server itself stops a statement when it has passed, and no further one begins. `patience` is for one
+    answer, however it trickles in.
     """
 
     client: Client
@@ -47,6 +48,7 @@ class ClickHouse:
     cluster: str | None
     attempts: int
     timeout_seconds: int
+    patience: Patience
     cost: Cost = field(default_factory=Cost)
     deadline: Deadline | None = None
 
@@ -90,10 +92,12 @@ class ClickHouse:
         """A statement without a result, such as DDL or INSERT … SELECT."""
 
         def run() -> None:
-            summary = self.client.command(
-                sql, parameters=parameters, settings=self.statement_settings(wait_end_of_query=1)
-            )
-            self.cost.add(summary.summary if isinstance(summary, QuerySummary) else {})
+            settings = self.statement_settings(wait_end_of_query=1)
+            # A command of the client would send its parameters in the URL, whose length servers and proxies limit.
+            answer: Any = self.client.raw_stream(sql, parameters=parameters, settings=settings)
+            with closing(answer):
+                answer.read()
+                self.cost.add(summary_of(answer))
 
         self._retried(run)
 
@@ -229,9 +233,10 @@ class ClickHouse:
 
     def _retried(self, run: Callable[[], T]) -> T:
         try:
-            return retrying(self.attempts, is_transient)(run)
+            answer: T = retrying(self.attempts, is_worth_repeating)(self.patience.wait_for, run)
         except ClickHouseError as error:
             # Whatever the server calls it, a statement that ends after the deadline was stopped by it.
             if self.deadline and error_code(error) == TIMEOUT_EXCEEDED:
                 self.deadline.check()
             raise
+        return answer

@@ -1,7 +1,7 @@
 """Opening a connection to ClickHouse, and saying why there is none."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import clickhouse_connect
@@ -17,6 +17,10 @@ from analytics_pipeline.resources.patience import NoAnswer, Patience
 
 # A service that sleeps while nobody asks takes half a minute to wake up.
 CONNECT_SECONDS = 60.0
+# What a tick asks takes milliseconds.
+TICK_SECONDS = 20
+# A server that is silent is told apart from one whose answer trickles in; after this both are given up.
+GRACE_SECONDS = 5.0
 
 
 @contextmanager
@@ -35,15 +39,22 @@ def connect(
         raise NotConfigured("clickhouse", "CLICKHOUSE_URL")
     url = settings.clickhouse_url.get_secret_value()
     timeout = min(timeout_seconds or settings.clickhouse_timeout_seconds, settings.clickhouse_timeout_seconds)
-    client = _opened(url, attempts, _options(url, timeout, timeout + (30 if timeout_seconds is None else 0)))
+    silence = timeout + (30 if timeout_seconds is None else 0)
+    client = _opened(url, attempts, _options(url, timeout, silence))
+    patience = Patience(_peer(url), silence + GRACE_SECONDS)
     try:
-        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout)
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout, patience)
     finally:
         client.close()
 
 
+def glance(settings: Settings, flow: str) -> AbstractContextManager[ClickHouse]:
+    """The connection of a sensor or a schedule, which must not wait for a store that is in trouble."""
+    return connect(settings, Tag(flow, "tick"), attempts=1, timeout_seconds=TICK_SECONDS)
+
+
 def _opened(url: str, attempts: int, options: Mapping[str, Any]) -> Client:
-    patience = Patience(f"ClickHouse at {without_credentials(url)}", CONNECT_SECONDS)
+    patience = Patience(_peer(url), CONNECT_SECONDS)
     try:
         client: Client = retrying(attempts, is_busy)(
             patience.wait_for, clickhouse_connect.get_client, dsn=url, **options
@@ -75,6 +86,10 @@ def _options(url: str, timeout: int, patience: int) -> dict[str, Any]:
         "query_retries": 0,
         "client_name": "analytics_pipeline",
     }
+
+
+def _peer(url: str) -> str:
+    return f"ClickHouse at {without_credentials(url)}"
 
 
 def _refusal(url: str, error: ClickHouseError) -> ConnectionError:

@@ -16,6 +16,8 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from analytics_pipeline.resources.patience import NoAnswer
+
 logger = logging.getLogger(__name__)
 
 # Server states that pass by themselves; any other error would only repeat.
@@ -84,6 +86,11 @@ def is_transient(error: BaseException) -> bool:
         return status in _BUSY_STATUSES or (status is None and isinstance(error, OperationalError))
     # A limit of the query itself repeats; the server's own is somebody else's load.
     return code in TRANSIENT_CODES or (code == MEMORY_LIMIT_EXCEEDED and "(total)" in str(error))
+
+
+def is_worth_repeating(error: BaseException) -> bool:
+    """Whether to repeat the statement at once: not with a server that was waited for long enough."""
+    return is_transient(error) and not isinstance(error, NoAnswer)
 
 
 def retrying(attempts: int, is_worth_it: Callable[[BaseException], bool], interrupted: Event | None = None) -> Retrying:

@@ -32,11 +32,18 @@ def parts(items: Sequence[T], size: Callable[[T], int], most_bytes: int, most_it
         yield part
 
 
-def one_of(column: str, kind: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """A condition that the column is one of the values of this ClickHouse type, and its parameters.
+def listed(name: str, kind: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """An array of the values of this ClickHouse type as an expression, and its parameters.
 
     The values are parameters of a size that a server takes, however many they are.
     """
     found = list(parts(values, lambda value: size_of(str(value)) + 3, PARAMETER_BYTES, len(values))) or [[]]
-    parameters = {f"{column}_{number}": part for number, part in enumerate(found)}
-    return f"({' OR '.join(f'{column} IN {{{name}:Array({kind})}}' for name in parameters)})", parameters
+    parameters = {f"{name}_{number}": part for number, part in enumerate(found)}
+    arrays = [f"{{{one}:Array({kind})}}" for one in parameters]
+    return arrays[0] if len(arrays) == 1 else f"arrayConcat({', '.join(arrays)})", parameters
+
+
+def one_of(column: str, kind: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """A condition that the column is one of the values of this ClickHouse type, and its parameters as in `listed`."""
+    array, parameters = listed(column, kind, values)
+    return f"{column} IN {array}", parameters

@@ -22,9 +22,9 @@ from tests.embedded.stack_harness import temporary_home
 
 _DEV = """
 import sys, types
-demo = types.ModuleType("analytics_pipeline.cli.local.demo")
-demo.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
-sys.modules["analytics_pipeline.cli.local.demo"] = demo
+preparation = types.ModuleType("analytics_pipeline.cli.local.preparation")
+preparation.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
+sys.modules["analytics_pipeline.cli.local.preparation"] = preparation
 from analytics_pipeline.cli.local.dev import dev
 dev()
 """

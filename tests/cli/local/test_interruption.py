@@ -91,7 +91,7 @@ def home() -> Iterator[Path]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "moment",
-    ["logs/postgres.log", "Schemas are", "Demo product", "Materialising", "switched on"],
+    ["logs/postgres.log", "Schemas are", "Demo product", "identity_snapshots", "reporting_events"],
 )
 def test_demo__interrupted__ends_within_five_seconds_and_leaves_nothing_running(home: Path, moment: str) -> None:
     """One home: each start goes on from where the one before was cut off."""

@@ -16,6 +16,7 @@ from analytics_pipeline.flows.ai_usage.reads import (
     ai_usage_reads,
 )
 from tests.assets.test_ai_usage import DAY, NEXT, materialise
+from tests.flows.reporting.reads.test_reading import statements
 from tests.product import Product, today
 from tests.sensors.test_enablement import at
 
@@ -118,6 +119,21 @@ def test_missing__days_that_were_never_counted__are_told(product: Product) -> No
             (DAY - timedelta(days=3), DAY - timedelta(days=1)),
             (NEXT + timedelta(days=1), NEXT + timedelta(days=2)),
         ]
+
+
+def test_missing__of_days_that_hold__asks_each_store_once(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ai_usage_reads(product.settings) as reads:
+        before = reads.clickhouse.cost.statements
+        with statements(monkeypatch) as asked:
+            assert reads.missing(GROUP) == []
+        assert (reads.clickhouse.cost.statements - before, asked) == (1, ["ledger"])
+
+
+def test_missing__day_is_lost__is_told(product: Product) -> None:
+    product.clickhouse.execute("DELETE FROM ai_usage_daily WHERE date = {day:Date}", day=NEXT)
+
+    with ai_usage_reads(product.settings) as reads:
+        assert reads.missing(GROUP) == [(NEXT, NEXT)]
 
 
 def test_missing__before_the_first_event_and_after_today__is_nothing(product: Product) -> None:

@@ -5,11 +5,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
-from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
 from analytics_pipeline.flows.contract import WrongTypes
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.daily_copy.ledger import DayState, between
@@ -19,6 +19,7 @@ from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, ledger, stored
 from tests.product import Product
+from tests.thorough import on_engines
 
 
 def retype(product: Product, column: str, type_: str, relation: str = "reporting_events") -> None:
@@ -64,13 +65,17 @@ def test_copy__number_of_another_type__is_postgres_own_cast_bit_for_bit(empty_pr
         assert letters(empty_product) == []
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@on_engines(30)
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12), max_size=50))
 def test_copy__any_numeric__is_postgres_own_cast_bit_for_bit(empty_product: Product, values: list[Any]) -> None:
     empty_product.execute("TRUNCATE reporting_events")
     empty_product.execute("ALTER TABLE reporting_events ALTER COLUMN value TYPE numeric")
-    for number, value in enumerate(values):
-        add_event(empty_product, id=number, value=value)
+    empty_product.execute(
+        "INSERT INTO reporting_events (id, name, account_id, created_at, updated_at, value)"
+        " SELECT number, 'first_response', 1, %s, %s, value"
+        " FROM unnest(%s::numeric[]) WITH ORDINALITY AS _ (value, number)",
+        *(NOON, NOON, values),
+    )
 
     copy(empty_product)
 
@@ -254,3 +259,55 @@ def test_copy__row_shown_twice_by_a_view__refuses_one_of_them(empty_product: Pro
 
     assert (state.rows, state.refused) == (2, 1)
     assert letters(empty_product) == [("1", "another row has the same id at the same moment")]
+
+
+def test_copy__rows_of_a_view_without_an_id__are_refused_with_the_reason(empty_product: Product) -> None:
+    for relation in ("reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events"):
+        empty_product.execute(
+            f"ALTER TABLE {relation} DROP CONSTRAINT {relation}_pkey, ALTER id DROP IDENTITY IF EXISTS"
+        )
+        empty_product.execute(f"ALTER TABLE {relation} ALTER id DROP NOT NULL")
+    add_event(empty_product, id=None)
+    add_event(empty_product, id=2)
+    empty_product.add_chat(NOON, id=None)
+    empty_product.add_suggestion(NOON, id=None)
+
+    states = [
+        DayCopy(source, empty_product.postgres, empty_product.clickhouse, "run").copy(DAY, DAY)
+        for source in (REPORTING_EVENTS, *SOURCES)
+    ]
+
+    assert [(state.rows, state.refused) for (state,) in states] == [(1, 1), (0, 1), (0, 1)]
+    assert stored(empty_product, "id") == [(2,)]
+    letters = empty_product.execute("SELECT record_key, reason FROM analytics_pipeline.dead_letters")
+    assert letters == [("", "the event has no id")] * 3
+
+
+LONG = "7" * 131_073
+
+
+@pytest.mark.parametrize(
+    ("payload", "language", "unreadable"),
+    [
+        (f'{{"language": "go", "n": {LONG}}}', "", "payload"),
+        (f'{{"language": "go", "n": 0.{LONG}}}', "", "payload"),
+        (f'{{"language": "go", "n": 0.{LONG[:15_000]}e-999}}', "go", ""),
+        (f'{{"language": "go", "n": "{LONG}", "m": "\\\\\\" {LONG}"}}', "go", ""),
+    ],
+)
+def test_copy__json_with_a_number_that_no_jsonb_holds__costs_that_row_its_payload_alone(
+    empty_product: Product, payload: str, language: str, unreadable: str
+) -> None:
+    empty_product.execute("ALTER TABLE ai_code_suggestion_events ALTER payload TYPE json USING NULL")
+    for text in (payload, '{"language": "c"}'):
+        empty_product.execute(
+            "INSERT INTO ai_code_suggestion_events (timestamp, user_id, event, payload) VALUES (%s, 1, 2, %s)",
+            NOON,
+            text,
+        )
+
+    copy = DayCopy(CODE_SUGGESTION_EVENTS, empty_product.postgres, empty_product.clickhouse, "run")
+    (state,) = copy.copy(DAY, DAY)
+
+    rows = empty_product.clickhouse.query("SELECT language, unreadable FROM code_suggestion_events ORDER BY id")
+    assert ((state.rows, state.refused), rows) == ((2, 0), [(language, unreadable), ("c", "")])

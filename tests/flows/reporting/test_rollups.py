@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.held_tables import MonthTable
@@ -18,6 +18,7 @@ from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_
 from analytics_pipeline.flows.reporting.zones import zone
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
 from tests.product import Product
+from tests.thorough import on_engines
 
 DAY = date(2026, 2, 11)
 
@@ -278,7 +279,7 @@ def _payload(payload: Payload, events: list[dict[str, Any]]) -> tuple[int, float
     return len(events), *(sum(e[c] or 0 for e in events) for c in ("value", "value_in_business_hours"))  # type: ignore[return-value]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(12)
 @given(
     events=st.lists(_EVENT, max_size=30),
     zones=st.tuples(*[st.sampled_from(_ZONES)] * 3),
@@ -360,17 +361,17 @@ def test_rollups__answer_of_the_insert_is_lost__nothing_counts_twice(
     """The server has done it, and the connection breaks: sent again into the same table it would double it all."""
     add_account(empty_product)
     add_event(empty_product, "first_response", at("2026-02-11 15:00"), value=1)
-    command = empty_product.clickhouse.client.command
+    raw_stream = empty_product.clickhouse.client.raw_stream
     lost: list[str] = []
 
     def losing(statement: str, *arguments: Any, **rest: Any) -> Any:
-        answer = command(statement, *arguments, **rest)
+        answer = raw_stream(statement, *arguments, **rest)
         if "INSERT INTO" in statement and "reporting_rollups" in statement and not lost:
             lost.append(statement)
             raise OperationalError("the connection was reset")
         return answer
 
-    monkeypatch.setattr(empty_product.clickhouse.client, "command", losing)
+    monkeypatch.setattr(empty_product.clickhouse.client, "raw_stream", losing)
 
     assert build(empty_product, DAY, DAY) == {(1, "2026-02-11", "account", 1, "first_response"): (1, 1, 0)}
     assert lost

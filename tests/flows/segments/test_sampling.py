@@ -149,6 +149,7 @@ def test_sample__more_segments_than_it_takes__says_how_much_was_compared(
         "environments": 1,
         "segments": 3,
         "identities": 10,
+        "answers": 30,
         "projects_left_out": 0,
         "segments_left_out": 2,
     }

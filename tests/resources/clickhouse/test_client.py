@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import zstandard
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import wait_none
 
@@ -27,11 +27,13 @@ from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse, LostRows
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.errors import TRANSIENT_CODES, error_code, is_transient
+from analytics_pipeline.resources.clickhouse.limits import listed, one_of
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from tests.resources.proxy import peer
+from tests.thorough import on_engines
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = on_engines(15)
 HOSTILE = ["it's", '"', "`", "\\", "\\'", "--", "/*", "'; DROP TABLE days; --", "{a:String}", "%(a)s", "é\x00\n\t", ""]
 
 
@@ -457,6 +459,31 @@ def _behind_proxy(
     finally:
         proxy.shutdown()
         proxy.server_close()
+
+
+def test_execute__parameters_are_long__travel_in_the_body(
+    clickhouse: ClickHouse, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers, and proxies before them, take a few kilobytes of address, and of a form's field 128 KiB."""
+    clickhouse.execute("CREATE TABLE words (word String) ENGINE = MergeTree ORDER BY word")
+    words = [f"a word of some length {number}" for number in range(20_000)]
+    array, parameters = listed("words", "String", words)
+    addresses: list[int] = []
+    forward = _Forward._forward
+
+    def measured(self: _Forward, body: bytes) -> None:
+        addresses.append(len(self.path))
+        forward(self, body)
+
+    monkeypatch.setattr(_Forward, "_forward", measured)
+    with _behind_proxy(clickhouse_url, monkeypatch, lambda _: None) as behind:
+        behind.execute(f"INSERT INTO words SELECT arrayJoin({array})", **parameters)
+        within, named = one_of("word", "String", words)
+        found = behind.scalar(f"SELECT count() FROM words WHERE {within}", **named)
+
+    assert (found, behind.cost.written_rows) == (20_000, 20_000)
+    assert max(len(str(part)) for part in parameters.values()) < 128 << 10
+    assert max(addresses) < 4_000
 
 
 def _overloaded(wanted: str, times: int) -> Callable[[str], tuple[int, Mapping[str, str]] | None]:

@@ -20,12 +20,12 @@ from analytics_pipeline.flows.identities.errors import ExportFailed
 from analytics_pipeline.flows.identities.export.files import export_files
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse.versions import later_than
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.object_stores import Bucket
-from analytics_pipeline.resources.versions import later_than
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ExportDescriptionTypeDef
@@ -76,11 +76,12 @@ class ExportCapture:
         The token is the same until an export is committed, so a run after a killed one gets the same export again.
         """
         try:
-            arn = self.table.client.describe_table(TableName=self.table.name)["Table"]["TableArn"]
+            arn = self.table.ask(self.table.client.describe_table, TableName=self.table.name)["Table"]["TableArn"]
             for attempt in range(_MAX_TOKENS):
                 token = _token(arn, bucket.url(unit), before, attempt)
                 asked = datetime.now(timezone.utc)
-                export = self.table.client.export_table_to_point_in_time(
+                export = self.table.ask(
+                    self.table.client.export_table_to_point_in_time,
                     TableArn=arn,
                     ClientToken=token,
                     S3Bucket=bucket.name,
@@ -121,7 +122,7 @@ class ExportCapture:
         return export
 
     def _described(self, arn: str) -> "ExportDescriptionTypeDef":
-        described = self.table.client.describe_export(ExportArn=arn)["ExportDescription"]
+        described = self.table.ask(self.table.client.describe_export, ExportArn=arn)["ExportDescription"]
         # A stand-in for AWS answers null for what it does not know.
         return {name: value for name, value in described.items() if value is not None}  # type: ignore[return-value]
 

@@ -7,7 +7,9 @@ from typing import Any
 from analytics_pipeline.flows.identities.documents import MAX_IDENTIFIER_LENGTH, TRAITS_FORMAT
 from analytics_pipeline.flows.identities.staging import JSON_SETTINGS
 from analytics_pipeline.resources.clickhouse.client import TEXT_STAYS_TEXT, ClickHouse
+from analytics_pipeline.resources.clickhouse.limits import listed
 from analytics_pipeline.resources.clickhouse.names import quoted
+from analytics_pipeline.resources.clickhouse.streams import rows_of
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import CorruptUnit, LandedFile, Manifest
 from analytics_pipeline.resources.object_stores import Bucket
@@ -62,17 +64,19 @@ class ExportSource:
     def insert_plain(self, staging: str, day: object, projects: Mapping[str, int]) -> None:
         """Flatten the documents that SQL maps exactly; `projects` holds the wanted environments and their projects."""
         for group in self._groups():
+            keys, keys_parameters = listed("environments", "String", list(projects))
+            ids, ids_parameters = listed("projects", "UInt64", list(projects.values()))
             self.clickhouse.execute(
                 f"INSERT INTO {quoted(staging)} (snapshot_date, project_id, environment_id, identifier, identity_key,"
                 " traits, traits_format, inserted_at)"
-                " SELECT {day:Date}, transform(assumeNotNull(environment), {environments:Array(String)},"
-                " {projects:Array(UInt64)}, toUInt64(0)), assumeNotNull(environment), assumeNotNull(identifier),"
+                f" SELECT {{day:Date}}, transform(assumeNotNull(environment), {keys}, {ids}, toUInt64(0)),"
+                " assumeNotNull(environment), assumeNotNull(identifier),"
                 " identity_key, traits_json, {traits_format:UInt8}, {captured_at:DateTime64(3, 'UTC')}"
-                f" FROM ({_documents()}) WHERE environment IN {{environments:Array(String)}} AND is_plain"
+                f" FROM ({_documents()}) WHERE environment IN {keys} AND is_plain"
                 f" SETTINGS {_SETTINGS}",
                 day=day,
-                environments=list(projects),
-                projects=list(projects.values()),
+                **keys_parameters,
+                **ids_parameters,
                 traits_format=TRAITS_FORMAT,
                 captured_at=self.manifest.captured_at,
                 **self._parameters(group),
@@ -80,31 +84,29 @@ class ExportSource:
 
     def others(self, environments: Sequence[str]) -> Iterator[tuple[str | None, str]]:
         """Environment and text of the documents that SQL does not map, and of all that name no environment."""
+        keys, parameters = listed("environments", "String", environments)
         for group in self._groups():
-            yield from self._stream(
+            yield from rows_of(
+                self.clickhouse,
                 f"SELECT environment, payload FROM ({_documents()})"
-                " WHERE environment IS NULL OR (environment IN {environments:Array(String)} AND NOT is_plain)",
-                environments=list(environments),
+                f" WHERE environment IS NULL OR (environment IN {keys} AND NOT is_plain)",
+                **parameters,
                 **self._parameters(group),
             )
 
     def repeated(self, environments: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Environment and text of the documents that share their identifier with another one, those of one together."""
-        wanted = f"FROM ({_documents()}) WHERE environment IN {{environments:Array(String)}}"
-        return self._stream(
+        keys, parameters = listed("environments", "String", environments)
+        wanted = f"FROM ({_documents()}) WHERE environment IN {keys}"
+        return rows_of(
+            self.clickhouse,
             f"SELECT environment, payload {wanted} AND (environment, identifier) IN ("
             f"SELECT environment, identifier {wanted} GROUP BY environment, identifier HAVING count() > 1"
             ") ORDER BY environment, identifier, composite_key"
             f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}",
-            environments=list(environments),
+            **parameters,
             **self._parameters(self.manifest.files),
         )
-
-    def _stream(self, sql: str, **parameters: Any) -> Iterator[Any]:
-        settings = self.clickhouse.statement_settings()
-        client = self.clickhouse.client
-        with client.query_rows_stream(sql, parameters=parameters, settings=settings) as rows:
-            yield from rows
 
     def _groups(self) -> Iterator[list[LandedFile]]:
         """Files for one statement each; a file of unknown size, or of more rows than a statement takes, is alone."""

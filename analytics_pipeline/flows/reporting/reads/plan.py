@@ -1,25 +1,16 @@
 """Where each part of a report is read: whole local days whose rollup holds in the rollups, all else in the events."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import groupby
 
 from analytics_pipeline.flows.days import next_day
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
-from analytics_pipeline.flows.reporting.coverage import (
-    AccountDay,
-    Copies,
-    Reason,
-    account_days,
-    coverage,
-    stale,
-)
+from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days
 from analytics_pipeline.flows.reporting.reads.periods import Period
-from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.zones import canonical, zone
-from analytics_pipeline.resources.postgres import Postgres
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,11 @@ class ReadPlan:
 
     rolled: Mapping[date, int]
     raw: Sequence[Interval]
+
+    @property
+    def raw_days(self) -> list[date]:
+        """The UTC days that the raw intervals overlap, sorted."""
+        return sorted({day for interval in self.raw for day in _utc_days(interval)})
 
 
 def report_zone(account: Account | Unzoned, requested: str | timedelta | None, now: datetime) -> ReportZone:
@@ -73,22 +69,6 @@ def whole_days(account: Account, span: Period) -> list[AccountDay]:
     ]
 
 
-def holding(
-    postgres: Postgres,
-    days: Sequence[AccountDay],
-    sources: Copies,
-    registry: Registry,
-    forgiven: Collection[Reason] = (),
-) -> list[AccountDay]:
-    """Those of one account's days whose rollup holds, or fails to for a `forgiven` reason."""
-    if not days:
-        return []
-    ledger = coverage(postgres, days[0].date, days[-1].date, [days[0].account.id])
-    reasons = stale(days, ledger, sources, registry)
-    lapsed = {day for reason, ones in reasons.items() if reason not in forgiven for day in ones}
-    return [day for day in days if day not in lapsed]
-
-
 def read_plan(periods: Sequence[Period], held: Sequence[AccountDay]) -> ReadPlan:
     """How to read contiguous periods when the rollups of `held`, in order, hold."""
     starts = [period.since for period in periods]
@@ -104,10 +84,10 @@ def read_plan(periods: Sequence[Period], held: Sequence[AccountDay]) -> ReadPlan
     )
 
 
-def source_days(span: Period, now: datetime) -> list[date]:
-    """The UTC days that the span overlaps and that have begun."""
-    last = min(now.date(), (span.until - timedelta(microseconds=1)).date())
-    return [span.since.date() + timedelta(days=number) for number in range((last - span.since.date()).days + 1)]
+def _utc_days(interval: Interval) -> Iterator[date]:
+    first, last = interval.since.date(), (interval.until - timedelta(microseconds=1)).date()
+    for number in range((last - first).days + 1):
+        yield first + timedelta(days=number)
 
 
 def _fits(day: AccountDay, period: Period) -> bool:

@@ -9,8 +9,8 @@ SELECT
 FROM (
     SELECT
         transform(
-            roundDown(toUnixTimestamp64Micro(created_at), {edges:Array(Int64)}), {edges:Array(Int64)},
-            {edge_periods:Array(Int32)}, toInt32(-1)
+            roundDown(toUnixTimestamp64Micro(created_at), CAST({edges:String} AS Array(Int64))),
+            CAST({edges:String} AS Array(Int64)), CAST({edge_periods:String} AS Array(Int32)), toInt32(-1)
         ) AS period,
         assumeNotNull(${COLUMN}) AS entity,
         toString(name) AS kind,

@@ -1,7 +1,7 @@
 """Reading one query: may the rollups be read, which of their days hold, and do they still when they have been read."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -11,28 +11,17 @@ from openfeature.client import OpenFeatureClient
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.held_days import unheld_days
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
-from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, Reason, copies
+from analytics_pipeline.flows.reporting.coverage import AccountDay
 from analytics_pipeline.flows.reporting.errors import NoStates
 from analytics_pipeline.flows.reporting.event_history import first_event
-from analytics_pipeline.flows.reporting.reads.cells import (
-    Cells,
-    conversation_cells,
-    event_cells,
-    event_cells_by_conversation,
-)
+from analytics_pipeline.flows.reporting.reads.cells import Cells, Found, event_cells
+from analytics_pipeline.flows.reporting.reads.conversations import conversation_cells, event_cells_by_conversation
 from analytics_pipeline.flows.reporting.reads.metrics import ReportMetric, report_dimension
 from analytics_pipeline.flows.reporting.reads.periods import Period
-from analytics_pipeline.flows.reporting.reads.plan import (
-    ReadPlan,
-    ReportZone,
-    holding,
-    read_plan,
-    source_days,
-    whole_days,
-)
+from analytics_pipeline.flows.reporting.reads.plan import ReadPlan, ReportZone, read_plan, whole_days
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
+from analytics_pipeline.flows.reporting.reads.vouched import UNKNOWN, Ledgers, Vouched
 from analytics_pipeline.flows.reporting.registry import Registry
-from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable, is_enabled
@@ -40,10 +29,8 @@ from analytics_pipeline.resources.postgres import Postgres
 
 logger = logging.getLogger(__name__)
 
-# Newer events than the answer speaks of are no error.
-_FORGIVEN: tuple[Reason, ...] = ("source",)
 READ_FLAG = "reporting_events_rollup"
-# How often rollups are read anew when days were taken back meanwhile, before the raw events answer.
+# How often is read anew, with the events of days that were swapped meanwhile, before the events answer for all.
 _ATTEMPTS = 3
 
 T = TypeVar("T")
@@ -102,17 +89,16 @@ class Reading:
         if report_dimension(self.query.dimension).rolled is None:
             return Answer(event_cells_by_conversation(self.postgres, periods, self.query, metrics), "raw", (), self.now)
         span = Period(periods[0].since, periods[0].since, periods[-1].until)
-        needed = source_days(span, self.now)
+        ledgers = Ledgers(self.postgres, self.account.id, self.registry, span, self.now)
         # Asked before the events are: what is copied meanwhile is newer than the answer says, never older.
-        sources = copies(self.postgres, span.since.date(), span.until.date())
-        sources = sources.without(unheld_days(self.postgres, self.clickhouse, REPORTING_EVENTS.held))
-        cells, source = self._consistent(metrics, periods, self._candidates(span), sources)
-        read_at = [sources.copied_at[day] for day in needed if day in sources.copied_at]
-        missing = contiguous(self._missing(needed, sources))
-        return Answer(cells, source, tuple(missing), min(read_at, default=None))
+        candidates = self._candidates(span)
+        vouched = ledgers.vouched(candidates)
+        plan, found = self._consistent(metrics, periods, candidates, vouched, ledgers)
+        if lost := self._lost(found, vouched):
+            vouched = ledgers.vouched([], lost)
+        return Answer(found.cells, _source(plan), tuple(contiguous(self._missing(vouched.lacking))), vouched.as_of)
 
-    def _missing(self, needed: Sequence[date], sources: Copies) -> list[date]:
-        lacking = [day for day in needed if sources.lacks(day, self.now)]
+    def _missing(self, lacking: Sequence[date]) -> list[date]:
         first = first_event(self.postgres, self.account.id) if lacking else None
         return [day for day in lacking if first and day >= first.date()]
 
@@ -121,22 +107,32 @@ class Reading:
         metrics: Sequence[ReportMetric],
         periods: Sequence[Period],
         candidates: Sequence[AccountDay],
-        sources: Copies,
-    ) -> tuple[Cells, Source]:
-        """A day that is computed for another zone or registry is taken back before its rows change, so asking
-        afterwards whether the days still hold tells whether the rows read were theirs."""
+        vouched: Vouched,
+        ledgers: Ledgers,
+    ) -> tuple[ReadPlan, Found]:
+        """How the periods were read, and what was found. Every day from the rollups is one that was vouched for: its
+        version was read with its figures, and every swap and every loss changes the version."""
+        held = [day for day in candidates if day.date in vouched.versions]
         for _ in range(_ATTEMPTS):
-            held = holding(self.postgres, candidates, sources, self.registry)
             plan = read_plan(periods, held)
             try:
-                cells = event_cells(self.clickhouse, plan, self.query, metrics)
+                found = event_cells(self.clickhouse, plan, self.query, metrics)
             except NoStates:
                 break
-            used = [day for day in held if day.date in plan.rolled]
-            if holding(self.postgres, used, sources, self.registry, forgiven=_FORGIVEN) == used:
-                return cells, _source(plan)
-            logger.warning("account %d: rollups changed while they were read", self.query.account_id)
-        return event_cells(self.clickhouse, read_plan(periods, []), self.query, metrics), "raw"
+            changed = _changed(plan, found, vouched) or _unknown_changed(plan, vouched, candidates, ledgers)
+            if not changed:
+                return plan, found
+            logger.warning("account %d: %d days changed while they were read", self.query.account_id, len(changed))
+            held = [day for day in held if day.date not in changed]
+        plan = read_plan(periods, [])
+        return plan, event_cells(self.clickhouse, plan, self.query, metrics)
+
+    def _lost(self, found: Found, vouched: Vouched) -> Collection[date]:
+        """The UTC days of which ClickHouse does not hold the events that were copied, also where rollups answered."""
+        if all(found.rows.get(day, 0) == rows for day, rows in vouched.rows.items()):
+            return ()
+        # Most were only swapped meanwhile, which the ledger knows by now.
+        return unheld_days(self.postgres, self.clickhouse, REPORTING_EVENTS.held)
 
     def _candidates(self, span: Period) -> list[AccountDay]:
         """The days that may come from the rollups if they hold. No day fits into an hour, so hours never do."""
@@ -146,8 +142,7 @@ class Reading:
             and self.query.dimension in {dimension.name for dimension in self.registry.dimensions}
             and self._rollups_are_read()
         ):
-            lost = unheld_days(self.postgres, self.clickhouse, ROLLUPS)
-            return [day for day in whole_days(self.account, span) if day.date not in lost]
+            return whole_days(self.account, span)
         return []
 
     def _rollups_are_read(self) -> bool:
@@ -157,6 +152,20 @@ class Reading:
             # The events give the same numbers, only later.
             logger.warning("%s; the raw events answer", error)
             return False
+
+
+def _changed(plan: ReadPlan, found: Found, vouched: Vouched) -> set[date]:
+    """The days whose rollups were read in another state than was vouched for: swapped meanwhile, or lost."""
+    return {day for day in plan.rolled if vouched.versions[day] not in (UNKNOWN, found.versions.get(day, 0))}
+
+
+def _unknown_changed(plan: ReadPlan, vouched: Vouched, candidates: Sequence[AccountDay], ledgers: Ledgers) -> set[date]:
+    """The same of days whose version nobody recorded: a swap would have done so by now, or taken the day back."""
+    unknown = {day for day in plan.rolled if vouched.versions[day] == UNKNOWN}
+    if not unknown:
+        return unknown
+    now = ledgers.vouched([day for day in candidates if day.date in unknown]).versions
+    return {day for day in unknown if now.get(day) != UNKNOWN}
 
 
 def _source(plan: ReadPlan) -> Source:

@@ -38,9 +38,10 @@ _OVER = "the time for the project's counts was over before the engine had seen a
 
 @dataclass
 class Tally:
-    """A segment's members by environment key, unless the engine has no answer."""
+    """A segment's members by environment key, and why the engine has no answer for environments, or for any."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
 
 
@@ -120,7 +121,8 @@ def _alike(rows: Iterable[IdentityRow], identity: bool) -> list[Any]:
 
 def _add(judged: Sequence[Tally], environment: Environment, counts: Sequence[int], failures: dict[int, str]) -> None:
     for number, found in enumerate(judged):
-        found.failure = failures.get(number)
+        if number in failures:
+            found.failures[environment.key] = failures[number]
         found.counts[environment.key] = found.counts.get(environment.key, 0) + counts[number]
 
 

@@ -50,28 +50,35 @@ def read_value(kind: str, text: str) -> Any:
 
 @dataclass
 class Judge:
-    """Counts the identities that are in each segment. `seconds`: for one segment and one batch."""
+    """Counts the identities that are in each segment. `seconds`: for one segment and one batch.
+
+    A segment that takes longer is given up. One that the engine fails on is asked about again with the next batch: that
+    may be of an environment in which nobody's traits let it fail.
+    """
 
     segments: Sequence[dict[str, Any]]
     seconds: float
-    failures: dict[int, str] = field(default_factory=dict)
+    given_up: dict[int, str] = field(default_factory=dict)
 
-    def count(self, environment: dict[str, str], rows: Sequence[Sequence[Any]]) -> list[int]:
-        """The counts by segment; those of a segment in `failures` mean nothing.
+    def count(self, environment: dict[str, str], rows: Sequence[Sequence[Any]]) -> tuple[list[int], dict[int, str]]:
+        """The counts by segment, and why segments (by their position) have none, whose counts mean nothing.
 
         A row: how many identities are alike, identifier, key, and of each trait its key, type and JSON.
         """
         stored = [(*row, {key: (kind, text) for key, kind, text in traits}) for *row, traits in rows]
-        counts = [0] * len(self.segments)
+        counts, failures = [0] * len(self.segments), dict(self.given_up)
         for number, segment in enumerate(self.segments):
-            if number in self.failures:
+            if number in failures:
                 continue
             try:
                 with _time_limit(self.seconds):
                     counts[number] = sum(self._members(environment, segment, stored))
+            except TooSlow:
+                failures[number] = f"the engine needs more than {self.seconds:g} s for a batch of identities"
+                self.given_up[number] = failures[number]
             except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
-                self.failures[number] = _reason(error, self.seconds)
-        return counts
+                failures[number] = _reason(error)
+        return counts, failures
 
     def _members(
         self, environment: dict[str, str], segment: dict[str, Any], rows: Sequence[Sequence[Any]]
@@ -84,9 +91,7 @@ class Judge:
                 yield alike
 
 
-def _reason(error: Exception, seconds: float) -> str:
-    if isinstance(error, TooSlow):
-        return f"the engine needs more than {seconds:g} s for a batch of identities"
+def _reason(error: Exception) -> str:
     if isinstance(error, Unfaithful):
         return str(error)
     return f"the engine raises {type(error).__name__}: {error}"
@@ -111,8 +116,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     judge = Judge(**json.loads(requests.readline()))
     for line in requests:
         batch = json.loads(line)
-        counts = judge.count(batch["environment"], batch["rows"])
-        answers.write(json.dumps({"counts": counts, "failures": judge.failures}) + "\n")
+        counts, failures = judge.count(batch["environment"], batch["rows"])
+        answers.write(json.dumps({"counts": counts, "failures": failures}) + "\n")
         answers.flush()
 
 

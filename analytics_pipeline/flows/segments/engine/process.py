@@ -40,7 +40,7 @@ class JudgeProcess:
         self._process.communicate()
 
     def count(self, environment: Environment, rows: Sequence[Any]) -> tuple[list[int], dict[int, str]]:
-        """The members among the rows for each segment, and why segments (by their position) have no answer.
+        """The members among the rows for each segment, and why segments (by their position) have no answer for them.
 
         Raises:
             JudgeDied: the process did not answer.

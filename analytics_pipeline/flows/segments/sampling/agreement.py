@@ -22,6 +22,7 @@ class Disagreement:
 class Agreement:
     """How much was compared of the day's sample, and where SQL and the engine disagree.
 
+    `answers`: whether an identity is in a segment, as both have said. Without any, nothing was compared.
     `left_out`: projects and segments that the run counted and the sample leaves out, because there are too many or the
     time was over. Segments that only the engine counts have nothing to be compared with and are in neither.
     """
@@ -30,6 +31,7 @@ class Agreement:
     environments: int = 0
     segments: int = 0
     identities: int = 0
+    answers: int = 0
     projects_left_out: int = 0
     segments_left_out: int = 0
     found: list[Disagreement] = field(default_factory=list)

@@ -76,14 +76,17 @@ def _compare(
     agreement.projects += 1
     agreement.environments += len(sample.environments)
     agreement.identities += len(sample.hashes)
+    sampled = Counter(key for key, _ in sample.hashes)
+    agreement.answers += sum(sampled[key] for _, key in compared)
     agreement.segments += len({segment for segment, _ in compared})
     agreement.segments_left_out += len(live) - len(chosen)
-    agreement.found += _disagreements(sample, {pair: by_sql[pair] ^ by_engine[pair] for pair in compared})
+    agreement.found += _disagreements(sample, sampled, {pair: by_sql[pair] ^ by_engine[pair] for pair in compared})
 
 
-def _disagreements(sample: Sample, differing: Mapping[Pair, set[str]]) -> Iterator[Disagreement]:
+def _disagreements(
+    sample: Sample, sampled: Mapping[str, int], differing: Mapping[Pair, set[str]]
+) -> Iterator[Disagreement]:
     environments = {environment.key: environment for environment in sample.environments}
-    sampled = Counter(key for key, _ in sample.hashes)
     for (segment, key), identifiers in sorted(differing.items()):
         if identifiers:
             example = sha256(min(identifiers).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """The members of segments within a sample: those that SQL finds, and those that the engine finds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
@@ -78,12 +78,12 @@ def _judged(
 ) -> dict[Pair, set[str]]:
     environments = {environment.key: environment for environment in sample.environments}
     members: dict[Pair, set[str]] = {}
-    failures: Mapping[int, str] = {}
     for key, group in groupby(rows, key=itemgetter(0)):
         identities = list(group)
         # The n-th identity counts 2^n, so that the sum tells which ones are members.
         counts, failures = judge.count(environments[key], [[1 << n, *row[1:]] for n, row in enumerate(identities)])
-        for case, count in zip(cases, counts, strict=True):
-            members[case.segment.id, key] = {row[1] for n, row in enumerate(identities) if count >> n & 1}
-    unanswered = {cases[number].segment.id for number in failures}
-    return {pair: found for pair, found in members.items() if pair[0] not in unanswered}
+        for number, case in enumerate(cases):
+            if number not in failures:
+                found = {row[1] for n, row in enumerate(identities) if counts[number] >> n & 1}
+                members[case.segment.id, key] = found
+    return members

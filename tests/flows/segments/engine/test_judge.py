@@ -52,16 +52,24 @@ def test_judge__reads_lines__answers_each_batch() -> None:
     assert answers.getvalue() == '{"counts": [3], "failures": {}}\n' * 2
 
 
-def test_judge__segment_failed_before__is_not_judged_again() -> None:
-    case = _case("MODULO", "0|0")
-    judge = Judge([case], seconds=1)
+def test_judge__engine_failed_before__other_identities_are_judged() -> None:
+    judge = Judge([_case("MODULO", "0|0")], seconds=1)
     row = [1, "", "", [["k", "Int64", "5"]]]
 
     first = judge.count({"key": "e", "name": "n"}, [row])
-    second = judge.count({"key": "e", "name": "n"}, [])
+    second = judge.count({"key": "f", "name": "n"}, [[1, "", "", []]])
 
-    assert (first, second) == ([0], [0])
-    assert list(judge.failures) == [0]
+    assert (list(first[1]), second) == ([0], ([0], {}))
+
+
+def test_judge__segment_was_too_slow__is_not_judged_again() -> None:
+    judge = Judge([_case("REGEX", "(a+)+$")], seconds=0.1)
+    row = [1, "", "", [["k", "String", json.dumps("a" * 60 + "!")]]]
+
+    first = judge.count({"key": "e", "name": "n"}, [row])
+    second = judge.count({"key": "f", "name": "n"}, [[1, "", "", []]])
+
+    assert first == second == ([0], {0: "the engine needs more than 0.1 s for a batch of identities"})
 
 
 def test_judge_process__does_not_stop_by_itself__is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
