@@ -55,8 +55,8 @@ project_updated project_id user_id
 project_deleted project_id user_id
 api_request service endpoint method status_code duration_ms user_id?
 proxy_request proxy_token_id user_id request_id upstream_request_id? requested_model? actual_model? provider_type \
-key_mode endpoint input_tokens? output_tokens? total_tokens? reported_cost_usd? latency_ms ttft_ms? is_streaming status \
-status_code? error_type? error_message?
+key_mode endpoint input_tokens? output_tokens? total_tokens? reported_cost_usd? latency_ms ttft_ms? is_streaming \
+status status_code? error_type? error_message?
 database_query service query_type duration_ms rows_affected?
 application_error service error_type error_message user_id? context?
 balance_created user_id balance_id

@@ -12,8 +12,9 @@ from analytics_pipeline_sdk.events import EVENT_TYPES, Event, wire_name
 
 _HEADING = """# Events
 
-Made from the types by `python -m analytics_pipeline_sdk.reference`. Import them from `analytics_pipeline_sdk.events`. A `?`
-marks what may be left out; ids are `uuid.UUID`. On the wire an event is one JSON object whose member `type` is the name below.
+Made from the types by `python -m analytics_pipeline_sdk.reference`. Import them from `analytics_pipeline_sdk.events`.
+A `?` marks what may be left out; ids are `uuid.UUID`. On the wire an event is one JSON object, and its member `type` is
+the name below.
 """
 _NAMES = {UUID: "UUID", str: "text", bool: "boolean", float: "number", Any: "anything"}
 
