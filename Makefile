@@ -31,7 +31,8 @@ dev: $(INSTALLED) ## The Dagster UI on the embedded engines, with demo data (Ctr
 test: $(INSTALLED) ## Lint, types and the whole suite but its slowest proofs
 	$(call lint-beside,$(PYTEST) -m "not slow")
 
-test-all: $(INSTALLED) ## The same with the slow proofs
+test-all: export THOROUGH := 1
+test-all: $(INSTALLED) ## The same with the slow proofs, and all of each (tests/thorough.py)
 	$(call lint-beside,$(PYTEST))
 
 check: $(INSTALLED) ## Lint, types, and the tests that start no engine; what has changed comes first, with all its tests
