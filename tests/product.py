@@ -170,20 +170,18 @@ class Product:
         Of their checks, those run that stop what comes after them; the others with `checks`.
         """
         names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
-        with dg.DagsterInstance.ephemeral() as instance:
-            return resolved.run(
-                instance,
-                [dg.AssetKey(name) for name in names],
-                checks=checks,
-                partition_key=None if tags else (day or today()).isoformat(),
-                tags=tags,
-                run_config={"ops": {name: {"config": config} for name in names if config}},
-            )
+        return resolved.run(
+            resolved.instance(),
+            [dg.AssetKey(name) for name in names],
+            checks=checks,
+            partition_key=None if tags else (day or today()).isoformat(),
+            tags=tags,
+            run_config={"ops": {name: {"config": config} for name in names if config}},
+        )
 
     def check(self, asset: str, check: str) -> dg.ExecuteInProcessResult:
         """Execute one asset check by itself."""
-        with dg.DagsterInstance.ephemeral() as instance:
-            return resolved.run_check(instance, dg.AssetCheckKey(dg.AssetKey(asset), check))
+        return resolved.run_check(resolved.instance(), dg.AssetCheckKey(dg.AssetKey(asset), check))
 
     def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:
         """The day's live identities: (environment key, identifier) to traits."""
@@ -294,28 +292,31 @@ def _addresses(environment: Mapping[str, str], name: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def empty_product(
-    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@contextmanager
+def new_product(
+    environment: Mapping[str, str], template: str, landing: Path, exported: pytest.MonkeyPatch
 ) -> Iterator[Product]:
     """Migrated stores and an empty source, exported as the environment; dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _servers(environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
-        _create_postgres(postgres_server, cleanup, name, migrated)
+        _create_postgres(postgres_server, cleanup, name, template)
         _create_clickhouse(clickhouse_server, cleanup, name)
-        _copy_clickhouse(clickhouse_server, name, migrated)
-        own = {
-            **_addresses(environment, name),
-            "IDENTITIES_TABLE": name,
-            "LANDING_URL": (tmp_path / "landing").as_uri(),
-        }
+        _copy_clickhouse(clickhouse_server, name, template)
+        own = {**_addresses(environment, name), "IDENTITIES_TABLE": name, "LANDING_URL": landing.as_uri()}
         for variable, value in own.items():
-            monkeypatch.setenv(variable, value)
+            exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            product = Product(settings, clickhouse, name)
             create_identities_table(boto3.client("dynamodb"), name)
-            yield product
+            yield Product(settings, clickhouse, name)
+
+
+@pytest.fixture
+def empty_product(
+    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Product]:
+    with new_product(environment, migrated, tmp_path / "landing", monkeypatch) as product:
+        yield product
 
 
 @pytest.fixture

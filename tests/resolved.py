@@ -29,6 +29,12 @@ def all_assets_job() -> dg.JobDefinition:
     return _job(_wanted(), only_blocking=False)
 
 
+@cache
+def instance() -> dg.DagsterInstance:
+    """For runs of which no test asks Dagster afterwards. Assets look at nothing in it but their own run."""
+    return dg.DagsterInstance.ephemeral()
+
+
 def run(
     instance: dg.DagsterInstance,
     assets: Sequence[dg.AssetKey],

@@ -1,29 +1,38 @@
-"""The pipeline under a real webserver and daemon: what an operator does in the UI, and what a crash must not break."""
+"""The pipeline under a real webserver and daemon: what an operator does, what a crash must not break, what follows.
 
-import os
-from collections.abc import Iterator
+The tests share a product and a daemon, whose start takes longer than they do; each uses another flow.
+"""
+
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
-from tests.product import KEY, Product, document, today
+from tests.e2e.dagster_server import DagsterServer, wait_for
+from tests.e2e.test_enablement import add_usage, runs, state
+from tests.flows.reporting.desk import add_account, add_event, build, rollups
+from tests.flows.reporting.desk import at as moment
+from tests.product import KEY, Product, condition, document, today
+from tests.sensors.test_enablement import assert_complete, at, newest
 
 ALL = ("raw_identities", "identity_snapshots", "segment_counts")
 # moto answers about a thousand identities a second: enough of them to be caught in the middle of a capture.
 MANY = 1_500
+# A tick of the sensor every 30 seconds, and a run that takes some.
+PATIENCE = 150
+# The first test waits for the start as well, among other tests that take their share of the processors.
+pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def server(product: Product, tmp_path: Path) -> Iterator[DagsterServer]:
-    with dagster_server(dict(os.environ), tmp_path / "dagster.log") as running:
-        yield running
-
-
-def test_pipeline__operated_from_the_ui__materialises_backfills_and_survives_a_kill(
-    product: Product, server: DagsterServer
+def test_identities__operated_from_the_ui__materialise_backfill_and_survive_a_kill(
+    followed_product: Product, server: DagsterServer
 ) -> None:
+    product = followed_product
+    product.add_organisation()
+    product.add_project()
+    product.add_environment()
+    product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    # The organisation's flag is on, so its history is asked for: from then on nobody else works on the day.
+    wait_for(lambda: _histories(product), lambda states: states == ["completed"], PATIENCE)
     product.put(document("alice", plan="pro"), document("bob"))
     day = {"dagster/partition": today().isoformat()}
 
@@ -33,8 +42,6 @@ def test_pipeline__operated_from_the_ui__materialises_backfills_and_survives_a_k
     assert product.current() == {(1, 100): (1, "counted")}
 
     _backfill_a_past_day(product, server)
-    # The organisation's flag is on, so its history is asked for as well: nobody else shall work on the day.
-    wait_for(lambda: _histories(product), lambda states: states == ["completed"], 150)
     _kill_a_run(product, server, day)
 
 
@@ -44,9 +51,9 @@ def _backfill_a_past_day(product: Product, server: DagsterServer) -> None:
     before = product.snapshot()
 
     backfill = server.backfill(["segment_counts"], [yesterday.isoformat(), today().isoformat()])
-    status, runs = wait_for(lambda: server.backfill_status(backfill), lambda seen: seen[0].startswith("COMPLETED"), 150)
+    done = wait_for(lambda: server.backfill_status(backfill), lambda seen: seen[0].startswith("COMPLETED"), PATIENCE)
 
-    assert (status, runs) == ("COMPLETED_SUCCESS", 1)
+    assert done == ("COMPLETED_SUCCESS", 1)
     assert product.history(yesterday) == {(1, 100): (None, "failed")}
     assert product.history() == {(1, 100): (1, "counted")}
     assert product.snapshot() == before
@@ -73,8 +80,56 @@ def _kill_a_run(product: Product, server: DagsterServer, day: dict[str, str]) ->
 
 
 def _histories(product: Product) -> list[str]:
-    return [state for (state,) in product.execute("SELECT state FROM analytics_pipeline.enablements")]
+    rows = product.execute("SELECT state FROM analytics_pipeline.enablements WHERE feature = 'segments'")
+    return [state for (state,) in rows]
 
 
 def _is_capturing(product: Product) -> bool:
     return product.postgres.is_leased(f"identities:{today()}")
+
+
+def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(
+    followed_product: Product, server: DagsterServer
+) -> None:
+    product = followed_product
+    first = today() - timedelta(days=4)
+    add_usage(product, first)
+    product.switch_ai_usage(on=True)
+
+    wait_for(lambda: state(product), lambda seen: seen == "completed", PATIENCE)
+
+    assert_complete(product)
+    epoch = newest(product)
+    assert (epoch.epoch, epoch.attempt, epoch.rows, len(runs("ai_usage:instance:1:1"))) == (1, 1, 30, 1)
+
+    # What is written from now on follows by itself.
+    product.add_chat(at(today()), user=9)
+    product.add_chat(at(first), user=9)
+    wait_for(lambda: product.clickhouse.scalar("SELECT count() FROM duo_chat_events"), lambda n: n == 17, PATIENCE)
+    wait_for(
+        lambda: product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily FINAL"), lambda n: n == 32, 60
+    )
+    assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
+
+
+def test_reporting__rows_arrive_while_the_daemon_runs__reach_the_rollups(
+    followed_product: Product, server: DagsterServer
+) -> None:
+    product = followed_product
+    add_account(product, 1, "Asia/Kolkata")
+    old = today() - timedelta(days=40)
+    build(product, old, old)
+    noon = moment(f"{today()} 00:30")
+    add_event(product, "first_response", noon, value=1)
+    wait_for(lambda: _counts(product), lambda seen: seen == {str(today()): 1}, PATIENCE)
+
+    add_event(product, "first_response", moment(f"{old} 00:30"), value=1)
+    add_event(product, "first_response", noon + timedelta(seconds=1), value=1)
+
+    expected = {str(today()): 2, str(old): 1}
+    wait_for(lambda: _counts(product), lambda seen: seen == expected, PATIENCE)
+
+
+def _counts(product: Product) -> dict[str, int]:
+    """Events of the account by local date."""
+    return {key[1]: row[0] for key, row in rollups(product).items() if key[2] == "account"}
