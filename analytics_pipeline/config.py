@@ -19,7 +19,7 @@ from analytics_pipeline import addresses
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
-FlowName = Literal["identities", "segments", "reporting", "ai_usage"]
+FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export"]
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -78,6 +78,8 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
 LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+# Part of every record: text that a log or a table can show.
+ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200 printable ASCII characters")]
 # Partitions are days that ClickHouse's Date can hold.
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 # Never read as JSON: names separated by commas.
@@ -125,6 +127,8 @@ class SourceRelations(_Environment):
     application_settings: RelationName = "application_settings"
     ai_duo_chat_events: RelationName = "ai_duo_chat_events"
     ai_code_suggestion_events: RelationName = "ai_code_suggestion_events"
+    event_logs: RelationName = "event_logs"
+    event_logs_export_allowlist: RelationName = "event_logs_export_allowlist"
 
 
 class Settings(_Environment):
@@ -155,6 +159,11 @@ class Settings(_Environment):
     # At 0 no tick of the schedule could ever capture a day that has closed.
     identity_capture_grace_hours: Annotated[int, Field(ge=1, le=23)] = 6
     identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+
+    export_usage_data_enabled: bool = False
+    export_usage_data_interval_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    export_site_id: ExportLabel | None = None
+    export_deploy_type: ExportLabel | None = None
 
     feature_flag_provider: ClassPath | None = None
     alert_webhook_url: WebhookUrl | None = None
@@ -217,6 +226,8 @@ def _attempt(build: Callable[[], T]) -> tuple[T | None, list[tuple[str, str]]]:
 def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.ledger_database_url and not settings.database_url:
         yield "DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source"
+    if settings.export_usage_data_enabled and not settings.export_site_id:
+        yield "EXPORT_SITE_ID", "must be set when EXPORT_USAGE_DATA_ENABLED is: each record says where it comes from"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):

@@ -11,6 +11,7 @@ from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_e
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
 from analytics_pipeline.assets.segments import segment_counts
+from analytics_pipeline.assets.usage_export import exported_events, usage_export
 from analytics_pipeline.checks.ai_usage import (
     chat_events_equal_source,
     figures_count_every_event_once,
@@ -31,6 +32,12 @@ from analytics_pipeline.checks.reporting import (
     rollups_equal_events,
 )
 from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_are_stored, counts_within_identities
+from analytics_pipeline.checks.usage_export import (
+    bookmarks_are_in_the_log,
+    clickhouse_holds_what_it_acknowledged,
+    no_dead_letters,
+    nothing_waits_too_long,
+)
 from analytics_pipeline.config import FlowName, Settings
 from analytics_pipeline.orchestration import partitions
 from analytics_pipeline.resources.configurable import (
@@ -48,17 +55,23 @@ from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
 from analytics_pipeline.sensors.failures import run_failures
 from analytics_pipeline.sensors.reporting import reporting_late_rows
 from analytics_pipeline.sensors.segments import segment_changes
+from analytics_pipeline.sensors.usage_export import usage_export_of
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """One flow as Dagster sees it; `days` makes its partitions from the first day."""
+    """One flow as Dagster sees it; `days` makes its partitions from the first day, None: it has none.
 
-    days: Callable[[date], dg.DailyPartitionsDefinition]
+    `stores` are tables that its assets fill and that have no run of their own. `looks` makes a sensor of the settings.
+    """
+
+    days: Callable[[date], dg.DailyPartitionsDefinition] | None
     assets: Sequence[dg.AssetsDefinition]
     checks: Sequence[dg.AssetChecksDefinition]
     schedules: Sequence[dg.ScheduleDefinition] = ()
     sensors: Sequence[dg.SensorDefinition] = ()
+    stores: Sequence[dg.AssetSpec] = ()
+    looks: Sequence[Callable[[Settings], dg.SensorDefinition]] = ()
 
 
 _FLOWS: Mapping[FlowName, _Flow] = {
@@ -102,6 +115,18 @@ _FLOWS: Mapping[FlowName, _Flow] = {
         schedules=(ai_usage_closed_days,),
         sensors=(ai_usage_late_rows,),
     ),
+    "usage_export": _Flow(
+        days=None,
+        assets=(usage_export,),
+        checks=(
+            nothing_waits_too_long,
+            bookmarks_are_in_the_log,
+            no_dead_letters,
+            clickhouse_holds_what_it_acknowledged,
+        ),
+        looks=(lambda settings: usage_export_of(settings.export_usage_data_interval_seconds),),
+        stores=(exported_events,),
+    ),
 }
 
 
@@ -113,10 +138,10 @@ def defs() -> dg.Definitions:
     assets = [
         asset
         for name, flow in zip(settings.flows, flows, strict=True)
-        for asset in _partitioned(flow.assets, flow.days(settings.start_of(name)))
+        for asset in (_partitioned(flow.assets, flow.days(settings.start_of(name))) if flow.days else flow.assets)
     ]
     return dg.Definitions(
-        assets=[*_sources_of(assets), *assets],
+        assets=[*_sources_of(assets), *assets, *(store for flow in flows for store in flow.stores)],
         resources={
             "clickhouse": ClickHouseResource(),
             "postgres": PostgresResource(),
@@ -130,6 +155,7 @@ def defs() -> dg.Definitions:
             *enablement.sensors_of(settings.flows),
             run_failures,
             *(sensor for flow in flows for sensor in flow.sensors),
+            *(look(settings) for flow in flows for look in flow.looks),
         ],
         executor=dg.in_process_executor,
     )

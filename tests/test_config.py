@@ -18,7 +18,7 @@ DEFAULTS = {
     "IDENTITIES_START_DATE": "",
     "REPORTING_START_DATE": "",
     "AI_USAGE_START_DATE": "",
-    "FLOWS": "identities,segments,reporting,ai_usage",
+    "FLOWS": "identities,segments,reporting,ai_usage,usage_export",
     "CLICKHOUSE_URL": "",
     "CLICKHOUSE_CLUSTER": "",
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
@@ -35,6 +35,10 @@ DEFAULTS = {
     "IDENTITY_SNAPSHOT_RETENTION_DAYS": "30",
     "FEATURE_FLAG_PROVIDER": "",
     "ALERT_WEBHOOK_URL": "",
+    "EXPORT_USAGE_DATA_ENABLED": "False",
+    "EXPORT_USAGE_DATA_INTERVAL_SECONDS": "60",
+    "EXPORT_SITE_ID": "",
+    "EXPORT_DEPLOY_TYPE": "",
     "EXPORT_ALLOW_PRIVATE_ADDRESSES": "False",
     "EXPORT_SINKS": "",
     "SOURCE_ORGANISATIONS": "organisations",
@@ -48,6 +52,8 @@ DEFAULTS = {
     "SOURCE_APPLICATION_SETTINGS": "application_settings",
     "SOURCE_AI_DUO_CHAT_EVENTS": "ai_duo_chat_events",
     "SOURCE_AI_CODE_SUGGESTION_EVENTS": "ai_code_suggestion_events",
+    "SOURCE_EVENT_LOGS": "event_logs",
+    "SOURCE_EVENT_LOGS_EXPORT_ALLOWLIST": "event_logs_export_allowlist",
 }
 MUST_NAME_A_DATABASE = "must name a host and a database, e.g. https://user:password@host:8443/analytics"
 MUST_NAME_A_POSTGRES = "must name a database, e.g. postgresql://user:password@host:5432/product (/ in it as %2F)"
@@ -114,6 +120,10 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "IDENTITY_SNAPSHOT_RETENTION_DAYS": ("36500", "36500"),
         "FEATURE_FLAG_PROVIDER": ("my.flags:Provider", "my.flags:Provider"),
         "ALERT_WEBHOOK_URL": (f"https://hooks.example.com/{SECRET}", "set, not shown"),
+        "EXPORT_USAGE_DATA_ENABLED": ("true", "True"),
+        "EXPORT_USAGE_DATA_INTERVAL_SECONDS": ("1", "1"),
+        "EXPORT_SITE_ID": ("site 1", "site 1"),
+        "EXPORT_DEPLOY_TYPE": ("kubernetes", "kubernetes"),
         "EXPORT_ALLOW_PRIVATE_ADDRESSES": ("true", "True"),
         "EXPORT_SINKS": (
             f"own=clickhouse: hook=https://hooks.example.com/{SECRET}?key={SECRET} disk=file:///exports",
@@ -130,6 +140,8 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "SOURCE_APPLICATION_SETTINGS": ("s", "s"),
         "SOURCE_AI_DUO_CHAT_EVENTS": ("ai.chat", "ai.chat"),
         "SOURCE_AI_CODE_SUGGESTION_EVENTS": ("ai.code", "ai.code"),
+        "SOURCE_EVENT_LOGS": ("events", "events"),
+        "SOURCE_EVENT_LOGS_EXPORT_ALLOWLIST": ("allowed", "allowed"),
     }
     for name, (value, _) in given_and_shown.items():
         monkeypatch.setenv(name, value)
@@ -150,7 +162,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         ("ai_usage,reporting,reporting", ("reporting", "ai_usage")),
         # Segments are counted in snapshots of identities.
         ("segments", ("identities", "segments")),
-        ("", ("identities", "segments", "reporting", "ai_usage")),
+        ("", ("identities", "segments", "reporting", "ai_usage", "usage_export")),
     ],
 )
 def test_load__flows__are_those_named_and_what_they_need(
@@ -164,7 +176,7 @@ def test_load__flows__are_those_named_and_what_they_need(
 @pytest.mark.parametrize("value", ["segment", "reporting,segmets", '["segments"]'])
 def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> None:
     assert _problems(FLOWS=value) == [
-        ("FLOWS", "Input should be 'identities', 'segments', 'reporting' or 'ai_usage'"),
+        ("FLOWS", "Input should be 'identities', 'segments', 'reporting', 'ai_usage' or 'usage_export'"),
     ]
 
 
@@ -180,6 +192,7 @@ def test_start_of__flow__is_its_own_day_or_that_of_all(monkeypatch: pytest.Monke
         "segments": date(2026, 3, 1),
         "reporting": date(2025, 1, 1),
         "ai_usage": date(2026, 2, 1),
+        "usage_export": date(2026, 2, 1),
     }
 
 
@@ -359,3 +372,10 @@ def test_load__ledgers_without_a_source__names_what_is_missing() -> None:
     assert _problems(LEDGER_DATABASE_URL=f"postgresql://u:{SECRET}@host/ledgers") == [
         ("DATABASE_URL", "must be set when LEDGER_DATABASE_URL is: it is the source")
     ]
+
+
+def test_load__export_on_without_a_site__names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPORT_USAGE_DATA_ENABLED", "true")
+
+    with pytest.raises(ConfigurationError, match="EXPORT_SITE_ID: must be set when EXPORT_USAGE_DATA_ENABLED is"):
+        Settings.load()

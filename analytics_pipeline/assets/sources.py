@@ -44,6 +44,18 @@ ai_code_suggestion_events = dg.AssetSpec(
     kinds={"postgres"},
     description="Code suggestions that were shown to users, and what they did with them.",
 )
+event_logs = dg.AssetSpec(
+    key=["source", "event_logs"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="What users did in the product, event by event. `argument` is private and never read.",
+)
+event_logs_export_allowlist = dg.AssetSpec(
+    key=["source", "event_logs_export_allowlist"],
+    group_name="sources",
+    kinds={"postgres"},
+    description="The product's own list of the events that may leave.",
+)
 
 ALL = (
     identity_documents,
@@ -53,4 +65,6 @@ ALL = (
     reporting_events,
     ai_duo_chat_events,
     ai_code_suggestion_events,
+    event_logs,
+    event_logs_export_allowlist,
 )

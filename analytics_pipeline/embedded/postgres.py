@@ -30,7 +30,15 @@ _ROOT_RUNS_IT_AS = "embedded_postgres"
 _LONGEST_SOCKET_PATH = 103  # macOS allows 103 bytes, Linux 107
 # The promise is to survive killed processes, for which the page cache is enough. A power cut is not covered: ClickHouse
 # does not wait for the disk either.
-_OPTIONS = ("listen_addresses=", "fsync=off", "timezone=UTC", "log_timezone=UTC", "max_connections=200")
+_OPTIONS = (
+    "listen_addresses=",
+    "fsync=off",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "max_connections=200",
+    # Some products end their transactions in two phases.
+    "max_prepared_transactions=20",
+)
 
 
 def url(socket_directory: str, database: str) -> str:

@@ -61,6 +61,25 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
     },
     "ai_duo_chat_events": _AI_EVENT,
     "ai_code_suggestion_events": _AI_EVENT,
+    # `argument` is none of them: it never leaves, so it is never read.
+    "event_logs": {
+        "id": Kind.KEY,
+        "name": Kind.TEXT,
+        "user_id": Kind.KEY,
+        "anonymous_user_id": Kind.TEXT,
+        "source": Kind.TEXT,
+        "version": Kind.TEXT,
+        "timestamp": Kind.MOMENT,
+        "feature_flags": Kind.JSON,
+        "cohort_id": Kind.DAY,
+        "public_argument": Kind.JSON,
+        "first_source_url": Kind.TEXT,
+        "last_source_url": Kind.TEXT,
+        "referrer": Kind.TEXT,
+        "device_id": Kind.TEXT,
+        "insert_id": Kind.TEXT,
+    },
+    "event_logs_export_allowlist": {"event_name": Kind.TEXT},
 }
 
 FLOWS: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +87,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "segments": ("organisations", "projects", "environments", "segments", "feature_flags"),
     "reporting": ("accounts", "conversations", "reporting_events", "feature_flags"),
     "ai_usage": ("application_settings", "ai_duo_chat_events", "ai_code_suggestion_events", "feature_flags"),
+    "usage_export": ("application_settings", "event_logs", "event_logs_export_allowlist"),
 }
 
 # Their rows are copied by statements that convert what they read; all others are read as they stand.

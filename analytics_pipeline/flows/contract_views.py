@@ -12,6 +12,7 @@ SCHEMA = "analytics_views"
 # Casts of a column `{0}` of another type to the needed one. For other types no cast is sure to be right.
 _CASTS: Mapping[tuple[Kind, str], str] = {
     **{(Kind.KEY, type_): "{0}::bigint" for type_ in ("numeric", "real", "double precision", "text", "character")},
+    **{(Kind.DAY, f"timestamp {zone} time zone"): "{0}::date" for zone in ("with", "without")},
     (Kind.NUMBER, "interval"): "date_part('epoch', {0})",
     (Kind.NUMBER, "boolean"): "{0}::integer::double precision",
     (Kind.NUMBER, "character"): "{0}::double precision",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,25 @@ def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequ
     """Make `letters` the unit's dead letters, in one transaction; earlier ones of the unit go."""
     with postgres.ledgers.connect() as connection:
         connection.execute("DELETE FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = %s", [flow, unit])
-        connection.cursor().executemany(
-            "INSERT INTO analytics_pipeline.dead_letters (flow, unit, record_key, reason, payload, run_id)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [[flow, unit, *map(_storable, (x.record_key, x.reason, x.payload)), run_id] for x in letters],
-        )
+        _insert(connection, flow, unit, letters, run_id)
+
+
+def add_dead_letters(connection: Connection, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
+    """Keep `letters` besides the unit's others, as part of the connection's transaction; one of the same key goes."""
+    keys = [_storable(one.record_key) for one in letters]
+    connection.execute(
+        "DELETE FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = %s AND record_key = ANY(%s)",
+        [flow, unit, keys],
+    )
+    _insert(connection, flow, unit, letters, run_id)
+
+
+def _insert(connection: Connection, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
+    connection.cursor().executemany(
+        "INSERT INTO analytics_pipeline.dead_letters (flow, unit, record_key, reason, payload, run_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        [[flow, unit, *map(_storable, (x.record_key, x.reason, x.payload)), run_id] for x in letters],
+    )
 
 
 def _storable(text: str) -> str:

@@ -18,6 +18,7 @@ class Kind(Enum):
     NUMBER = "a number"
     MOMENT = "a timestamp"
     MOMENT_OR_DAY = "a timestamp or a date"
+    DAY = "a date"
     TEXT = "text"
     JSON = "jsonb"
     BOOLEAN = "a boolean"
@@ -113,6 +114,7 @@ READINGS: Mapping[Kind, Mapping[str, Reading]] = {
         ),
     },
     Kind.MOMENT: _MOMENTS,
+    Kind.DAY: {"date": _AS_IT_IS},
     Kind.MOMENT_OR_DAY: {**_MOMENTS, "date": Reading("{0}::timestamptz", note="read as midnight UTC")},
     Kind.TEXT: {
         "text": _AS_IT_IS,

@@ -48,13 +48,15 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
         return dg.SkipReason(f"skipped: {reason_of(error)}")
 
 
-def looked(look: Callable[[Settings], T]) -> T | dg.SkipReason:
+def looked(
+    look: Callable[[Settings], T], settings: Callable[[], Settings] = settings_with_clickhouse
+) -> T | dg.SkipReason:
     """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
 
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """
     try:
-        return look(settings_with_clickhouse())
+        return look(settings())
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:

@@ -30,7 +30,14 @@ def standby(primary_url: str) -> Iterator[str]:
     data = directory / "data"
     backup = [str(_program("pg_basebackup")), "-h", str(sockets), "-p", str(primary["port"]), "-U", "postgres"]
     assert _started([*backup, "-D", str(data), "-R", "-c", "fast"], directory, user, group).wait() == 0
-    options = (f"port={PORT}", f"unix_socket_directories={directory}", "listen_addresses=", "max_connections=200")
+    # Of some settings a standby needs as much as its primary has.
+    options = (
+        f"port={PORT}",
+        f"unix_socket_directories={directory}",
+        "listen_addresses=",
+        "max_connections=200",
+        "max_prepared_transactions=20",
+    )
     arguments = [str(_program("postgres")), "-D", str(data), *(word for option in options for word in ("-c", option))]
     server = _started(arguments, directory, user, group)
     try:

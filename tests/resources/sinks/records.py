@@ -2,11 +2,11 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from analytics_pipeline.resources.sinks.base import Batch
+from analytics_pipeline.resources.sinks.base import Batch, Sink
 
 START = datetime(2026, 5, 1, 23, 59, 0, tzinfo=timezone.utc)
 
@@ -50,3 +50,15 @@ def batch(first: int, last: int, step: timedelta = timedelta(0)) -> Batch:
 
 def events(lines: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
+
+
+def _check(sink: Sink) -> None:
+    sink.check()
+
+
+def _send(sink: Sink) -> object:
+    return sink.send(batch_of([record(1), record(2)]))
+
+
+# What a sink is asked for.
+ASKS: tuple[Callable[[Sink], object], ...] = (_check, _send)

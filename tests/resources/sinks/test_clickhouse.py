@@ -16,7 +16,7 @@ from analytics_pipeline.resources.sinks.clickhouse import COLUMNS, ClickHouseSin
 from analytics_pipeline.resources.sinks.registry import open_sink
 from tests.product import Product
 from tests.resources.proxy import peer
-from tests.resources.sinks.records import START, batch, batch_of, record
+from tests.resources.sinks.records import ASKS, START, batch, batch_of, record
 
 SECRET = "S3CRET-of-a-sink"
 
@@ -198,9 +198,9 @@ def test_check_and_send__no_server__say_so_without_credentials(
     settings = Settings.load()
     sink = open_sink(settings.sinks[0], settings)
 
-    for ask in (sink.check, lambda: sink.send(batch(1, 2))):
+    for ask in ASKS:
         with pytest.raises(kind, match=r"CLICKHOUSE_URL|ClickHouse") as failure:
-            ask()
+            ask(sink)
         assert SECRET not in f"{failure.value!r} {failure.value.__context__!r}"
 
 

@@ -3,6 +3,9 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -20,7 +23,8 @@ from analytics_pipeline.resources.sinks import objects as module
 from analytics_pipeline.resources.sinks.base import Sink, SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.objects import lines_by_day, lines_of, manifests
 from analytics_pipeline.resources.sinks.registry import open_sink
-from tests.resources.sinks.records import batch, batch_of, events, record
+from tests.resources.receiver import Receiver, Reply, receiving
+from tests.resources.sinks.records import ASKS, batch, batch_of, events, record
 
 SECRET = "AKIAS3CRETS3CRETS3CR"
 MANIFEST = "manifests/00000000000000000001-00000000000000000004.json"
@@ -213,17 +217,17 @@ def _file_below(path: Path) -> str:
 def test_check_and_send__place_is_no_directory__are_refused(tmp_path: Path, prepared: Callable[[Path], str]) -> None:
     sink = _opened(prepared(tmp_path / "place"))
 
-    for ask in (sink.check, lambda: sink.send(batch(1, 2))):
+    for ask in ASKS:
         with pytest.raises(SinkRefused, match=r"a file is in the place of a directory\. Check EXPORT_SINKS$"):
-            ask()
+            ask(sink)
 
 
 def test_check_and_send__bucket_is_missing__are_refused(environment: Mapping[str, str]) -> None:
     sink = _opened("s3://no-such-bucket-of-ours/prefix")
 
-    for ask in (sink.check, lambda: sink.send(batch(1, 2))):
+    for ask in ASKS:
         with pytest.raises(SinkRefused, match=r"its bucket or directory does not exist\. Check EXPORT_SINKS$"):
-            ask()
+            ask(sink)
 
 
 def test_send__no_server__is_unavailable_and_shows_no_secret(
@@ -239,9 +243,69 @@ def test_send__no_server__is_unavailable_and_shows_no_secret(
     assert str(unavailable.value) == "The sink archive did not store the batch: GenericError"
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (403, SinkRefused, "access is denied, or there are no credentials"),
+        (401, SinkRefused, "access is denied, or there are no credentials"),
+        (404, SinkRefused, "its bucket or directory does not exist"),
+        (503, SinkUnavailable, "did not store the batch: GenericError"),
+    ],
+)
+def test_check_and_send__s3_refuses__is_told_without_what_it_says(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception], told: str
+) -> None:
+    says = f"<Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>{SECRET}</AWSAccessKeyId></Error>".encode()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, SECRET)
+    with receiving(Receiver(lambda _: Reply(status, body=says))) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{service.port}")
+        for ask in ASKS:
+            with pytest.raises(kind, match=told) as failure:
+                ask(_opened("s3://bucket/prefix"))
+            assert SECRET not in "".join(traceback.format_exception(failure.value))
+
+
 def test_send__no_credentials__is_refused(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
     with pytest.raises(SinkRefused, match="the AWS environment has no credentials or no region"):
         _opened("s3://bucket/prefix").send(batch(1, 2))
+
+
+_DYING = """
+import os, sys
+from analytics_pipeline.resources.sinks import objects
+from tests.resources.sinks.records import batch
+from datetime import timedelta
+
+left = int(sys.argv[2])
+
+def dying(real):
+    def call(*args):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return real(*args)
+    return call
+
+objects.put_private, objects.settle = dying(objects.put_private), dying(objects.settle)
+objects.ObjectSink("archive", sys.argv[1]).send(batch(1, 4, timedelta(seconds=20)))
+"""
+
+
+@pytest.mark.slow
+def test_send__process_dies_before_any_of_its_writes__nothing_or_all_is_delivered(tmp_path: Path) -> None:
+    """Two files, their settling, the manifest, its settling: five places to die at."""
+    delivered = []
+    for writes in range(6):
+        url = (tmp_path / str(writes)).as_uri()
+        code = subprocess.run([sys.executable, "-c", _DYING, url, str(writes)], check=False).returncode
+        delivered.append((code, _delivered(url)))
+        _opened(url).send(batch(1, 4, timedelta(seconds=20)))
+        assert _delivered(url) == [1, 2, 3, 4]
+
+    all_of_it = [1, 2, 3, 4]
+    assert delivered == [(9, []), (9, []), (9, []), (9, []), (9, all_of_it), (0, all_of_it)]

@@ -1,0 +1,123 @@
+"""All that others read of the export: each sink's state, its backlog and what was asked for of the past."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from analytics_pipeline.flows.usage_export import past
+from analytics_pipeline.flows.usage_export.ledger import State, states
+from analytics_pipeline.flows.usage_export.pending import Backlog, backlogs
+from analytics_pipeline.resources.postgres import Postgres
+
+Word: TypeAlias = Literal["waiting to begin", "not configured", "paused", "failing", "behind", "up to date"]
+NOTHING = Backlog(0, None)
+
+
+@dataclass(frozen=True)
+class SinkStatus:
+    """A sink as an operator sees it. `awaited` ids were passed before they were committed, if they ever are.
+
+    `backlog` is counted up to a million. Moments are UTC.
+    """
+
+    sink: str
+    state: Word
+    bookmark_id: int | None
+    backlog: int
+    oldest_pending_at: datetime | None
+    last_success_at: datetime | None
+    exported: int
+    failed: int
+    awaited: int
+    consecutive_failures: int
+    last_error: str
+    next_attempt_at: datetime | None
+    past: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """For monitoring, per sink: counters since it began, and how things were at `measured_at`; ages in seconds."""
+
+    sink: str
+    queue_size: int | None
+    oldest_pending_seconds: float | None
+    exported_total: int
+    failed_total: int
+    batch_size: int | None
+    last_batch_records: int | None
+    last_batch_seconds: float | None
+    consecutive_failures: int
+    last_success_at: datetime | None
+    is_paused: bool
+    measured_at: datetime | None
+
+
+def statuses(postgres: Postgres, configured: Sequence[str]) -> list[SinkStatus]:
+    """The configured sinks in their order, then those that were served once and are configured no more."""
+    found, waiting = states(postgres), backlogs(postgres)
+    awaited: dict[str, int] = dict(postgres.query(_AWAITED))
+    pasts = past.open_ones(postgres)
+    names = [*configured, *sorted({*found} - {*configured})]
+    return [
+        _status(
+            name,
+            found.get(name),
+            waiting.get(name, NOTHING),
+            awaited.get(name, 0),
+            tuple(f"{one.what}: {one.exported:,} sent" for one in pasts if one.sink == name),
+            is_configured=name in configured,
+        )
+        for name in names
+    ]
+
+
+def figures(postgres: Postgres) -> list[Figures]:
+    """The relation `export_figures`, by sink."""
+    return [Figures(*row) for row in postgres.query(_FIGURES)]
+
+
+def _status(
+    name: str, state: State | None, waiting: Backlog, awaited: int, pasts: tuple[str, ...], *, is_configured: bool
+) -> SinkStatus:
+    if state is None:
+        return SinkStatus(name, "waiting to begin", None, 0, None, None, 0, 0, 0, 0, "", None, pasts)
+    return SinkStatus(
+        name,
+        _word(state, waiting, is_configured),
+        state.bookmark_id,
+        waiting.events,
+        waiting.oldest_at,
+        state.last_success_at,
+        state.exported,
+        state.failed,
+        awaited,
+        state.consecutive_failures,
+        state.last_error if state.consecutive_failures else "",
+        state.next_attempt_at,
+        pasts,
+    )
+
+
+def _word(state: State, waiting: Backlog, is_configured: bool) -> Word:
+    if not is_configured:
+        return "not configured"
+    if state.paused_at is not None:
+        return "paused"
+    if state.consecutive_failures:
+        return "failing"
+    return "behind" if waiting.events else "up to date"
+
+
+# Of a wide gap it is not known what will come; it is an id that somebody set far ahead.
+_AWAITED = """
+    SELECT sink, coalesce(sum(last_id - first_id + 1) FILTER (WHERE last_id - first_id < 1000000), 0)::bigint
+    FROM analytics_pipeline.event_logs_gaps GROUP BY sink
+"""
+
+_FIGURES = """
+    SELECT sink, queue_size, oldest_pending_seconds, exported_total, failed_total, batch_size, last_batch_records,
+        last_batch_seconds, consecutive_failures, last_success_at, is_paused, measured_at
+    FROM analytics_pipeline.export_figures ORDER BY sink
+"""

@@ -1,0 +1,153 @@
+"""Reads the event log: what comes next for a sink, and the records of it as Postgres itself writes them.
+
+No row of the log passes through Python one by one, and nothing that is not allowed to leave reaches the process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from analytics_pipeline.flows.usage_export.allow_list import AllowList
+from analytics_pipeline.flows.usage_export.source import LARGEST_ID, event_logs
+from analytics_pipeline.resources.postgres import Connection, Postgres
+from analytics_pipeline.resources.sinks.base import Batch, Refusal
+from analytics_pipeline.resources.sql_files import sql_file
+
+# A statement looks at so many rows of the log at most, whatever their names.
+ROWS_PER_LOOK = 100_000
+# A batch is in memory as a whole. It ends with the record that reaches this.
+BYTES_PER_BATCH = 16 << 20
+EMPTY = "{}"
+_RECORDS = "records.sql"
+_PAYLOADS = ("feature_flags", "public_argument")
+# Of a payload what is allowed, as the text of a JSON object; twice the braces, for it is formatted twice.
+_ALLOWED = """
+    CASE WHEN events.keys IS NULL OR jsonb_typeof(events.{column}) IS DISTINCT FROM 'object' THEN '{{{{}}}}' ELSE (
+        SELECT coalesce(
+            jsonb_object_agg(field.key, CASE WHEN jsonb_typeof(field.value) IN ('string', 'number', 'boolean')
+                THEN field.value ELSE '"not exported: neither text nor number nor boolean"' END), '{{{{}}}}'
+        )::text
+        FROM jsonb_each(events.{column}) AS field WHERE events.is_every OR field.key = ANY(events.keys)
+    ) END
+"""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Where records come from, as each of them says."""
+
+    site_id: str
+    deploy_type: str
+
+    @property
+    def prefix(self) -> str:
+        """The first half of every record's id, of version 8 of UUIDs; the other half is the event's id."""
+        digits = sha256(self.site_id.encode()).hexdigest()
+        return f"{digits[:12]}8{digits[12:15]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch to be: the ids of its `records` events, from `first_id` to `last_id`.
+
+    `ids`, `gaps` and `found` are multiranges as Postgres writes them. `to` is how far the log was looked at; `gaps` are
+    ids before it that no committed event had, while transactions before `open_until` may have been open. `found` are
+    ids that were gaps until now.
+    """
+
+    ids: str
+    records: int
+    to: int
+    open_until: str
+    first_id: int | None = None
+    last_id: int | None = None
+    gaps: str = EMPTY
+    found: str = EMPTY
+
+
+@dataclass(frozen=True)
+class Read:
+    """The records of a plan; `refused` are events that no sink can be given. `batch` is None: nothing is."""
+
+    batch: Batch | None
+    refused: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class EventReader:
+    """Reads on one connection to the source; each answer is of a moment of its own."""
+
+    connection: Connection
+    log: sql.Composed
+    allowed: AllowList
+    instance: Instance
+
+    @classmethod
+    def on(cls, connection: Connection, postgres: Postgres, allowed: AllowList, instance: Instance) -> "EventReader":
+        return cls(connection, event_logs(postgres), allowed, instance)
+
+    def next(
+        self,
+        after: int,
+        records: int,
+        *,
+        rows: int = ROWS_PER_LOOK,
+        until: int = LARGEST_ID,
+        names: Sequence[str] | None = None,
+    ) -> Plan | None:
+        """The allowed events among the next `rows` after an id, at most so many records; None: there is no event."""
+        wanted = self.allowed.names if names is None else names
+        row = self._row(
+            "plan.sql",
+            after=after,
+            until=until,
+            names=list(wanted),
+            records=records,
+            rows=rows,
+            bytes=BYTES_PER_BATCH,
+        )
+        to, ids, count, gaps, open_until, first_id, last_id = row
+        return None if to is None else Plan(ids, count, to, open_until, first_id, last_id, gaps)
+
+    def late(self, gaps: str, records: int, bookmark: int) -> tuple[Plan, str] | None:
+        """Events that have come into the gaps, of any name at most so many, and the gaps that remain; None: none."""
+        row = self._row("late.sql", gaps=gaps, names=list(self.allowed.names), rows=records)
+        found, remaining, found_count, ids, count, open_until, first_id, last_id = row
+        plan = Plan(ids, count, bookmark, open_until, first_id, last_id, found=found)
+        return (plan, remaining) if found_count else None
+
+    def horizon(self) -> str:
+        """All transactions before this one have ended, and what they wrote is seen by what is read from now on."""
+        with self.connection.transaction():
+            row = self.connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def read(self, ids: str) -> Read:
+        """The records of these events, as far as they are still there and still allowed to leave."""
+        rule_names, rule_keys = self.allowed.rules
+        row = self._row(
+            _RECORDS,
+            ids=ids,
+            names=list(self.allowed.names),
+            rule_names=rule_names,
+            rule_keys=rule_keys,
+            site_id=self.instance.site_id,
+            site_prefix=self.instance.prefix,
+            deploy_type=self.instance.deploy_type,
+        )
+        found, lines, refused_ids, refusals = row
+        refused = tuple(Refusal(*one) for one in zip(refused_ids or (), refusals or (), strict=True))
+        return Read(Batch(tuple(found), bytes(lines)) if found else None, refused)
+
+    def _row(self, name: str, **parameters: Any) -> TupleRow:
+        payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS} if name == _RECORDS else {}
+        statement = sql.SQL(sql_file(__package__, name, **payloads)).format(event_logs=self.log)
+        with self.connection.transaction(), self.connection.cursor(binary=True) as cursor:
+            row = cursor.execute(statement, parameters).fetchone()
+        assert row is not None
+        return row

@@ -1,0 +1,179 @@
+"""What a run sends, what it leaves, and where the bookmark is afterwards."""
+
+import json
+
+import pytest
+
+from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
+from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
+from tests.flows.usage_export.receivers import Receiver
+from tests.product import Product
+
+
+def test_export__empty_table__bookmark_is_made_and_nothing_is_sent(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    receiver = Receiver()
+
+    (served,) = run(empty_product, receiver)
+
+    assert (served.status, served.records, receiver.batches) == ("served", 0, [])
+    assert bookmark(empty_product) == 0
+
+
+def test_export__no_bookmark__history_stays_and_what_follows_leaves(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_event(empty_product)
+    receiver = Receiver()
+
+    run(empty_product, receiver)
+    assert receiver.batches == []
+    second = add_event(empty_product)
+    run(empty_product, receiver)
+
+    assert receiver.ids == [second]
+
+
+def test_export__batches_of_one__each_event_once_and_then_nothing(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 2)
+    begin(empty_product, "receiver")
+    receiver = Receiver()
+
+    run(empty_product, receiver, batch=1)
+    run(empty_product, receiver, batch=1)
+
+    assert receiver.keys == ["1-1", "2-2"]
+    assert bookmark(empty_product) == 2
+
+
+def test_export__allow_list__only_these_names_leave_and_the_bookmark_passes_the_rest(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    for name in ("ViewSearch", "Secret", "ViewSearch", "Secret"):
+        add_event(empty_product, name)
+    begin(empty_product, "receiver")
+    receiver = Receiver()
+
+    run(empty_product, receiver)
+
+    assert receiver.ids == [1, 3]
+    assert bookmark(empty_product) == 4
+
+
+def test_export__record__has_exactly_these_fields(empty_product: Product) -> None:
+    allow(empty_product, ViewSearch=["kind", "size", "deep"])
+    add_event(
+        empty_product,
+        user_id=9,
+        anonymous_user_id="someone",
+        url="https://secret.example.com",
+        argument={"password": "SECRET"},
+        public_argument={"kind": "regexp", "size": 3, "deep": {"x": "SECRET"}, "other": "SECRET"},
+        feature_flags={"kind": True, "other-flag": False},
+        timestamp="2026-11-27 12:00:00.25+00",
+        cohort_id="2026-11-23",
+        device_id="device",
+        insert_id="insert",
+    )
+    begin(empty_product, "receiver")
+    receiver = Receiver()
+
+    run(empty_product, receiver)
+
+    (record,) = receiver.records
+    assert {**record, "public_argument": json.loads(record["public_argument"])} == {
+        "record_id": record["record_id"],
+        "event_log_id": 1,
+        "site_id": "site-1",
+        "deploy_type": "kubernetes",
+        "name": "ViewSearch",
+        "url": "",
+        "anonymous_user_id": "someone",
+        "first_source_url": "",
+        "last_source_url": "",
+        "user_id": 9,
+        "source": "WEB",
+        "timestamp": "2026-11-27T12:00:00.25+00:00",
+        "version": "5.1.0",
+        "feature_flags": '{"kind": true}',
+        "cohort_id": "2026-11-23",
+        "referrer": "",
+        "public_argument": {
+            "kind": "regexp",
+            "size": 3,
+            "deep": "not exported: neither text nor number nor boolean",
+        },
+        "device_id": "device",
+        "insert_id": "insert",
+    }
+
+
+def test_export__sink_fails__bookmark_stays_and_the_same_batch_is_sent_again(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 3)
+    begin(empty_product, "receiver")
+
+    def timeout(_: Batch) -> None:
+        raise SinkUnavailable("no answer")
+
+    receiver = Receiver(afterwards=timeout)
+    (failed,) = run(empty_product, receiver, batch=2)
+    assert (failed.status, failed.error, bookmark(empty_product)) == ("failed", "no answer", 0)
+    (waits,) = run(empty_product, receiver, batch=2)
+    assert waits.status == "skipped: waiting_after_failure"
+    due_again(empty_product)
+    receiver.afterwards = lambda _: None
+    run(empty_product, receiver, batch=3)
+
+    assert receiver.keys == ["1-2", "1-2", "3-3"]
+    assert bookmark(empty_product) == 3
+
+
+def test_export__refused_records__become_dead_letters_and_the_rest_goes_on(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 2)
+    add_event(empty_product, timestamp="infinity")
+    begin(empty_product, "receiver")
+
+    (served,) = run(empty_product, Receiver(refused={2}))
+
+    assert (served.records, served.failed, bookmark(empty_product)) == (1, 2, 3)
+    assert empty_product.execute(
+        "SELECT unit, record_key, reason, payload FROM analytics_pipeline.dead_letters ORDER BY record_key"
+    ) == [
+        ("receiver", "2", "no such form", ""),
+        ("receiver", "3", "its timestamp is not in the years 1900 to 2299", ""),
+    ]
+
+
+def test_export__one_sink_is_dead__the_others_get_everything(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 2)
+    begin(empty_product, "dead", "alive")
+
+    def dead(_: Batch) -> None:
+        raise RuntimeError("a defect with SECRET")
+
+    alive = Receiver("alive")
+    statuses = {one.sink: one.status for one in run(empty_product, Receiver("dead", trouble=dead), alive)}
+
+    assert statuses == {"dead": "failed", "alive": "served"}
+    assert (alive.ids, bookmark(empty_product, "dead"), bookmark(empty_product, "alive")) == ([1, 2], 0, 2)
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_export__lower_id_commits_later__is_sent_then_and_nothing_twice(empty_product: Product, ending: str) -> None:
+    allow(empty_product, "ViewSearch")
+    begin(empty_product, "receiver")
+    receiver = Receiver()
+    with empty_product.postgres.connect() as late:
+        late.execute("INSERT INTO event_logs (name, user_id, source, version) VALUES ('ViewSearch', 1, 'WEB', '1')")
+        add_events(empty_product, 2)
+        run(empty_product, receiver)
+        assert receiver.ids == [2, 3]
+        getattr(late, ending)()
+    add_event(empty_product)
+
+    run(empty_product, receiver)
+    run(empty_product, receiver)
+
+    assert receiver.ids == ([2, 3, 1, 4] if ending == "commit" else [2, 3, 4])
