@@ -207,7 +207,7 @@ _EARLIER = (
     SELECT source, day - %(days)s::int, 0, NULL, 0, horizon, copied_at, swapped_at, run_id
     FROM analytics_pipeline.source_copies
     WHERE source = 'reporting_events' AND day BETWEEN %(first)s::date - 1 AND %(last)s
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (source, day) DO UPDATE SET swapped_at = excluded.swapped_at
     """,
     """
     INSERT INTO analytics_pipeline.held_days (relation, day, rows, checksum, state, lease)
