@@ -111,7 +111,7 @@ class MonthTable(HeldTable):
         complete(clickhouse, target, staging, target.next_version(clickhouse))
         versions = self._versions(clickhouse, staging)
         if target.partition is None and not versions.keys() >= {*days}:
-            # A day that gets neither rows nor tombstones stays as it is, e.g. an empty one whose tombstones were merged.
+            # A day that gets neither rows nor tombstones stays as it is: an empty one whose tombstones were merged.
             versions = self._versions(clickhouse, self.name) | versions
         return {day: Content(rows.get(day, 0), versions.get(day, 0)) for day in days}
 
