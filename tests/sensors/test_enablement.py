@@ -807,6 +807,8 @@ def test_reporting__zone_set__brings_in_the_accounts_closed_days(
 
     assert len(asked_for) == 1
     assert {newest(empty_product, f"account:{n}", "reporting").state for n in (7, 8)} == {"completed"}
+    # Four events each, of which today's is not part of the history; the days hold both accounts'.
+    assert {newest(empty_product, f"account:{n}", "reporting").rows for n in (7, 8)} == {3}
     closed = {FIRST + timedelta(days=number) for number in range(2)}
     assert {(day, "Asia/Kolkata") for day in closed} <= covered(empty_product, 7)
     assert {(day, "America/New_York") for day in closed} <= covered(empty_product, 8)
