@@ -31,7 +31,8 @@ dev: $(INSTALLED) ## The Dagster UI on the embedded engines, with demo data (Ctr
 test: $(INSTALLED) ## Lint, types and the whole suite but its slowest proofs
 	$(call lint-beside,$(PYTEST) -m "not slow")
 
-test-all: $(INSTALLED) ## The same with the slow proofs
+test-all: export THOROUGH := 1
+test-all: $(INSTALLED) ## The same with the slow proofs, and all of each (tests/thorough.py)
 	$(call lint-beside,$(PYTEST))
 
 check: $(INSTALLED) ## Lint, types, and the tests that start no engine; what has changed comes first, with all its tests
@@ -61,14 +62,14 @@ lock: $(INSTALLED) ## Renew both lock files after a change of pyproject.toml
 
 clean: ## Remove everything that was made here: engines, their data, the environment, caches
 	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down --home .analytics; fi
-	rm -rf .analytics $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .analytics $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info sdk/build sdk/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 …")'
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages into $(VENV); this takes a few minutes the first time …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q analytics_pipeline
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./sdk -e .
+	@$(BIN)/python -m compileall -q analytics_pipeline sdk/src
 	@touch $@

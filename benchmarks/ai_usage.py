@@ -33,7 +33,9 @@ from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from benchmarks.ai_batches import BATCH, PAGE, send
+from benchmarks.ai_usage_reads import reads
 from benchmarks.memory import peak_memory
+from benchmarks.rows import print_rows
 from benchmarks.stores import stores
 
 ROUNDS = 3
@@ -90,7 +92,9 @@ def main() -> None:
         with peak_memory(process) as peak:
             ours, own = _copies(settings, warehouse, load)
             figures = _measured("figures", "ai_usage_daily", load.rows, lambda: _figures(store, warehouse, load))
+        read = list(reads(warehouse, store, load.first, load.last))
         batches = _batches(store, warehouse, load)
+    print_rows(read, f"Reads of {load.days} days")
     _report(load, ours, own, batches, figures, peak.megabytes - before)
 
 

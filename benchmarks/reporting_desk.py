@@ -1,6 +1,7 @@
 """What the reporting benchmark works on, and how a product rolls the same events up inside its own Postgres."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date, datetime, time, timedelta, timezone
 
 from psycopg.types.json import Jsonb
@@ -26,7 +27,6 @@ AGENTS_OF_AN_ACCOUNT, INBOXES_OF_AN_ACCOUNT = 20, 5
 def fill(postgres: Postgres, events: int, accounts: int, end: date) -> None:
     """Events of the `DAYS` days before `end`, the same on every run; account 1 has the most, the last one the least."""
     zones = sorted({canonical(name) for name in zone_names() if "/" in name})
-    start = datetime.combine(end, time(), timezone.utc) - timedelta(days=DAYS)
     with postgres.connect() as connection:
         connection.execute("CREATE INDEX ON reporting_events (account_id, created_at)")
         connection.cursor().executemany(
@@ -36,23 +36,41 @@ def fill(postgres: Postgres, events: int, accounts: int, end: date) -> None:
                 for number in range(1, accounts + 1)
             ],
         )
-        connection.execute(
-            _EVENTS,
-            {
-                "events": events,
-                "accounts": accounts,
-                "kinds": list(_KINDS),
-                "inboxes": INBOXES_OF_AN_ACCOUNT,
-                "agents": AGENTS_OF_AN_ACCOUNT,
-                "start": start,
-                "step": timedelta(days=DAYS) / events,
-            },
-        )
-        connection.execute(_CONVERSATIONS)
+        connection.execute(_EVENTS, _chances(events, 1, accounts, end))
+        connection.execute(_CONVERSATIONS, {"first": 1})
         connection.execute(_ROLLUP_TABLE)
-    connection = postgres.open(autocommit=True)
-    connection.execute("VACUUM ANALYZE")
-    connection.close()
+    _vacuum(postgres)
+
+
+def add_large_account(postgres: Postgres, events: int, number: int, end: date) -> int:
+    """One more account, whose events are as those of the others; returns its number."""
+    with postgres.connect() as connection:
+        connection.execute(
+            "INSERT INTO accounts (id, name, settings) VALUES (%s, 'Large', %s)",
+            [number, Jsonb({"reporting_timezone": "Etc/UTC"})],
+        )
+        connection.execute(_EVENTS, _chances(events, number, 1, end))
+        connection.execute(_CONVERSATIONS, {"first": number})
+    _vacuum(postgres)
+    return number
+
+
+def _chances(events: int, first: int, accounts: int, end: date) -> dict[str, object]:
+    return {
+        "events": events,
+        "first": first,
+        "accounts": accounts,
+        "kinds": list(_KINDS),
+        "inboxes": INBOXES_OF_AN_ACCOUNT,
+        "agents": AGENTS_OF_AN_ACCOUNT,
+        "start": datetime.combine(end, time(), timezone.utc) - timedelta(days=DAYS),
+        "step": timedelta(days=DAYS) / events,
+    }
+
+
+def _vacuum(postgres: Postgres) -> None:
+    with closing(postgres.open(autocommit=True)) as connection:
+        connection.execute("VACUUM ANALYZE")
 
 
 def roll_up_in_postgres(connection: Connection, days: Sequence[AccountDay]) -> None:
@@ -84,7 +102,7 @@ _EVENTS = """
     FROM (
         SELECT
             number, kind, inbox, agent, floor(length * 86400) AS seconds,
-            1 + floor(size * size * %(accounts)s)::bigint AS account,
+            %(first)s + floor(size * size * %(accounts)s)::bigint AS account,
             %(start)s::timestamptz + (number - offset_) * %(step)s AS happened
         FROM (
             SELECT
@@ -102,7 +120,8 @@ _EVENTS = """
 
 _CONVERSATIONS = """
     INSERT INTO conversations (id, account_id, inbox_id, assignee_id, created_at)
-    SELECT id, account_id, inbox_id, user_id, created_at FROM reporting_events WHERE name = 'first_response'
+    SELECT id, account_id, inbox_id, user_id, created_at FROM reporting_events
+    WHERE name = 'first_response' AND account_id >= %(first)s
 """
 
 _ROLLUP_TABLE = """

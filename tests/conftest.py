@@ -1,5 +1,6 @@
 """One embedded stack (PostgreSQL, ClickHouse, AWS) for the test session, started when the first test asks for it."""
 
+import gc
 import os
 import re
 import shutil
@@ -22,6 +23,12 @@ def pytest_configure() -> None:
     """A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would as well."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: the collector shall not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

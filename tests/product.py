@@ -1,6 +1,7 @@
 """A small product in stores of its own: what a test fills, materialises and looks at."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.demo.dynamodb import create_identities_table
 from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.clickhouse.accounting import Tag
@@ -29,17 +29,21 @@ from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
 from analytics_pipeline.resources.sql_files import sql_file
+from tests import resolved
 
-_SILENT = {"console": {"config": {"log_level": "CRITICAL"}}}
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
 
 
 @cache
-def all_assets_job(start: date) -> dg.JobDefinition:
-    """The job of all assets, with partitions from `start`: resolving it anew takes a test a fifth of a second."""
-    assert Settings.load().analytics_start_date == start
-    return defs().resolve_implicit_global_asset_job_def()
+def _dynamodb(endpoint: str) -> Any:
+    """Made once for each server: a client reads its service's model, which takes longer than a request."""
+    return boto3.resource("dynamodb", endpoint_url=endpoint)
+
+
+@cache
+def _dynamodb_client(endpoint: str) -> Any:
+    return boto3.client("dynamodb", endpoint_url=endpoint)
 
 
 def today() -> date:
@@ -116,17 +120,17 @@ class Product:
 
     def put(self, *documents: Mapping[str, Any]) -> None:
         """Write identity documents into DynamoDB."""
-        with boto3.resource("dynamodb").Table(self.table).batch_writer() as batch:
+        with _dynamodb(os.environ["AWS_ENDPOINT_URL"]).Table(self.table).batch_writer() as batch:
             for item in documents:
                 batch.put_item(Item=item)
 
     def remove(self, identifier: str, environment_key: str = KEY) -> None:
         key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}
-        boto3.client("dynamodb").delete_item(TableName=self.table, Key=key)
+        _dynamodb_client(os.environ["AWS_ENDPOINT_URL"]).delete_item(TableName=self.table, Key=key)
 
     def recreate_identities_table(self, projection: Mapping[str, Any]) -> None:
         """Empty the table and give its index another projection, which DynamoDB cannot change."""
-        client = boto3.client("dynamodb")
+        client = _dynamodb_client(os.environ["AWS_ENDPOINT_URL"])
         table = client.describe_table(TableName=self.table)["Table"]
         keys = table["GlobalSecondaryIndexes"][0]["KeySchema"]
         index = {"IndexName": self.settings.identities_index, "KeySchema": keys, "Projection": projection}
@@ -167,32 +171,30 @@ class Product:
         self.execute(f"INSERT INTO {relation} ({', '.join(row)}) VALUES ({places})", *values)
 
     def materialise(
-        self, *assets: str, day: date | None = None, tags: Mapping[str, str] | None = None, **config: Any
+        self,
+        *assets: str,
+        day: date | None = None,
+        tags: Mapping[str, str] | None = None,
+        checks: bool = False,
+        **config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them."""
-        job = all_assets_job(self.settings.analytics_start_date)
+        """Materialise the assets (all when none is named) through Dagster; `config` goes to each of them.
+
+        Of their checks, those run that stop what comes after them; the others with `checks`.
+        """
         names = assets or ("raw_identities", "identity_snapshots", "segment_counts")
-        with dg.DagsterInstance.ephemeral() as instance:
-            return job.execute_in_process(
-                instance=instance,
-                partition_key=None if tags else (day or today()).isoformat(),
-                tags=tags,
-                asset_selection=[dg.AssetKey(name) for name in names],
-                run_config={
-                    "ops": {name: {"config": config} for name in names if config},
-                    "loggers": _SILENT,
-                },
-                raise_on_error=False,
-            )
+        return resolved.run(
+            resolved.instance(),
+            [dg.AssetKey(name) for name in names],
+            checks=checks,
+            partition_key=None if tags else (day or today()).isoformat(),
+            tags=tags,
+            run_config={"ops": {name: {"config": config} for name in names if config}},
+        )
 
     def check(self, asset: str, check: str) -> dg.ExecuteInProcessResult:
-        """Execute one asset check by itself, as its button in the UI does."""
-        selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), check))
-        job = dg.Definitions.merge(defs(), dg.Definitions(jobs=[dg.define_asset_job("check", selection)]))
-        with dg.DagsterInstance.ephemeral() as instance:
-            return job.resolve_job_def("check").execute_in_process(
-                instance=instance, run_config={"loggers": _SILENT}, raise_on_error=False
-            )
+        """Execute one asset check by itself."""
+        return resolved.run_check(resolved.instance(), dg.AssetCheckKey(dg.AssetKey(asset), check))
 
     def snapshot(self, day: date | None = None) -> dict[tuple[str, str], dict[str, Any]]:
         """The day's live identities: (environment key, identifier) to traits."""
@@ -303,28 +305,31 @@ def _addresses(environment: Mapping[str, str], name: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def empty_product(
-    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@contextmanager
+def new_product(
+    environment: Mapping[str, str], template: str, landing: Path, exported: pytest.MonkeyPatch
 ) -> Iterator[Product]:
     """Migrated stores and an empty source, exported as the environment; dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _servers(environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
-        _create_postgres(postgres_server, cleanup, name, migrated)
+        _create_postgres(postgres_server, cleanup, name, template)
         _create_clickhouse(clickhouse_server, cleanup, name)
-        _copy_clickhouse(clickhouse_server, name, migrated)
-        own = {
-            **_addresses(environment, name),
-            "IDENTITIES_TABLE": name,
-            "LANDING_URL": (tmp_path / "landing").as_uri(),
-        }
+        _copy_clickhouse(clickhouse_server, name, template)
+        own = {**_addresses(environment, name), "IDENTITIES_TABLE": name, "LANDING_URL": landing.as_uri()}
         for variable, value in own.items():
-            monkeypatch.setenv(variable, value)
+            exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            product = Product(settings, clickhouse, name)
-            create_identities_table(boto3.client("dynamodb"), name)
-            yield product
+            create_identities_table(_dynamodb_client(environment["AWS_ENDPOINT_URL"]), name)
+            yield Product(settings, clickhouse, name)
+
+
+@pytest.fixture
+def empty_product(
+    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Product]:
+    with new_product(environment, migrated, tmp_path / "landing", monkeypatch) as product:
+        yield product
 
 
 @pytest.fixture

@@ -11,7 +11,13 @@ from xdist.scheduler import LoadScopeScheduling
 # They start Dagster or engines of their own and wait for them; others can work meanwhile.
 _LONG = ("tests/e2e/", "tests/docs/test_example.py", "tests/cli/local/", "tests/embedded/")
 # Fixtures of theirs start engines for the whole file: each worker that got one of its tests would start them again.
-_TOGETHER = ("tests/embedded/", "tests/cli/local/", "tests/demo/test_load.py", "tests/e2e/test_demo.py")
+_TOGETHER = (
+    "tests/embedded/",
+    "tests/cli/local/",
+    "tests/demo/test_load.py",
+    "tests/e2e/test_daemon.py",
+    "tests/e2e/test_demo.py",
+)
 _ENGINES = {"stack_environment", "clickhouse_server"}
 _PACKAGE = "analytics_pipeline"
 

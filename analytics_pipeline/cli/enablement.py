@@ -1,7 +1,6 @@
 """`analytics-pipeline enablement`: what became of the histories of features that were switched on."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timezone
 
@@ -52,11 +51,8 @@ def status(*, as_json: bool) -> None:
     sys.exit(_exit_of(epochs))
 
 
-def status_table(store: Postgres, epochs: list[Epoch], own_rows: Mapping[tuple[str, str], int] | None = None) -> Group:
+def status_table(store: Postgres, epochs: list[Epoch]) -> Group:
     """One row for each epoch: whether its feature is on, how far it is; then, in words, what it asks for.
-
-    The ledger's rows are those of all that the days hold, also of other accounts; `own_rows` tells, by feature and
-    scope, the scope's alone.
 
     The words end with what went wrong last, and with what earlier epochs of the scope brought in.
     """
@@ -73,16 +69,11 @@ def status_table(store: Postgres, epochs: list[Epoch], own_rows: Mapping[tuple[s
             "on" if epoch.closed_at is None else "off",
             f"[{_COLOURS[epoch.state]}]{epoch.state}[/]",
             f"{done} of {len(epoch.days)}",
-            _rows(epoch, own_rows or {}),
+            "" if epoch.rows is None else f"{epoch.rows:,}",
         )
     totals = EnablementLedger(store).totals()
     words = ([_headline(epoch), *_notes(epoch, totals[epoch.feature, epoch.scope])] for epoch in epochs)
     return Group(table, *(escape("\n  ".join(lines)) for lines in words))
-
-
-def _rows(epoch: Epoch, own: Mapping[tuple[str, str], int]) -> str:
-    rows = own.get((epoch.feature, epoch.scope), epoch.rows)
-    return "" if rows is None else f"{rows:,}"
 
 
 def _headline(epoch: Epoch) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from tests.product import Product, failure_text, today
 from tests.sensors.test_enablement import ASSETS, at
+from tests.thorough import on_engines
 
 DAY = today() - timedelta(days=5)
 NEXT = DAY + timedelta(days=1)
@@ -252,7 +253,7 @@ def test_figures__another_build_is_under_way__wait_until_it_has_ended(empty_prod
         assert building.result() == {DAY: 1}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@on_engines(8)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.integers(1, 3), st.sampled_from([2, 3, 4]), st.sampled_from(["go", "c"])),

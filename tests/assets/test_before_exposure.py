@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import time_machine
 
-from analytics_pipeline.definitions import defs
+from tests import resolved
 from tests.product import KEY, Product, document, failure_text, today
 
 COUNTED = {(1, 100): (1, "counted")}
@@ -67,11 +67,9 @@ def test_before_exposure__switched_on_after_counts_were_removed__schedule_has_th
     with dg.instance_for_test() as instance:
         # The grace hours are over: nothing can be captured any more.
         at = datetime(today().year, today().month, today().day, 12, 15, tzinfo=timezone.utc)
-        definitions = defs()
-        context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
-        )
-        (request,) = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context).run_requests or []
+        repository = resolved.repository()
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at, repository_def=repository)
+        (request,) = repository.get_schedule_def("segments_closed_days").evaluate_tick(context).run_requests or []
     assert (request.partition_key, request.asset_selection) == (str(yesterday), [dg.AssetKey("segment_counts")])
     assert hidden.materialise("segment_counts", day=yesterday).success
 

@@ -11,6 +11,7 @@ import pytest
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
+from tests import resolved
 from tests.product import KEY, Product, condition, document, today
 
 ALL = {
@@ -39,7 +40,16 @@ def findings(result: dg.ExecuteInProcessResult, check: str) -> list[dict[str, ob
 def test_checks__sound_product__all_pass(product: Product) -> None:
     product.put(document("alice", plan="pro"), document("bob"))
 
-    assert outcomes(product.materialise()) == dict.fromkeys(ALL, True)
+    assert outcomes(product.materialise(checks=True)) == dict.fromkeys(ALL, True)
+
+
+@pytest.mark.parametrize(("thorough", "looked"), [(False, {"snapshot_rows_equal_capture"}), (True, ALL)])
+def test_runs__of_tests_about_something_else__have_the_checks_that_block_and_all_when_thorough(
+    product: Product, monkeypatch: pytest.MonkeyPatch, *, thorough: bool, looked: set[str]
+) -> None:
+    monkeypatch.setattr(resolved, "THOROUGH", thorough)
+
+    assert set(outcomes(product.materialise())) == looked
 
 
 def test_checks__environment_is_not_loaded__is_named(product: Product) -> None:
@@ -49,7 +59,7 @@ def test_checks__environment_is_not_loaded__is_named(product: Product) -> None:
     product.add_environment(110, project=11, key="new")
     product.add_segment(2, [], project=11)
 
-    result = product.materialise("identity_snapshots", projects=[10])
+    result = product.materialise("identity_snapshots", checks=True, projects=[10])
 
     assert outcomes(result)["every_environment_loaded"] is False
     assert findings(result, "every_environment_loaded") == [{"day": str(today()), "environment": 110}]
@@ -70,7 +80,7 @@ def test_checks__rows_appear_beside_the_capture__are_found(product: Product) -> 
 def test_checks__environment_emptied__warns(product: Product) -> None:
     _insert(product, "alice", today() - timedelta(days=1))
 
-    result = product.materialise()
+    result = product.materialise(checks=True)
 
     assert result.success
     assert outcomes(result) == dict.fromkeys(ALL, True) | {
@@ -164,7 +174,7 @@ def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(produc
     product.materialise()
     _insert(product, "ghost", today())
 
-    result = product.materialise("identity_snapshots")
+    result = product.materialise("identity_snapshots", checks=True)
 
     assert outcomes(result)["snapshot_rows_equal_capture"]
     assert set(product.snapshot()) == {(KEY, "alice")}
@@ -179,7 +189,7 @@ def test_checks__predicate_is_wrong__segment_environment_and_an_example_are_name
     product.put(document("olga", "other", plan="pro"))
     _break_equality(monkeypatch)
 
-    result = product.materialise()
+    result = product.materialise(checks=True)
 
     assert result.success
     assert outcomes(result) == dict.fromkeys(ALL, True) | {"counts_agree_with_engine": False}
@@ -197,7 +207,7 @@ def test_checks__count_by_the_engine_alone__has_nothing_to_compare(product: Prod
     product.execute("INSERT INTO segments (id, project_id, name, rules) VALUES (5, 10, 'x', '[[1]]')")
     product.put(document("alice", plan="pro", list=["a"]))
 
-    result = product.materialise()
+    result = product.materialise(checks=True)
 
     assert outcomes(result)["counts_agree_with_engine"] is True
 
@@ -212,7 +222,7 @@ def test_checks__wrong_predicate_of_a_project_that_the_run_did_not_count__is_not
     assert product.materialise().success
     _break_equality(monkeypatch)
 
-    narrowed = product.materialise("segment_counts", projects=[11])
+    narrowed = product.materialise("segment_counts", checks=True, projects=[11])
     alone = product.check("segment_counts", "counts_agree_with_engine")
 
     assert outcomes(narrowed)["counts_agree_with_engine"] is True

@@ -14,6 +14,7 @@ from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.audit import CopyDifference, copy_differences
+from tests import resolved
 from tests.flows.reporting.desk import add_account, add_event, build, copy
 from tests.product import Product
 
@@ -175,9 +176,9 @@ def test_lag__nothing_is_followed__is_not_asked(desk: Product, monkeypatch: pyte
 
 def lag_tick() -> str | None:
     """Why the schedule asks for nothing; None when it asks."""
-    definitions = defs()
-    context = dg.build_schedule_context(repository_def=definitions.get_repository_def())
-    return definitions.resolve_schedule_def("reporting_lag").evaluate_tick(context).skip_message
+    repository = resolved.repository()
+    context = dg.build_schedule_context(repository_def=repository)
+    return repository.get_schedule_def("reporting_lag").evaluate_tick(context).skip_message
 
 
 def test_rollups_equal_events__wrong_missing_and_surplus_rows__are_each_found(desk: Product) -> None:
@@ -316,7 +317,7 @@ def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them
             TODAY,
         )
 
-    evaluations = desk.materialise(ROLLUPS, day=TODAY).get_asset_check_evaluations()
+    evaluations = desk.materialise(ROLLUPS, day=TODAY, checks=True).get_asset_check_evaluations()
 
     holes = [{"account": 1, "date": (TODAY - timedelta(days=age)).isoformat()} for age in (21, *range(19, 2, -1), 1)]
     assert {e.check_name: outcome(e) for e in evaluations}["no_uncovered_days"] == (False, holes[-1:])
@@ -326,6 +327,7 @@ def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them
 def test_checks__of_a_range_run__look_at_every_day(desk: Product) -> None:
     result = desk.materialise(
         EVENTS,
+        checks=True,
         tags={
             "dagster/asset_partition_range_start": (TODAY - timedelta(days=2)).isoformat(),
             "dagster/asset_partition_range_end": TODAY.isoformat(),

@@ -17,9 +17,9 @@ import pytest
 import time_machine
 import yaml
 
-from analytics_pipeline.config import Settings
+from tests import resolved
 from tests.docs.pages import ROOT, Block, to_run
-from tests.product import Product, all_assets_job, today
+from tests.product import Product, today
 
 _CHECKOUT = (".env.example", ".venv", "analytics_pipeline", "dagster.yaml", "pyproject.toml", "tests", "workspace.yaml")
 _YESTERDAY = today() - timedelta(days=1)
@@ -118,6 +118,6 @@ def test_python__as_it_stands_there__works(block: Block, product: Product) -> No
 
 @pytest.mark.parametrize("block", to_run("yaml"), ids=str)
 def test_run_config__as_it_stands_there__is_one_of_our_assets(block: Block) -> None:
-    job = all_assets_job(Settings.load().analytics_start_date)
+    job = resolved.all_assets_job()
 
     assert dg.validate_run_config(job, yaml.safe_load(block.text))

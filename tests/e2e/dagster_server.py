@@ -92,7 +92,7 @@ def wait_for(look: Callable[[], T], is_there: Callable[[T], bool], seconds: floa
     deadline = time.monotonic() + seconds
     while not is_there(seen := look()):
         assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        time.sleep(0.2)
+        time.sleep(0.5)
     return seen
 
 

@@ -4,22 +4,19 @@ Whatever is killed on the way, and whenever, the history ends complete, with one
 """
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
 import psutil
-import psycopg
 import pytest
-from psycopg import sql
 
 from analytics_pipeline.embedded.dagster_ui import members
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
+from tests.e2e.conftest import own_instance
 from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
 from tests.product import Product, today
 from tests.sensors.test_enablement import assert_complete, at, make_due, newest
@@ -47,22 +44,21 @@ class Operator:
 @pytest.fixture
 def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """An instance of its own: run keys of other tests' histories must not be known to it."""
-    server = os.environ["DAGSTER_POSTGRES_URL"]
-    name = f"dagster_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection, ExitStack() as cleanup:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        cleanup.callback(connection.execute, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        monkeypatch.setenv("DAGSTER_POSTGRES_URL", urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
-        made = cleanup.enter_context(ExitStack())
+    with own_instance(monkeypatch), ExitStack() as made:
         yield Operator(tmp_path / "dagster.log", made)
+
+
+def add_usage(product: Product, first: date) -> None:
+    """Three users' events of each of the five days from `first`."""
+    for number in range(5):
+        for user in (1, 2, 3):
+            product.add_chat(at(first + timedelta(days=number)), user=user)
+            product.add_suggestion(at(first + timedelta(days=number), 13), user=user)
 
 
 @pytest.fixture
 def product(empty_product: Product) -> Product:
-    for number in range(5):
-        for user in (1, 2, 3):
-            empty_product.add_chat(at(FIRST + timedelta(days=number)), user=user)
-            empty_product.add_suggestion(at(FIRST + timedelta(days=number), 13), user=user)
+    add_usage(empty_product, FIRST)
     return empty_product
 
 
@@ -102,26 +98,6 @@ def _command(process: psutil.Process) -> str:
 def kill_run(server: DagsterServer) -> None:
     (run,) = runs("ai_usage:instance:1:1")
     server.worker_of(run.run_id).kill()
-
-
-def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(product: Product, operator: Operator) -> None:
-    operator.start()
-    product.switch_ai_usage(on=True)
-
-    wait_for(lambda: state(product), lambda seen: seen == "completed", PATIENCE)
-
-    assert_complete(product)
-    epoch = newest(product)
-    assert (epoch.epoch, epoch.attempt, epoch.rows, len(runs("ai_usage:instance:1:1"))) == (1, 1, 30, 1)
-
-    # What is written from now on follows by itself.
-    product.add_chat(at(today()), user=9)
-    product.add_chat(at(FIRST), user=9)
-    wait_for(lambda: product.clickhouse.scalar("SELECT count() FROM duo_chat_events"), lambda n: n == 17, PATIENCE)
-    wait_for(
-        lambda: product.clickhouse.scalar("SELECT sum(occurrences) FROM ai_usage_daily FINAL"), lambda n: n == 32, 60
-    )
-    assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from datetime import datetime
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
 from tests.product import Product
+from tests.thorough import on_engines
 
 
 def _letters(product: Product, *columns: str) -> list[tuple[object, ...]]:
@@ -66,7 +67,7 @@ def test_replace__hostile_texts__are_stored_readably(empty_product: Product) -> 
     assert _letters(empty_product, "record_key", "reason", "payload") == [(text,) * 3 for text in stored.values()]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(30)
 @given(text=st.text(alphabet=st.characters(categories=None, exclude_categories=[])))
 def test_replace__any_text__is_stored(empty_product: Product, text: str) -> None:
     replace_dead_letters(empty_product.postgres, "identities", "any", [DeadLetter(text, text, text)], "run-1")

@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             self._say(self.receiver.reply(request))
 
-    do_GET = do_POST  # noqa: N815
+    do_GET = do_PUT = do_POST  # noqa: N815
 
     def _say(self, reply: Reply) -> None:
         if reply.raw is not None:

@@ -1,17 +1,17 @@
 """The schedules: each tick asks for what is missing, and for nothing else."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 import msgspec
 import pytest
 import time_machine
 
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.schedules.segments import GRAPH, NOTHING
-from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
+from tests import resolved
+from tests.product import KEY, Product, condition, document, failure_text, today
 
 YESTERDAY = today() - timedelta(days=1)
 
@@ -23,11 +23,10 @@ def tick(hour: int = 1) -> datetime:
 
 def evaluate(at: datetime, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
     """What the schedule asks for at the tick, or why it asks for nothing."""
-    definitions = defs()
     context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
+        instance=instance, scheduled_execution_time=at, repository_def=resolved.repository()
     )
-    answer = definitions.resolve_schedule_def("segments_closed_days").evaluate_tick(context)
+    answer = resolved.repository().get_schedule_def("segments_closed_days").evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
 
 
@@ -255,7 +254,7 @@ def test_schedule__not_migrated__skips_with_the_repair(
 
 def test_schedule__run_under_way__waits_for_it(product: Product, instance: dg.DagsterInstance) -> None:
     tags = {"dagster/partition": str(YESTERDAY), "dagster/schedule_name": "segments_closed_days"}
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = resolved.all_assets_job()
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
 
     assert evaluate(tick(), instance) == NOTHING
@@ -347,10 +346,10 @@ def test_schedule__capture_has_wrong_bytes__its_load_is_asked_for_with_long_paus
             assert asked(answer) == [(str(YESTERDAY), {"identity_snapshots": [11], "segment_counts": None})]
             asked_at.append(hour)
             with time_machine.travel(tick(hour)):
-                _fail(instance, answer[0], closed.settings.analytics_start_date)
+                _fail(instance, answer[0])
     assert asked_at == [8, 9, 10, 11, 14, 19]
 
 
-def _fail(instance: dg.DagsterInstance, request: dg.RunRequest, start: date) -> None:
-    job, tags = all_assets_job(start), dict(request.tags)
+def _fail(instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
+    job, tags = resolved.all_assets_job(), dict(request.tags)
     instance.report_run_failed(instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags))

@@ -8,8 +8,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from analytics_pipeline.config import Settings
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.ai_usage import daily
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
@@ -27,7 +25,8 @@ from analytics_pipeline.orchestration.requests import NOTHING
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
-from tests.product import KEY, Product, all_assets_job, condition, document, failure_text, today
+from tests import resolved
+from tests.product import KEY, Product, condition, document, failure_text, today
 
 ASSETS = ("duo_chat_events", "code_suggestion_events", "ai_usage_daily")
 FIRST = today() - timedelta(days=3)
@@ -55,7 +54,7 @@ def product(empty_product: Product) -> Product:
 
 def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What one evaluation of the sensor asks for."""
-    repository = defs().get_repository_def()
+    repository = resolved.repository()
     sensor = repository.get_sensor_def("enablement")
     answer = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     return list(answer.run_requests or [])
@@ -72,12 +71,8 @@ def days(first: date, last: date) -> tuple[str, str]:
 
 def launch(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
     """What the daemon does with a request, in this process."""
-    return all_assets_job(Settings.load().analytics_start_date).execute_in_process(
-        instance=instance,
-        tags=dict(request.tags),
-        asset_selection=list(request.asset_selection or []),
-        run_config={**request.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
+    return resolved.run(
+        instance, list(request.asset_selection or []), tags=dict(request.tags), run_config=request.run_config
     )
 
 
@@ -701,7 +696,7 @@ def test_run__deleted_or_cancelled_before_it_began__is_asked_for_again(
 ) -> None:
     product.switch_ai_usage(on=True)
     (request,) = tick(instance)
-    job = all_assets_job(product.settings.analytics_start_date)
+    job = resolved.all_assets_job()
     run = instance.create_run_for_job(
         job, tags={ATTEMPT_TAG: str(request.run_key)}, status=dg.DagsterRunStatus.NOT_STARTED
     )
@@ -812,6 +807,8 @@ def test_reporting__zone_set__brings_in_the_accounts_closed_days(
 
     assert len(asked_for) == 1
     assert {newest(empty_product, f"account:{n}", "reporting").state for n in (7, 8)} == {"completed"}
+    # Four events each, of which today's is not part of the history; the days hold both accounts'.
+    assert {newest(empty_product, f"account:{n}", "reporting").rows for n in (7, 8)} == {3}
     closed = {FIRST + timedelta(days=number) for number in range(2)}
     assert {(day, "Asia/Kolkata") for day in closed} <= covered(empty_product, 7)
     assert {(day, "America/New_York") for day in closed} <= covered(empty_product, 8)
@@ -936,7 +933,7 @@ def test_reporting__zone_is_none__asks_for_nothing(empty_product: Product, insta
 
 def told(instance: dg.DagsterInstance) -> str | None:
     """Why the sensor asks for nothing, as its tick shows it."""
-    repository = defs().get_repository_def()
+    repository = resolved.repository()
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
     return repository.get_sensor_def("enablement").evaluate_tick(context).skip_message
 

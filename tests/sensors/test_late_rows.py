@@ -8,15 +8,15 @@ from unittest import mock
 import dagster as dg
 import pytest
 
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.daily_copy.changed import days_in_turn
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.schedules.reporting import reporting_closed_days
 from analytics_pipeline.sensors.reporting import reporting_late_rows
+from tests import resolved
 from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
-from tests.product import Product, all_assets_job, today
+from tests.product import Product, today
 from tests.sensors.test_enablement import launch
 
 Requested = list[tuple[str, str, str]]
@@ -39,7 +39,7 @@ def requested(requests: list[dg.RunRequest] | None) -> Requested:
 
 def evaluate(instance: dg.DagsterInstance) -> tuple[list[dg.RunRequest], str]:
     """What the sensor asks for, and why it asks for nothing."""
-    repository = defs().get_repository_def()
+    repository = resolved.repository()
     context = dg.build_sensor_context(instance=instance, repository_def=repository)
     answer = reporting_late_rows.evaluate_tick(context)
     return list(answer.run_requests or []), str(answer.skip_message)
@@ -142,7 +142,7 @@ def test_sensor__today_and_years_of_the_past_are_stale__today_goes_first_and_nev
 
     with dg.DagsterInstance.ephemeral() as instance:
         requests, _ = evaluate(instance)
-        job = all_assets_job(empty_product.settings.analytics_start_date)
+        job = resolved.all_assets_job()
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=dict(requests[1].tags))
         meanwhile, _ = evaluate(instance)
 

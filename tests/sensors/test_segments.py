@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from analytics_pipeline.definitions import defs
 from analytics_pipeline.orchestration.requests import FOLLOWS
 from analytics_pipeline.sensors.segments import CHANGES, PROJECTS_PER_TICK, segment_changes
-from tests.product import Product, all_assets_job, condition, document, today
+from tests import resolved
+from tests.product import Product, condition, document, today
 
 UNCHANGED = "the segments are those that were last counted, and ClickHouse holds their counts"
 
@@ -17,7 +17,7 @@ UNCHANGED = "the segments are those that were last counted, and ClickHouse holds
 def evaluate(instance: dg.DagsterInstance | None = None) -> list[tuple[str | None, Any]] | str:
     """(day, run config's projects) of each request, or why there is none."""
     with nullcontext(instance) if instance else dg.DagsterInstance.ephemeral() as used:
-        repository = defs().get_repository_def()
+        repository = resolved.repository()
         answer = segment_changes.evaluate_tick(dg.build_sensor_context(instance=used, repository_def=repository))
     assert [request.run_key for request in answer.run_requests or []] == [None] * len(answer.run_requests or [])
     found = [
@@ -171,11 +171,11 @@ def test_sensor__run_for_changes_is_under_way_or_several_brought_nothing__waits(
     make_quiet(product)
     product.materialise()
     product.execute("UPDATE segments SET updated_at = now() - interval '30 minutes'")
-    job = all_assets_job(product.settings.analytics_start_date)
+    job = resolved.all_assets_job()
 
     with dg.instance_for_test() as instance:
         asked = [evaluate(instance)]
-        repository = defs().get_repository_def()
+        repository = resolved.repository()
         context = dg.build_sensor_context(instance=instance, repository_def=repository)
         (request,) = segment_changes.evaluate_tick(context).run_requests or []
         tags = {key: request.tags[key] for key in (FOLLOWS, CHANGES)}

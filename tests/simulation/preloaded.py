@@ -1,17 +1,34 @@
 """The definitions, resolved when the fork server imports this module, so that its children need not."""
 
+import sqlite3
 from functools import cache
 from typing import Any
 
+import boto3
 import dagster as dg
+from botocore.loaders import JSONFileLoader
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 # A run that fails for a trouble that passes is tried again at once: nobody wants to wait here.
 dg.RetryPolicy.calculate_delay = lambda self, attempt_num: 0  # type: ignore[method-assign]
 # Whether the schema of the instance is that of this version is looked up in a hundred files, each time.
 sqlite_run_storage.check_alembic_revision = lambda *_: ("same", "same")  # type: ignore[attr-defined]
 sqlite_schedule_storage.check_alembic_revision = lambda *_: ("same", "same")  # type: ignore[attr-defined]
+# What AWS's services can do is read from megabytes of JSON for each client. Nobody changes what was read.
+JSONFileLoader.load_file = staticmethod(cache(JSONFileLoader().load_file))  # type: ignore[method-assign]
+boto3.session.Session(region_name="eu-west-1").client("dynamodb", endpoint_url="http://127.0.0.1:1")
+
+
+def _without_syncing(connection: Any, _: object) -> None:
+    """A process that dies loses nothing of SQLite, only a machine would; each event of a run is a transaction."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+event.listen(Engine, "connect", _without_syncing)
 
 from analytics_pipeline.definitions import defs  # noqa: E402
 

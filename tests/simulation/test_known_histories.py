@@ -130,3 +130,13 @@ def test_rollups__of_the_first_date_in_the_east__follow_their_events(machine: ty
     history.source.write("reporting_events", moved(event, moment, history.clock.now()))
 
     history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_segments__are_switched_off_for_the_only_organisation__current_counts_go(machine: type[Simulation]) -> None:
+    history = machine()
+    history.begin(zone=None, ai=False, segments=True, is_in_use=True)
+    history.switch("organisation:1", on=False)
+
+    history.settle_and_audit()

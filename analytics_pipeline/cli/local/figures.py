@@ -1,6 +1,5 @@
 """Figures that `demo` shows for each flow: a report in two accounts' own zones, AI usage, histories' own rows."""
 
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 from rich.console import Console
@@ -10,7 +9,6 @@ from rich.table import Table
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.reads import Scope, ai_usage_reads
-from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reports import Reports
@@ -80,13 +78,3 @@ def show_ai_usage(console: Console, settings: Settings, first: date, last: date)
     table.add_row("code suggestions", f"{code.contributors:,}", told)
     table.add_row("", "", f"{code.accepted_lines:,} lines accepted, in {', '.join(code.languages)}")
     console.print(table)
-
-
-def own_rows(clickhouse: ClickHouse, epochs: Sequence[Epoch]) -> Mapping[tuple[str, str], int]:
-    """By feature and scope, the events of an account's own: the ledger counts a shared day's rows for each of them."""
-    rows = clickhouse.query("SELECT account_id, count() FROM reporting_events GROUP BY account_id")
-    events = {f"account:{account}": count for account, count in rows}
-    return {
-        (epoch.feature, epoch.scope): events.get(epoch.scope, 0) if epoch.feature == "reporting" else epoch.rows or 0
-        for epoch in epochs
-    }

@@ -13,7 +13,7 @@ from rich.progress import TaskID
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.local.dagster_process import daemon_beside
-from analytics_pipeline.cli.local.figures import own_rows, show_ai_usage, show_report
+from analytics_pipeline.cli.local.figures import show_ai_usage, show_report
 from analytics_pipeline.cli.local.interruption import kept_from_children
 from analytics_pipeline.cli.local.materialise import Materialised, assets_by_run, materialise, observe_switches
 from analytics_pipeline.cli.local.summary import show_runs, show_segment_counts, show_skipped
@@ -149,8 +149,7 @@ def _summarise(materialised: list[Materialised], today: date, console: Console) 
         show_skipped(console, settings, store)
         show_segment_counts(console, store, clickhouse, today)
         show_report(console, settings, store, clickhouse)
-        own = own_rows(clickhouse, epochs)
     for epoch in epochs:
         if epoch.feature == AI_USAGE.name and epoch.first_day and epoch.last_day:
             show_ai_usage(console, settings, epoch.first_day, epoch.last_day)
-    console.print(status_table(store, epochs, own))
+    console.print(status_table(store, epochs))

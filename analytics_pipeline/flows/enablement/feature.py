@@ -9,6 +9,7 @@ from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.held_tables import HeldTable
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 Days: TypeAlias = tuple[date, date]
@@ -38,7 +39,7 @@ class Feature:
     the scope: per asset. `stores` names the settings without which there is nothing to do. `canonical_setting` gives a
     recorded setting the name by which `switched_on` calls it today. A feature that `follows_today` has no past: its
     history is the present day. Runs cover `margin` more days at both ends. Where the work for one scope `is_shared` by
-    the others, one run at a time is asked for.
+    the others, one run at a time is asked for; `own_rows` then counts the scope's own among the rows of days.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Feature:
     margin: timedelta = timedelta(0)
     is_shared: bool = False
     tables: tuple[HeldTable, ...] = ()
+    own_rows: Callable[[ClickHouse, str, str, Days], int] | None = None

@@ -14,7 +14,7 @@ from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.enablement.epochs import Attempt, Epoch, Opening, Run, changes, next_action
-from analytics_pipeline.flows.enablement.feature import Feature, RunConfig
+from analytics_pipeline.flows.enablement.feature import Feature, Progress, RunConfig
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.held_days import note_losses
@@ -157,12 +157,20 @@ class Tick:
         start = self.settings.start_of(feature.name)
         missing = [day for day in epoch.days if day not in progress.days and day >= start]
         action = next_action(epoch, runs, is_complete=not missing, now=self.ledger.now())
-        if action == "complete" and self.ledger.complete(epoch, progress.rows):
+        if action == "complete" and self.ledger.complete(epoch, self._rows(feature, epoch, progress)):
             outcome.completed.append(epoch)
         elif action == "fail":
             self._fail(epoch, runs, outcome)
         elif action == "ask":
             outcome.requests.append(self._request(feature, epoch, missing))
+
+    def _rows(self, feature: Feature, epoch: Epoch, progress: Progress) -> int:
+        """The rows that the history has brought in for its scope: those of its days hold others' as well."""
+        if feature.own_rows is None or not progress.days:
+            return progress.rows
+        with glance(self.settings, feature.name) as clickhouse:
+            days = min(progress.days), max(progress.days)
+            return feature.own_rows(clickhouse, epoch.scope, epoch.setting, days)
 
     def _fail(self, epoch: Epoch, runs: Sequence[Run], outcome: Outcome) -> None:
         """Counts failures that the run-failure sensor does not hear of: runs cancelled, vanished or without effect."""

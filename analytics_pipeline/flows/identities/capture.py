@@ -20,11 +20,11 @@ from analytics_pipeline.flows.identities.errors import TooManyDeadLetters, Unmap
 from analytics_pipeline.flows.identities.reader import IdentityReader
 from analytics_pipeline.flows.identities.units import FORMAT, unit_of
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse.versions import later_than
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.postgres import Postgres
-from analytics_pipeline.resources.versions import later_than
 
 logger = logging.getLogger(__name__)
 

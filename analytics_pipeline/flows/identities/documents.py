@@ -108,7 +108,11 @@ class RowMapper:
         identifier = document.identifier.S
         self._check_identifier(identifier)
         django_id = document.django_id.N
-        traits = {entry.M.trait_key.S: plain(entry.M.trait_value) for entry in document.identity_traits.L}
+        traits: dict[str, Any] = {}
+        for entry in document.identity_traits.L:
+            value = entry.M.trait_value
+            # Most are texts: to call for each of them takes a tenth of the mapping.
+            traits[entry.M.trait_key.S] = plain(value) if value.S is None else value.S
         _overlay(traits, document.system_traits)
         return self._row(identifier, document.composite_key.S if django_id is None else django_id, traits)
 

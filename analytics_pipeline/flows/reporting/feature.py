@@ -9,7 +9,8 @@ from analytics_pipeline.flows.reporting.event_history import first_event
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.flows.reporting.zones import canonical_of_stored, local_date, names_of
+from analytics_pipeline.flows.reporting.zones import canonical_of_stored, day_bounds, local_date, names_of
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
 
 _SCOPE = "account:"
@@ -43,6 +44,19 @@ def complete_days(
         "days": list(days),
     }
     return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, since=since, **parameters))
+
+
+def own_rows(clickhouse: ClickHouse, scope: str, zone: str, days: tuple[date, date]) -> int:
+    """The account's own events of the local days, both inclusive."""
+    bounds = day_bounds(zone, *days)
+    rows: int = clickhouse.scalar(
+        "SELECT count() FROM reporting_events WHERE account_id = {account:Int64}"
+        " AND created_at >= {starts_at:DateTime64(6, 'UTC')} AND created_at < {ends_at:DateTime64(6, 'UTC')}",
+        account=_account(scope),
+        starts_at=bounds[0].starts_at,
+        ends_at=bounds[-1].ends_at,
+    )
+    return rows
 
 
 def _account(scope: str) -> int:
@@ -82,4 +96,5 @@ REPORTING = Feature(
     # A run rolls up all accounts, so the next one's history may be complete already when it has ended.
     is_shared=True,
     tables=(REPORTING_EVENTS.held, ROLLUPS),
+    own_rows=own_rows,
 )

@@ -23,22 +23,19 @@ def store_current(
         logger.info("project %s: current counts are of %s and stay", project.id, newest[0])
         return
     connection.execute(_REMOVE_STALE, [project.id, [c.segment_id for c in counts], [c.environment.id for c in counts]])
-    connection.cursor().executemany(
+    connection.execute(
         sql_file(__package__, "record_current.sql"),
-        [
-            {
-                "segment": count.segment_id,
-                "environment": count.environment.id,
-                "project": project.id,
-                "organisation": project.organisation_id,
-                "count": count.count,
-                "status": count.status,
-                "reason": count.reason,
-                "day": day,
-                "synced_at": None if count.count is None else computed_at,
-            }
-            for count in counts
-        ],
+        {
+            "project": project.id,
+            "organisation": project.organisation_id,
+            "day": day,
+            "computed_at": computed_at,
+            "segments": [count.segment_id for count in counts],
+            "environments": [count.environment.id for count in counts],
+            "counts": [count.count for count in counts],
+            "statuses": [count.status for count in counts],
+            "reasons": [count.reason for count in counts],
+        },
     )
 
 
@@ -107,7 +104,11 @@ _PURGE = """
 
 _NEWEST_DAY = "SELECT max(snapshot_date) FROM analytics_pipeline.segment_membership_counts WHERE project_id = %s"
 
+# An anti-join: `NOT IN` would compare each with each, once they are too many for one hash table.
 _REMOVE_STALE = """
-    DELETE FROM analytics_pipeline.segment_membership_counts
-    WHERE project_id = %s AND (segment_id, environment_id) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+    DELETE FROM analytics_pipeline.segment_membership_counts AS current
+    WHERE project_id = %s AND NOT EXISTS (
+        SELECT FROM unnest(%s::bigint[], %s::bigint[]) AS kept (segment_id, environment_id)
+        WHERE kept.segment_id = current.segment_id AND kept.environment_id = current.environment_id
+    )
 """

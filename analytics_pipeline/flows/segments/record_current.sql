@@ -2,10 +2,19 @@
 INSERT INTO analytics_pipeline.segment_membership_counts AS current (
     segment_id, environment_id, project_id, organisation_id, count, status, reason, snapshot_date, last_synced_at
 )
-VALUES (
-    %(segment)s, %(environment)s, %(project)s, %(organisation)s, %(count)s, %(status)s, %(reason)s, %(day)s,
-    %(synced_at)s
-)
+SELECT
+    found.segment_id,
+    found.environment_id,
+    %(project)s AS project_id,
+    %(organisation)s AS organisation_id,
+    found.count,
+    found.status,
+    found.reason,
+    %(day)s AS snapshot_date,
+    CASE WHEN found.count IS NOT NULL THEN %(computed_at)s::timestamptz END AS last_synced_at
+FROM unnest(
+    %(segments)s::bigint[], %(environments)s::bigint[], %(counts)s::bigint[], %(statuses)s::text[], %(reasons)s::text[]
+) AS found (segment_id, environment_id, count, status, reason)
 ON CONFLICT (segment_id, environment_id) DO UPDATE SET
     project_id = excluded.project_id,
     organisation_id = excluded.organisation_id,

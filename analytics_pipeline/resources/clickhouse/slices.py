@@ -15,7 +15,7 @@ from typing import Any
 
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.names import quoted
-from analytics_pipeline.resources.versions import later_than
+from analytics_pipeline.resources.clickhouse.versions import later_than
 
 # Above this the group-by that finds vanished rows goes on disk: memory stays bounded for slices of any size.
 _SPILL_BYTES = 256 * 1024 * 1024

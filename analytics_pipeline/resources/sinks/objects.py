@@ -125,19 +125,19 @@ class ObjectSink:
 
 def lines_by_day(batch: Batch) -> Mapping[str, bytes]:
     """The lines of each UTC day of the events, in the batch's order; of those without a time under `unknown`."""
-    days = [_day(stamp.timestamp) for stamp in _STAMPS.decode_lines(batch.lines)]
-    if len({*days}) == 1:
-        return {days[0]: batch.lines}
+    dates = [(stamp.timestamp or "")[:10] for stamp in _STAMPS.decode_lines(batch.lines)]
+    days = {date: _day(date) for date in {*dates}}
+    if len({*days.values()}) == 1:
+        return {days[dates[0]]: batch.lines}
     found = defaultdict[str, list[bytes]](list)
-    for day, record in zip(days, records_of(batch), strict=True):
-        found[day].append(record + b"\n")
+    for date, record in zip(dates, records_of(batch), strict=True):
+        found[days[date]].append(record + b"\n")
     return {day: b"".join(lines) for day, lines in found.items()}
 
 
-def _day(timestamp: str | None) -> str:
-    """The date of a time in UTC. It becomes a part of a path, so nothing else may be in it."""
-    day = (timestamp or "")[:10]
-    return day if re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) else NO_DAY
+def _day(date: str) -> str:
+    """The date as a part of a path; nothing else may be in one."""
+    return date if re.fullmatch(r"\d{4}-\d\d-\d\d", date, re.ASCII) else NO_DAY
 
 
 def manifests(store: "ObjectStore", after: str = "") -> Iterator[tuple[str, Manifest]]:

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -19,6 +19,7 @@ from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, ledger, stored
 from tests.product import Product
+from tests.thorough import on_engines
 
 
 def retype(product: Product, column: str, type_: str, relation: str = "reporting_events") -> None:
@@ -64,13 +65,17 @@ def test_copy__number_of_another_type__is_postgres_own_cast_bit_for_bit(empty_pr
         assert letters(empty_product) == []
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@on_engines(30)
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12), max_size=50))
 def test_copy__any_numeric__is_postgres_own_cast_bit_for_bit(empty_product: Product, values: list[Any]) -> None:
     empty_product.execute("TRUNCATE reporting_events")
     empty_product.execute("ALTER TABLE reporting_events ALTER COLUMN value TYPE numeric")
-    for number, value in enumerate(values):
-        add_event(empty_product, id=number, value=value)
+    empty_product.execute(
+        "INSERT INTO reporting_events (id, name, account_id, created_at, updated_at, value)"
+        " SELECT number, 'first_response', 1, %s, %s, value"
+        " FROM unnest(%s::numeric[]) WITH ORDINALITY AS _ (value, number)",
+        *(NOON, NOON, values),
+    )
 
     copy(empty_product)
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.daily_copy import ledger as copy_ledger
@@ -13,6 +13,7 @@ from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, stored
 from tests.product import Product, today
+from tests.thorough import on_engines
 
 
 def touched(product: Product, since: date = DAY) -> list[date]:
@@ -149,7 +150,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(25)
 @given(steps=_STEPS)
 def test_touched__any_order_of_writes_commits_and_ticks__ends_equal_to_the_source(
     empty_product: Product, steps: list[tuple[str, int]]

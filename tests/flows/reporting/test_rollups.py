@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.held_tables import MonthTable
@@ -18,6 +18,7 @@ from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_
 from analytics_pipeline.flows.reporting.zones import zone
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
 from tests.product import Product
+from tests.thorough import on_engines
 
 DAY = date(2026, 2, 11)
 
@@ -278,7 +279,7 @@ def _payload(payload: Payload, events: list[dict[str, Any]]) -> tuple[int, float
     return len(events), *(sum(e[c] or 0 for e in events) for c in ("value", "value_in_business_hours"))  # type: ignore[return-value]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(12)
 @given(
     events=st.lists(_EVENT, max_size=30),
     zones=st.tuples(*[st.sampled_from(_ZONES)] * 3),

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import zstandard
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import wait_none
 
@@ -31,8 +31,9 @@ from analytics_pipeline.resources.clickhouse.limits import listed, one_of
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 from tests.resources.proxy import peer
+from tests.thorough import on_engines
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = on_engines(15)
 HOSTILE = ["it's", '"', "`", "\\", "\\'", "--", "/*", "'; DROP TABLE days; --", "{a:String}", "%(a)s", "é\x00\n\t", ""]
 
 

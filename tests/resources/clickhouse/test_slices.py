@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
@@ -18,6 +18,7 @@ from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
+from tests.thorough import on_engines
 
 DAY, OTHER_DAY = date(2026, 1, 1), date(2026, 1, 2)
 FIRST = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -238,7 +239,7 @@ _LOADS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(8)
 @given(loads=_LOADS)
 def test_replace__any_sequence_of_loads__equals_a_dictionary(
     clickhouse: ClickHouse, loads: list[tuple[str, date, dict[int, str]]]

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -22,6 +23,7 @@ from analytics_pipeline.resources.sinks import objects as module
 from analytics_pipeline.resources.sinks.base import Sink, SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.objects import lines_by_day, lines_of, manifests
 from analytics_pipeline.resources.sinks.registry import open_sink
+from tests.resources.receiver import Receiver, Reply, receiving
 from tests.resources.sinks.records import ASKS, batch, batch_of, events, record
 
 SECRET = "AKIAS3CRETS3CRETS3CR"
@@ -239,6 +241,29 @@ def test_send__no_server__is_unavailable_and_shows_no_secret(
         _opened("s3://bucket/prefix").send(batch(1, 2))
 
     assert str(unavailable.value) == "The sink archive did not store the batch: GenericError"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (403, SinkRefused, "access is denied, or there are no credentials"),
+        (401, SinkRefused, "access is denied, or there are no credentials"),
+        (404, SinkRefused, "its bucket or directory does not exist"),
+        (503, SinkUnavailable, "did not store the batch: GenericError"),
+    ],
+)
+def test_check_and_send__s3_refuses__is_told_without_what_it_says(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception], told: str
+) -> None:
+    says = f"<Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>{SECRET}</AWSAccessKeyId></Error>".encode()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, SECRET)
+    with receiving(Receiver(lambda _: Reply(status, body=says))) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{service.port}")
+        for ask in ASKS:
+            with pytest.raises(kind, match=told) as failure:
+                ask(_opened("s3://bucket/prefix"))
+            assert SECRET not in "".join(traceback.format_exception(failure.value))
 
 
 def test_send__no_credentials__is_refused(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,12 @@ from analytics_pipeline.flows.identities.errors import ExportFailed
 from analytics_pipeline.flows.identities.export.files import export_files
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.resources.clickhouse.versions import later_than
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.object_stores import Bucket
-from analytics_pipeline.resources.versions import later_than
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ExportDescriptionTypeDef

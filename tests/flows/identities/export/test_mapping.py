@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
@@ -27,6 +27,7 @@ from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.landing_units import Manifest
 from tests.flows.identities.wire import ENVIRONMENTS, Wire, tables
 from tests.product import KEY, Product, today
+from tests.thorough import on_engines
 
 CAPTURED = datetime(2026, 3, 1, 12, 30, 45, 678_000, tzinfo=timezone.utc)
 
@@ -108,7 +109,7 @@ def _listed(documents: Sequence[Wire], key: str) -> list[msgspec.Raw]:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@on_engines(25)
 @given(documents=tables(), files=st.integers(1, 3))
 def test_stage__any_documents__rows_and_dead_letters_are_those_of_the_query_path(
     exporting: Product, documents: list[Wire], files: int

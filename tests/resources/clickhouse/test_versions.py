@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import time_machine
 
-from analytics_pipeline.resources.versions import later_than
+from analytics_pipeline.resources.clickhouse.versions import later_than
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=timezone.utc)
 WHOLE = NOON.replace(microsecond=123_000)

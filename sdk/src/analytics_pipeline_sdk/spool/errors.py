@@ -1,0 +1,5 @@
+"""Failures of the spool."""
+
+
+class SpoolFull(Exception):
+    """The directory holds as many bytes as it may."""

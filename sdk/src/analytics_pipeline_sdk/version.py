@@ -1,0 +1,3 @@
+"""The version of this distribution; every batch carries it."""
+
+VERSION = "0.1.0"

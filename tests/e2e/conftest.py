@@ -1,0 +1,48 @@
+"""What runs outside of the tests' own process."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.e2e.dagster_server import DagsterServer, dagster_server
+from tests.product import Product, new_product
+
+
+@contextmanager
+def own_instance(exported: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Dagster instance that knows nothing of other tests' run keys."""
+    server = os.environ["DAGSTER_POSTGRES_URL"]
+    name = f"dagster_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        exported.setenv("DAGSTER_POSTGRES_URL", urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
+        try:
+            yield
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def followed_product(
+    stack_environment: Mapping[str, str], migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    """One product for the tests of a file, each of which uses another flow."""
+    with pytest.MonkeyPatch.context() as exported:
+        for name, value in stack_environment.items():
+            exported.setenv(name, value)
+        landing = tmp_path_factory.mktemp("landing")
+        with own_instance(exported), new_product(stack_environment, migrated, landing, exported) as product:
+            yield product
+
+
+@pytest.fixture(scope="module")
+def server(followed_product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterServer]:
+    """A webserver and a daemon that follow that product: their start takes longer than most tests."""
+    with dagster_server(dict(os.environ), tmp_path_factory.mktemp("dagster") / "dagster.log") as running:
+        yield running
