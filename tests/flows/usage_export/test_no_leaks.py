@@ -1,4 +1,4 @@
-"""Nothing that may not leave is ever in a batch, a log, an error, a ledger or a dead letter, whatever is in payloads."""
+"""Nothing that may not leave is ever in a batch, a log, an error, a ledger or a dead letter, whatever payloads hold."""
 
 import json
 import logging
