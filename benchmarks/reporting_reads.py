@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.flows.held_tables import DayTable
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import READ_FLAG, Answer
@@ -126,13 +126,13 @@ class ReadBench:
 
     def _refresh_by_day(self) -> None:
         """The same computation, swapped as a day's partition, with the same ledgers."""
-        days = coverage.account_days(accounts(self.postgres).zoned, self.last, self.last)
-        sources = coverage.copies(self.postgres, self.last - 2 * _DAY, self.last + 2 * _DAY)
+        days = ledger.account_days(accounts(self.postgres).zoned, self.last, self.last)
+        sources = ledger.copies(self.postgres, self.last - 2 * _DAY, self.last + 2 * _DAY)
         version = BOUNDS.next_version(self.clickhouse, [self.last])
         with (
             day_bounds_table(self.clickhouse, days, version) as bounds,
             self.clickhouse.staging(BY_DAY.name) as staging,
-            self.postgres.ledgers.connect() as ledger,
+            self.postgres.ledgers.connect() as connection,
         ):
             self.clickhouse.execute(
                 f"INSERT INTO {quoted(staging)} ({', '.join(ROLLUP_COLUMNS)})"
@@ -142,10 +142,10 @@ class ReadBench:
                 computed_at=version,
                 **metric_parameters(REGISTRY),
             )
-            coverage.forget_others(ledger, [self.last], days, REGISTRY)
-            swap_days(self.clickhouse, ledger, BOUNDS, bounds, [self.last])
-            swap_days(self.clickhouse, ledger, BY_DAY, staging, [self.last])
-            coverage.record(ledger, days, sources, REGISTRY, "benchmark")
+            ledger.forget_others(connection, [self.last], days, REGISTRY)
+            swap_days(self.clickhouse, connection, BOUNDS, bounds, [self.last])
+            swap_days(self.clickhouse, connection, BY_DAY, staging, [self.last])
+            ledger.record(connection, days, sources, REGISTRY, "benchmark")
 
     def _repeat_year(self, back: int) -> None:
         """The year as it would have been 365 days earlier each time, in ClickHouse and in the ledgers."""
@@ -158,9 +158,9 @@ class ReadBench:
                 first=first,
                 last=self.last,
             )
-        with self.postgres.ledgers.connect() as ledger:
+        with self.postgres.ledgers.connect() as connection:
             for statement in _EARLIER:
-                ledger.execute(statement, {"days": days, "first": first, "last": self.last})
+                connection.execute(statement, {"days": days, "first": first, "last": self.last})
 
 
 @contextmanager
