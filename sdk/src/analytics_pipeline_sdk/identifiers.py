@@ -3,16 +3,16 @@
 import os
 import time
 
-_VERSION_7, _VARIANT = 0x7 << 76, 0x2 << 62
-_LOW_62 = (1 << 62) - 1
+_VARIANT = "89ab"
 
 
 def uuid7(now_ns: int) -> str:
     """A new id whose order is that of `now_ns` (nanoseconds since 1970) to a quarter of a microsecond."""
     milliseconds, rest = divmod(now_ns, 1_000_000)
-    random = int.from_bytes(os.urandom(8), "big") & _LOW_62
-    text = f"{milliseconds << 80 | _VERSION_7 | (rest * 4096 // 1_000_000) << 64 | _VARIANT | random:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = os.urandom(8)
+    variant, chance = _VARIANT[random[0] & 3], random.hex()
+    high, low, fraction = milliseconds >> 16, milliseconds & 0xFFFF, rest * 4096 // 1_000_000
+    return f"{high:08x}-{low:04x}-7{fraction:03x}-{variant}{chance[1:4]}-{chance[4:]}"
 
 
 class UtcClock:
