@@ -141,6 +141,20 @@ def test_retry_verdict__that_never_ends__holds_up_no_other_event(receiver: Recei
     assert client.stats() == Stats(accepted=6, delivered=5, pending=1)
 
 
+def test_retry_verdict__for_everything__holds_a_few_batches_and_takes_no_more(
+    receiver: Receiver, make: MakeClient
+) -> None:
+    receiver.judge = lambda one: {"verdict": "retry"}
+    client = make(settings=replace(FAST, batch_events=1, spool_bytes=0))
+    for number in range(30):
+        client.track(event(number))
+
+    client.flush(0.5)
+
+    assert len({seen.request_id for seen in receiver.seen}) == 8
+    assert client.stats() == Stats(accepted=30, pending=30)
+
+
 def test_unreadable_batch__one_culprit_of_fifty__is_alone_in_the_end(receiver: Receiver, make: MakeClient) -> None:
     receiver.unreadable = lambda events: any(one["event"]["task_id"].endswith("0017") for one in events)
     client = make(settings=ONE_BATCH)
