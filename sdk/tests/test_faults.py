@@ -145,11 +145,11 @@ def test_retry_verdict__for_everything__holds_a_few_batches_and_takes_no_more(
     receiver: Receiver, make: MakeClient
 ) -> None:
     receiver.judge = lambda one: {"verdict": "retry"}
-    client = make(settings=replace(FAST, batch_events=1, spool_bytes=0))
+    client = make(settings=replace(FAST, batch_events=1, spool_bytes=0, backoff_min=0.5, backoff_max=0.5))
     for number in range(30):
         client.track(event(number))
 
-    client.flush(0.5)
+    client.flush(2)
 
     assert len({seen.request_id for seen in receiver.seen}) == 8
     assert client.stats() == Stats(accepted=30, pending=30)
