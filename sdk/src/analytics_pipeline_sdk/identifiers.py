@@ -5,7 +5,7 @@ import time
 
 
 def uuid7(now_ns: int) -> str:
-    """A new id, ordered by `now_ns` (nanoseconds since 1970) to a quarter of a microsecond; 60 of its bits are random."""
+    """A new id, ordered by `now_ns` (nanoseconds since 1970) to a quarter of a microsecond, with 60 random bits."""
     milliseconds, rest = divmod(now_ns, 1_000_000)
     ordered = (milliseconds << 16 | 0x7000 | rest * 4096 // 1_000_000).to_bytes(8, "big").hex("-", 2)
     random = os.urandom(8).hex()
