@@ -24,7 +24,7 @@ import psutil
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.coverage import account_days
+from analytics_pipeline.flows.reporting.ledger import account_days
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.accounting import Tag

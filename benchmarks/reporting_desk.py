@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta, timezone
 
 from psycopg.types.json import Jsonb
 
-from analytics_pipeline.flows.reporting.coverage import AccountDay
+from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload
 from analytics_pipeline.flows.reporting.zones import canonical, zone_names
 from analytics_pipeline.resources.postgres import Connection, Postgres

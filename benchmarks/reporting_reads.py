@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.flows.held_tables import DayTable
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import READ_FLAG, Answer
@@ -30,7 +30,7 @@ from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import Postgres
-from benchmarks.rows import Goal, Row, seconds_of
+from benchmarks.rows import Goal, Row, in_turns, seconds_of
 
 ROUNDS, REFRESHES = 15, 9
 _DAY = timedelta(days=1)
@@ -53,11 +53,10 @@ class ReadBench:
 
         The last account is the large one.
         """
-        floor = seconds_of("SELECT 1", self.clickhouse.query, "SELECT 1", rounds=3 * ROUNDS)
-        yield Row("SELECT 1", "the same client", floor)
         for number, days, (name, read) in itertools.product(numbers, (30, 365), _REPORTS.items()):
             work, query = f"{name}, {days} days, account {number}", self._query(number, days)
-            (ours, seconds), (theirs, longer) = (self._read(read, query, rollups=way) for way in (True, False))
+            ours, seconds, floor = self._read(read, query, rollups=True)
+            theirs, longer, _ = self._read(read, query, rollups=False)
             assert (ours.source, theirs.source, ours.value) == ("rollup", "raw", theirs.value)
             is_year, is_large = days == 365, number == numbers[-1]
             goals = [Goal.at_most(seconds / floor, 10, "SELECT 1")] if is_year else []
@@ -87,7 +86,7 @@ class ReadBench:
             self._repeat_year(back)
         for name, read in _REPORTS.items():
             one = self._read(read, self._query(number, 365), rollups=True)[1]
-            answer, all_ = self._read(read, self._query(number, years * 365), rollups=True)
+            answer, all_, _ = self._read(read, self._query(number, years * 365), rollups=True)
             assert answer.source == "rollup", answer.source
             goals = [Goal.at_most(all_ / one, 5, "of one")]
             yield Row(f"{name}, account {number}", f"{years} years", all_, goals=goals)
@@ -105,10 +104,14 @@ class ReadBench:
         with self.postgres.pooled() as store:
             yield Reports(self.clickhouse, store, feature_flags(self.settings, store))
 
-    def _read(self, read: Read, query: ReportQuery, *, rollups: bool) -> tuple[Answer[Any], float]:
-        """The answer and its seconds."""
+    def _read(self, read: Read, query: ReportQuery, *, rollups: bool) -> tuple[Answer[Any], float, float]:
+        """The answer and its seconds, and those of a `SELECT 1` in turns with it."""
         with self._desk(rollups=rollups) as desk:
-            return read(desk, query), seconds_of("reports", read, desk, query, rounds=ROUNDS)
+            answer = read(desk, query)
+            seconds, floor = in_turns(
+                "reports", lambda: read(desk, query), lambda: self.clickhouse.query("SELECT 1"), rounds=ROUNDS
+            )
+        return answer, seconds, floor
 
     def _refresh_by_month(self) -> None:
         Rollups(self.clickhouse, self.postgres, "benchmark").compute(self.last, self.last)
@@ -123,13 +126,13 @@ class ReadBench:
 
     def _refresh_by_day(self) -> None:
         """The same computation, swapped as a day's partition, with the same ledgers."""
-        days = coverage.account_days(accounts(self.postgres).zoned, self.last, self.last)
-        sources = coverage.copies(self.postgres, self.last - 2 * _DAY, self.last + 2 * _DAY)
+        days = ledger.account_days(accounts(self.postgres).zoned, self.last, self.last)
+        sources = ledger.copies(self.postgres, self.last - 2 * _DAY, self.last + 2 * _DAY)
         version = BOUNDS.next_version(self.clickhouse, [self.last])
         with (
             day_bounds_table(self.clickhouse, days, version) as bounds,
             self.clickhouse.staging(BY_DAY.name) as staging,
-            self.postgres.ledgers.connect() as ledger,
+            self.postgres.ledgers.connect() as connection,
         ):
             self.clickhouse.execute(
                 f"INSERT INTO {quoted(staging)} ({', '.join(ROLLUP_COLUMNS)})"
@@ -139,10 +142,10 @@ class ReadBench:
                 computed_at=version,
                 **metric_parameters(REGISTRY),
             )
-            coverage.forget_others(ledger, [self.last], days, REGISTRY)
-            swap_days(self.clickhouse, ledger, BOUNDS, bounds, [self.last])
-            swap_days(self.clickhouse, ledger, BY_DAY, staging, [self.last])
-            coverage.record(ledger, days, sources, REGISTRY, "benchmark")
+            ledger.forget_others(connection, [self.last], days, REGISTRY)
+            swap_days(self.clickhouse, connection, BOUNDS, bounds, [self.last])
+            swap_days(self.clickhouse, connection, BY_DAY, staging, [self.last])
+            ledger.record(connection, days, sources, REGISTRY, "benchmark")
 
     def _repeat_year(self, back: int) -> None:
         """The year as it would have been 365 days earlier each time, in ClickHouse and in the ledgers."""
@@ -155,9 +158,9 @@ class ReadBench:
                 first=first,
                 last=self.last,
             )
-        with self.postgres.ledgers.connect() as ledger:
+        with self.postgres.ledgers.connect() as connection:
             for statement in _EARLIER:
-                ledger.execute(statement, {"days": days, "first": first, "last": self.last})
+                connection.execute(statement, {"days": days, "first": first, "last": self.last})
 
 
 @contextmanager
@@ -207,7 +210,7 @@ _EARLIER = (
     SELECT source, day - %(days)s::int, 0, NULL, 0, horizon, copied_at, swapped_at, run_id
     FROM analytics_pipeline.source_copies
     WHERE source = 'reporting_events' AND day BETWEEN %(first)s::date - 1 AND %(last)s
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (source, day) DO UPDATE SET swapped_at = excluded.swapped_at
     """,
     """
     INSERT INTO analytics_pipeline.held_days (relation, day, rows, checksum, state, lease)

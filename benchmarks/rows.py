@@ -48,13 +48,20 @@ class Row:
 
 def seconds_of(what: str, work: Callable[..., object], *arguments: object, rounds: int = 1) -> float:
     """The median of the seconds that the work takes."""
-    seconds = []
+    return in_turns(what, lambda: work(*arguments), rounds=rounds)[0]
+
+
+def in_turns(what: str, *works: Callable[[], object], rounds: int) -> list[float]:
+    """The same of each of several that take turns, so that a busy machine is as busy for all of them."""
     with console.status(f"{what} …"):
-        for _ in range(rounds):
-            began = time.perf_counter()
-            work(*arguments)
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+        seconds = [[_seconds(work) for work in works] for _ in range(rounds)]
+    return [statistics.median(one) for one in zip(*seconds, strict=True)]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def print_rows(rows: Sequence[Row], title: str) -> None:

@@ -1,11 +1,13 @@
 """A small product in stores of its own: what a test fills, materialises and looks at."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -31,6 +33,17 @@ from tests import resolved
 
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
+
+
+@cache
+def _dynamodb(endpoint: str) -> Any:
+    """Made once for each server: a client reads its service's model, which takes longer than a request."""
+    return boto3.resource("dynamodb", endpoint_url=endpoint)
+
+
+@cache
+def _dynamodb_client(endpoint: str) -> Any:
+    return boto3.client("dynamodb", endpoint_url=endpoint)
 
 
 def today() -> date:
@@ -107,17 +120,17 @@ class Product:
 
     def put(self, *documents: Mapping[str, Any]) -> None:
         """Write identity documents into DynamoDB."""
-        with boto3.resource("dynamodb").Table(self.table).batch_writer() as batch:
+        with _dynamodb(os.environ["AWS_ENDPOINT_URL"]).Table(self.table).batch_writer() as batch:
             for item in documents:
                 batch.put_item(Item=item)
 
     def remove(self, identifier: str, environment_key: str = KEY) -> None:
         key = {"composite_key": {"S": f"{environment_key}_{identifier}"}}
-        boto3.client("dynamodb").delete_item(TableName=self.table, Key=key)
+        _dynamodb_client(os.environ["AWS_ENDPOINT_URL"]).delete_item(TableName=self.table, Key=key)
 
     def recreate_identities_table(self, projection: Mapping[str, Any]) -> None:
         """Empty the table and give its index another projection, which DynamoDB cannot change."""
-        client = boto3.client("dynamodb")
+        client = _dynamodb_client(os.environ["AWS_ENDPOINT_URL"])
         table = client.describe_table(TableName=self.table)["Table"]
         keys = table["GlobalSecondaryIndexes"][0]["KeySchema"]
         index = {"IndexName": self.settings.identities_index, "KeySchema": keys, "Projection": projection}
@@ -307,7 +320,7 @@ def new_product(
             exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            create_identities_table(boto3.client("dynamodb"), name)
+            create_identities_table(_dynamodb_client(environment["AWS_ENDPOINT_URL"]), name)
             yield Product(settings, clickhouse, name)
 
 

@@ -1,5 +1,7 @@
 """`make check` runs the tests of what has changed."""
 
+from tests import selection
+from tests.docs.pages import ROOT
 from tests.selection import mirrors_of
 
 
@@ -13,3 +15,7 @@ def test_changed__modules_tests_and_other_files__name_the_tests_that_mirror_them
     ]
 
     assert mirrors_of(changed) == {"tests/flows/segments/test_refresh.py", "tests/assets/test_segments.py"}
+
+
+def test_places__of_which_the_order_of_tests_speaks__are_there() -> None:
+    assert [place for place in {*selection._LONG, *selection._TOGETHER} if not (ROOT / place).exists()] == []

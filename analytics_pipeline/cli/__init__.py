@@ -15,13 +15,14 @@ _COMMANDS = {
     "dev": ("local.dev:dev", "Open the Dagster UI on embedded engines with demo data."),
     "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
+    "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
     "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
     "settings": ("local.settings:settings", "Switch a setting of the demo product, as its admin page would."),
     "stack": ("local.stack:stack", "Start and stop the embedded engines alone."),
 }
 # The others work on the embedded engines, which must not meet production's settings.
-_ON_YOUR_STORES = ("doctor", "enablement", "migrate", "reporting", "settings")
+_ON_YOUR_STORES = ("doctor", "enablement", "export", "migrate", "reporting", "settings")
 
 
 class _LazyGroup(click.Group):

@@ -19,6 +19,7 @@ from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storag
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.findings import ALL, Check, Finding, short
 from analytics_pipeline.cli.output import json_option, new_console, print_json
+from analytics_pipeline.cli.sink_findings import sink_checks
 from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
@@ -89,6 +90,7 @@ def _checks(settings: Settings) -> tuple[Check, ...]:
         Check("DynamoDB", lambda: _check_dynamodb(settings), f"check IDENTITIES_TABLE {aws}", _IDENTITIES),
         Check("DAGSTER_HOME", lambda: [dagster_home(os.environ.get("DAGSTER_HOME", ""))], "check DAGSTER_HOME"),
         Check("Dagster storage", lambda: dagster_storage(settings), "check DAGSTER_POSTGRES_URL"),
+        *sink_checks(settings),
     )
 
 

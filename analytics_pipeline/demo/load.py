@@ -20,6 +20,7 @@ from analytics_pipeline.demo.ai_usage import ApplicationSettings, chat_events, c
 from analytics_pipeline.demo.dynamodb import create_identities_table, identities_held, write_identities
 from analytics_pipeline.demo.product import DemoProduct, Organisation, demo_product
 from analytics_pipeline.demo.reporting import accounts, support
+from analytics_pipeline.demo.usage_export import log_events
 from analytics_pipeline.resources.sql_files import sql_file
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _rows_of(product: DemoProduct, now: datetime, *, is_later: bool) -> dict[str
         "application_settings": (ApplicationSettings(1, use_clickhouse_for_analytics=False),),
         "ai_duo_chat_events": chat_events(now.date()),
         "ai_code_suggestion_events": code_suggestion_events(now.date()),
+        "event_logs": log_events(now),
     }
 
 

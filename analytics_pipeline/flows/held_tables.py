@@ -110,7 +110,10 @@ class MonthTable(HeldTable):
         rows = self._rows(clickhouse, staging, "")
         complete(clickhouse, target, staging, target.next_version(clickhouse))
         versions = self._versions(clickhouse, staging)
-        return {day: Content(rows.get(day, 0), version) for day, version in versions.items()}
+        if target.partition is None and not versions.keys() >= {*days}:
+            # A day that gets neither rows nor tombstones stays as it is: an empty one whose tombstones were merged.
+            versions = self._versions(clickhouse, self.name) | versions
+        return {day: Content(rows.get(day, 0), versions.get(day, 0)) for day in days}
 
     def show(self, clickhouse: ClickHouse, staging: str, days: Sequence[date], left_out: Sequence[date] = ()) -> None:
         make_visible(clickhouse, self._slice(days), staging)

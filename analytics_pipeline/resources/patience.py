@@ -44,7 +44,8 @@ class Patience:
 
         if not self.room.acquire(timeout=self.seconds):
             raise self._no_answer()
-        threading.Thread(target=asking, daemon=True).start()
+        # Named like who waits for it, as whatever is told of a thread is told of its work.
+        threading.Thread(target=asking, name=threading.current_thread().name, daemon=True).start()
         ended = threading.Event()
         answer.add_done_callback(lambda _: ended.set())
         if not ended.wait(self.seconds):

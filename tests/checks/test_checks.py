@@ -11,6 +11,7 @@ import pytest
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
+from tests import resolved
 from tests.product import KEY, Product, condition, document, today
 
 ALL = {
@@ -40,6 +41,15 @@ def test_checks__sound_product__all_pass(product: Product) -> None:
     product.put(document("alice", plan="pro"), document("bob"))
 
     assert outcomes(product.materialise(checks=True)) == dict.fromkeys(ALL, True)
+
+
+@pytest.mark.parametrize(("thorough", "looked"), [(False, {"snapshot_rows_equal_capture"}), (True, ALL)])
+def test_runs__of_tests_about_something_else__have_the_checks_that_block_and_all_when_thorough(
+    product: Product, monkeypatch: pytest.MonkeyPatch, *, thorough: bool, looked: set[str]
+) -> None:
+    monkeypatch.setattr(resolved, "THOROUGH", thorough)
+
+    assert set(outcomes(product.materialise())) == looked
 
 
 def test_checks__environment_is_not_loaded__is_named(product: Product) -> None:

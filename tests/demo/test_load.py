@@ -31,6 +31,7 @@ _ALL = (
     "application_settings",
     "ai_duo_chat_events",
     "ai_code_suggestion_events",
+    "event_logs",
 )
 
 

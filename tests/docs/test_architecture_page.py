@@ -26,11 +26,11 @@ def _walks() -> list[list[tuple[str, str, str, str]]]:
     return [steps for section in sections if (steps := _STEP.findall(section))]
 
 
-def test_walks__step_by_step__are_three_and_numbered() -> None:
+def test_walks__step_by_step__are_four_and_numbered() -> None:
     numbers = [[int(number) for number, *_ in walk] for walk in _walks()]
 
     assert numbers == [list(range(1, len(walk) + 1)) for walk in numbers]
-    assert len(numbers) == 3
+    assert len(numbers) == 4
 
 
 def test_walks__every_step__is_a_function_of_a_file_that_exists() -> None:

@@ -50,6 +50,7 @@ def prepared(product: Product) -> Product:
         noon = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
         with time_machine.travel(noon, tick=True):
             assert product.materialise("raw_identities", day=day).success
+    product.execute("CREATE SCHEMA dagster")
     for feature, scope in (("ai_usage", "instance"), ("reporting", "account:7")):
         product.execute(
             "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, state, last_attempt)"
@@ -68,8 +69,8 @@ def run(script: str, checkout: Path) -> "subprocess.CompletedProcess[str]":
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        # Dagster's tables go with the test's database.
-        "DAGSTER_POSTGRES_URL": os.environ.get("DATABASE_URL", ""),
+        # Dagster's tables go with the test's database, in a schema of their own: one has the name of the product's.
+        "DAGSTER_POSTGRES_URL": f"{os.environ.get('DATABASE_URL', '?')}&options=-csearch_path%3Ddagster",
         "PYTHONPATH": str(ROOT),
         "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
     }

@@ -10,7 +10,7 @@ from tests.product import Product, today
 
 _CLICKHOUSE = "analytics_pipeline.resources.clickhouse.client:ClickHouse"
 _FIGURES = "analytics_pipeline.flows.held_tables:MonthTable"
-_COVERAGE = "analytics_pipeline.flows.reporting.coverage:"
+_COVERAGE = "analytics_pipeline.flows.reporting.ledger:"
 DEATHS = [
     Death("reporting_events", "before", f"{_CLICKHOUSE}.replace_partitions"),
     Death("reporting_events", "after", f"{_CLICKHOUSE}.replace_partitions", is_visible=True),

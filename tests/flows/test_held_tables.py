@@ -81,6 +81,19 @@ def test_swap__a_day_becomes_empty__and_comes_back(figures: Product) -> None:
     assert (held(figures), unheld(figures, [*FEBRUARY, MARCH])) == (BEFORE, set())
 
 
+def test_swap__an_empty_day_whose_tombstones_are_merged__is_held_again(figures: Product) -> None:
+    """Nothing is left to replace, so nothing new tells the day from what it was before: it still is as recorded."""
+    swap(figures, [SECOND], {})
+    figures.clickhouse.execute("OPTIMIZE TABLE figures FINAL")
+
+    swap(figures, [SECOND], {})
+    assert unheld(figures, [*FEBRUARY, MARCH]) == set()
+    swap(figures, [FIRST, SECOND], {("a", FIRST): 2})
+
+    assert held(figures) == {("a", FIRST): 2, ("a", MARCH): 1}
+    assert unheld(figures, [*FEBRUARY, MARCH]) == set()
+
+
 def test_swap__rows_of_a_clock_that_was_ahead__are_replaced_all_the_same(figures: Product) -> None:
     ahead = datetime.now(timezone.utc) + timedelta(days=1)
     figures.clickhouse.insert_rows("figures", ["tenant", "date", "v", "computed_at"], [["a", FIRST, 9, ahead]])

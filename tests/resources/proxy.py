@@ -26,7 +26,7 @@ Address: TypeAlias = str | tuple[str, int] | None
 class Proxy:
     """Passes on what both ends say until the client says one of `silent_at`, `cut_at` or `drip_at`.
 
-    Then there is no more, the line is cut, or `head` is followed by a byte every few milliseconds. `heard` counts
+    Then there is no more, the line is cut, or `head` is followed by a byte after each `pause`. `heard` counts
     connections.
     """
 
@@ -35,6 +35,7 @@ class Proxy:
     cut_at: bytes = b"\0never"
     drip_at: bytes = b"\0never"
     head: bytes = HTTP_HEAD
+    pause: float = _POLL_SECONDS
     heard: int = 0
     _closing: threading.Event = field(default_factory=threading.Event)
 
@@ -73,7 +74,7 @@ class Proxy:
     def drip(self, client: socket.socket) -> None:
         """Answer for ever, so that no wait for the next byte is long."""
         client.sendall(self.head)
-        while not self._closing.wait(_POLL_SECONDS):
+        while not self._closing.wait(self.pause):
             client.sendall(b"x")
 
 

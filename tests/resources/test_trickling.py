@@ -69,6 +69,8 @@ def test_postgres__answer_trickles_in__is_given_up(product: Product) -> None:
     with proxy(product.postgres.url) as between:
         between.head = b"D\x00\x10\x00\x00\x00\x01"
         between.drip_at = b"drip"
+        # Psycopg hears of a moment of silence after a tenth of a second.
+        between.pause = 0.001
         store = replace(product.postgres, url=between.url, lock_seconds=1)
         with store.connect() as connection_:
             connection_.limit = 1.0

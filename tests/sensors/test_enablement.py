@@ -17,7 +17,7 @@ from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG, ATTEMPTS, Ep
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.reporting import feature as reporting
 from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.ledger import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.zones import canonical

@@ -188,7 +188,7 @@ def test_rollups__killed_between_swap_and_ledger_and_the_source_goes_back__are_t
     day = WEEK[4]
     add_event(week, "reply_time", noon(day), id=1_000, value=9, updated_at=noon(day))
     assert week.materialise("reporting_events", day=day).success
-    die(Death("reporting_rollups", "before", "analytics_pipeline.flows.reporting.coverage:record"), day)
+    die(Death("reporting_rollups", "before", "analytics_pipeline.flows.reporting.ledger:record"), day)
     week.execute("DELETE FROM reporting_events WHERE id = 1000")
 
     hourly(noon(today()))

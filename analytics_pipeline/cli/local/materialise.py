@@ -70,7 +70,9 @@ def materialise(assets: Sequence[str], first: date, progress: Progress) -> list[
 
 def _tags(asset: dg.AssetKey, first: date) -> dict[str, str]:
     partitions = defs().resolve_asset_graph().get(asset).partitions_def
-    last = partitions.get_last_partition_key() if partitions else None
+    if partitions is None:
+        return {}
+    last = partitions.get_last_partition_key()
     return range_tags(first, date.fromisoformat(last) if last else first)
 
 
@@ -87,7 +89,8 @@ def _outcome(result: dg.ExecuteInProcessResult, asset: str) -> Materialised:
         data = result.failure_data_for_node(asset)
         error = data.user_failure_data.description if data and data.user_failure_data else None
         return Materialised(asset, "failed", 0.0, {}, error or (data.error_display_string if data else "") or "")
-    materializations = result.asset_materializations_for_node(asset)
+    made = result.asset_materializations_for_node(asset)
+    materializations = [one for one in made if one.asset_key == dg.AssetKey(asset)]
     if not materializations:
         return Materialised(asset, "skipped", 0.0, {})
     seconds = (

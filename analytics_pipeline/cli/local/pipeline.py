@@ -13,6 +13,7 @@ from rich.progress import TaskID
 from analytics_pipeline.cli.enablement import days_done, status_table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.local.dagster_process import daemon_beside
+from analytics_pipeline.cli.local.export_shown import begin_export, commit_late, show_export
 from analytics_pipeline.cli.local.figures import show_ai_usage, show_report
 from analytics_pipeline.cli.local.interruption import kept_from_children
 from analytics_pipeline.cli.local.materialise import Materialised, assets_by_run, materialise, observe_switches
@@ -31,6 +32,7 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.stack import Stack
 
+_EXPORT = ("usage_export",)
 _ENDED = ("completed", "failed")
 _HISTORY_SECONDS = 300.0
 _RUN_SECONDS = 60.0
@@ -49,16 +51,24 @@ def run_pipeline(opened: "Stack", environment: Mapping[str, str], token: str, co
     today = datetime.now(timezone.utc).date()
     switched_on = [assets for assets in assets_by_run() if set(assets).isdisjoint(AI_USAGE.assets)]
     segments = [assets for assets in switched_on if not set(assets).isdisjoint(SEGMENTS.assets)]
-    materialised = _materialise(segments, today, console)
+    materialised = _materialise(segments, today, console) + _export(environment, today, console)
     _switch_ai_usage_on(environment, console)
     with daemon_beside(opened, environment, token) as check_daemon:
         # While the daemon starts: its sensors have not to ask for what is there.
-        others = [assets for assets in switched_on if assets not in segments]
+        others = [assets for assets in switched_on if assets not in segments and assets != _EXPORT]
         materialised += _materialise(others, today - timedelta(days=1), console)
         epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
         _summarise(materialised, today, console)
         _await_runs(console)
     return _exit_of(materialised, epochs)
+
+
+def _export(environment: Mapping[str, str], today: date, console: Console) -> list[Materialised]:
+    """Export the event log twice: the second time for what a transaction has committed after the first."""
+    begin_export(postgres(Settings.load()))
+    _materialise([_EXPORT], today, console)
+    commit_late(environment["DATABASE_URL"], console)
+    return _materialise([_EXPORT], today, console)
 
 
 def _exit_of(materialised: list[Materialised], epochs: list[Epoch]) -> Exit:
@@ -149,6 +159,7 @@ def _summarise(materialised: list[Materialised], today: date, console: Console) 
         show_skipped(console, settings, store)
         show_segment_counts(console, store, clickhouse, today)
         show_report(console, settings, store, clickhouse)
+        show_export(console, store, clickhouse)
     for epoch in epochs:
         if epoch.feature == AI_USAGE.name and epoch.first_day and epoch.last_day:
             show_ai_usage(console, settings, epoch.first_day, epoch.last_day)

@@ -17,6 +17,7 @@ def prepare_demo(environment: dict[str, str], console: Console) -> None:
     Partitions begin where the data do, which the environment tells from then on.
     """
     from analytics_pipeline.demo.load import DemoRefusedError, first_days, load_demo_product
+    from analytics_pipeline.demo.usage_export import export_environment
     from analytics_pipeline.embedded.environment import note_start_dates
 
     os.environ.update(environment)
@@ -36,7 +37,8 @@ def prepare_demo(environment: dict[str, str], console: Console) -> None:
             product = load_demo_product(environment["DATABASE_URL"], environment["IDENTITIES_TABLE"], progress=report)
         except DemoRefusedError as error:
             raise click.ClickException(str(error)) from error
-    environment |= note_start_dates(Path(environment["ANALYTICS_HOME"]), first_days(environment["DATABASE_URL"]))
+    home = Path(environment["ANALYTICS_HOME"])
+    environment |= note_start_dates(home, first_days(environment["DATABASE_URL"])) | export_environment(home)
     os.environ.update(environment)
     console.print(
         f"[green]✓[/] Demo product: {product.organisations} organisations, {product.projects} projects,"

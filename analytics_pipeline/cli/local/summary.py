@@ -57,6 +57,7 @@ def _notes(asset: Materialised) -> str:
         "environments_loaded": "environments loaded",
         "environments_unchanged": "loaded already",
         "dead_letters": "dead letters",
+        "records": "records sent",
         "fallback": "counted by the flag engine (SQL cannot say them)",
         "unknown": "without an answer (see the run's unknown_counts)",
     }

@@ -12,7 +12,7 @@ from analytics_pipeline.flows.daily_copy.ledger import between, recorded_days, s
 from analytics_pipeline.flows.days import Days, day_start, next_day
 from analytics_pipeline.flows.reporting.accounts import Account
 from analytics_pipeline.flows.reporting.compare import Difference, compare_days
-from analytics_pipeline.flows.reporting.coverage import AccountDay, copies, coverage
+from analytics_pipeline.flows.reporting.ledger import AccountDay, copies, coverage
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS

@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.days import Days, contiguous, day_start, next_day
 from analytics_pipeline.flows.held_days import note_losses
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
-from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
+from analytics_pipeline.flows.reporting.ledger import AccountDay, Copies, account_days, copies, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
 from analytics_pipeline.flows.reporting.rollups import ROLLUPS, Rollups, days_per_pass
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
@@ -106,7 +106,7 @@ class Backfill:
         ours = [one for one in ones if one.date in self.wanted[one.account]]
         if self.recopy:
             return sorted({one.date for one in ours})
-        covered = coverage.coverage(self.postgres, days.first, days.last, [account.id for account in self.wanted])
+        covered = ledger.coverage(self.postgres, days.first, days.last, [account.id for account in self.wanted])
         late = [one for ones in stale(ours, covered, self._sources(days), self.registry).values() for one in ones]
         early = [one for one in ours if (one.account.id, one.date) in covered and not covered[_key(one)].complete]
         return sorted({one.date for one in (*late, *early)})
@@ -148,7 +148,7 @@ class Backfill:
         found: set[date] = set()
         for first, last in contiguous(copied):
             days = Days(first - timedelta(days=1), last + timedelta(days=1))
-            covered = coverage.coverage(self.postgres, days.first, days.last)
+            covered = ledger.coverage(self.postgres, days.first, days.last)
             ones = account_days(self._zoned(), days.first, days.last)
             late = stale(ones, covered, self._sources(days), self.registry).get("source", [])
             found |= {one.date for one in late}

@@ -12,10 +12,10 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal
 
 from analytics_pipeline.flows.days import Days, next_day
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import Account
-from analytics_pipeline.flows.reporting.coverage import AccountDay, Copies, account_days, copies, stale
 from analytics_pipeline.flows.reporting.event_history import histories
+from analytics_pipeline.flows.reporting.ledger import AccountDay, Copies, account_days, copies, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.rollups import day_bounds_table
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -159,7 +159,7 @@ class Comparison:
     def _causes(self, period: Days, ones: Sequence[AccountDay], sources: Copies) -> dict[str, int]:
         if not ones:
             return {}
-        covered = coverage.coverage(self.postgres, period.first, period.last)
+        covered = ledger.coverage(self.postgres, period.first, period.last)
         found = Counter({str(why): len(days) for why, days in stale(ones, covered, sources, self.registry).items()})
         found["uncopied"] = sum(not sources.is_complete(one.bounds) for one in ones)
         return dict(+found)

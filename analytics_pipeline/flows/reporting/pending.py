@@ -11,8 +11,8 @@ from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_tu
 from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.held_days import lost_at_rest, note_losses
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
-from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, outdated, stale, uncovered
-from analytics_pipeline.flows.reporting.registry import REGISTRY
+from analytics_pipeline.flows.reporting.ledger import account_days, copies, coverage, stale
+from analytics_pipeline.flows.reporting.registry import REGISTRY, Registry
 from analytics_pipeline.flows.reporting.rollups import BOUNDS, ROLLUPS
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -21,6 +21,8 @@ from analytics_pipeline.resources.postgres import Postgres
 _DAY = timedelta(days=1)
 # Copies that are younger may have made old dates stale that nothing has asked for yet.
 RECENT = timedelta(hours=1)
+# So many outdated dates are asked for at a time, the newest first; the next look asks for more.
+OUTDATED_AT_ONCE = 400
 
 
 @dataclass(frozen=True)
@@ -117,3 +119,64 @@ def _around(day: date) -> list[date]:
 
 def _sorted(days: Iterable[date]) -> tuple[date, ...]:
     return tuple(sorted(set(days)))
+
+
+def outdated(postgres: Postgres, registry: Registry, since: datetime | None = None) -> set[date]:
+    """Covered dates whose source days were swapped after their rollups were computed, the newest few hundred.
+
+    `since` narrows to swaps from then on. Without it, dates of another version of the registry are among them.
+    """
+    rows = postgres.query(
+        _OUTDATED, source=REPORTING_EVENTS.name, since=since, registry=registry.version, limit=OUTDATED_AT_ONCE
+    )
+    return {day for (day,) in rows}
+
+
+def uncovered(postgres: Postgres, today: date) -> tuple[set[date], set[date]]:
+    """Holes before today: UTC days without a copy, and dates without any rollup; between the first there was and today.
+
+    The newest few hundred of each.
+    """
+    parameters = {"source": REPORTING_EVENTS.name, "today": today, "limit": OUTDATED_AT_ONCE}
+    days = {day for (day,) in postgres.query(_UNCOPIED, **parameters)}
+    return days, {day for (day,) in postgres.query(_UNROLLED, today=today, limit=OUTDATED_AT_ONCE)}
+
+
+# One pass in the database: the coverage of all accounts over years would not fit into a look of the sensor.
+_OUTDATED = """
+    SELECT DISTINCT covered.date
+    FROM analytics_pipeline.reporting_coverage AS covered
+    LEFT JOIN analytics_pipeline.held_copies AS copy
+        ON copy.source = %(source)s AND copy.day BETWEEN covered.date - 1 AND covered.date + 1
+        AND copy.day::timestamp AT TIME ZONE 'UTC' < covered.ends_at
+        AND (copy.day + 1)::timestamp AT TIME ZONE 'UTC' > covered.starts_at
+        AND (%(since)s::timestamptz IS NULL OR copy.swapped_at > %(since)s)
+    WHERE copy.swapped_at > coalesce(covered.source_swapped_at, '-infinity')
+        OR (%(since)s::timestamptz IS NULL AND covered.registry_version <> %(registry)s)
+    ORDER BY covered.date DESC
+    LIMIT %(limit)s
+"""
+
+_UNCOPIED = """
+    SELECT hole.day::date
+    FROM generate_series(
+        (SELECT min(day) FROM analytics_pipeline.source_copies WHERE source = %(source)s)::timestamp,
+        %(today)s::timestamp - interval '1 day', interval '1 day'
+    ) AS hole (day)
+    WHERE NOT EXISTS (
+        SELECT FROM analytics_pipeline.held_copies WHERE source = %(source)s AND held_copies.day = hole.day::date
+    )
+    ORDER BY 1 DESC
+    LIMIT %(limit)s
+"""
+
+_UNROLLED = """
+    SELECT hole.day::date
+    FROM generate_series(
+        (SELECT min(date) FROM analytics_pipeline.reporting_coverage)::timestamp,
+        %(today)s::timestamp - interval '1 day', interval '1 day'
+    ) AS hole (day)
+    WHERE NOT EXISTS (SELECT FROM analytics_pipeline.held_rollups WHERE date = hole.day::date)
+    ORDER BY 1 DESC
+    LIMIT %(limit)s
+"""

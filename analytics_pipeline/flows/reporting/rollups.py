@@ -13,9 +13,9 @@ from datetime import date, datetime, timedelta
 from analytics_pipeline.flows.days import last_of_month, next_day
 from analytics_pipeline.flows.held_days import note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days, copies
+from analytics_pipeline.flows.reporting.ledger import AccountDay, account_days, copies
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -109,11 +109,11 @@ class Rollups:
             staging = cleanup.enter_context(self.clickhouse.staging(ROLLUPS.name))
             self._insert_rollups(staging, bounds, days, computed_at)
             rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            with self.postgres.ledgers.connect() as ledger:
-                coverage.forget_others(ledger, dates, days, self.registry)
-                swap_days(self.clickhouse, ledger, BOUNDS, bounds, dates)
-                swap_days(self.clickhouse, ledger, ROLLUPS, staging, dates)
-                coverage.record(ledger, days, sources, self.registry, self.run_id)
+            with self.postgres.ledgers.connect() as connection:
+                ledger.forget_others(connection, dates, days, self.registry)
+                swap_days(self.clickhouse, connection, BOUNDS, bounds, dates)
+                swap_days(self.clickhouse, connection, ROLLUPS, staging, dates)
+                ledger.record(connection, days, sources, self.registry, self.run_id)
         logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
         by_date: dict[date, list[AccountDay]] = {day: [] for day in dates}
         for one in days:

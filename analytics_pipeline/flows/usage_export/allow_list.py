@@ -107,6 +107,15 @@ def forbid_keys(postgres: Postgres, name: str, keys: Sequence[str]) -> None:
         )
 
 
+def keys_of(postgres: Postgres, name: str) -> list[str]:
+    """The keys that the rules of this very name let leave, in order."""
+    rows = postgres.query(
+        "SELECT key FROM analytics_pipeline.event_logs_export_fields WHERE event_name = %(name)s ORDER BY key",
+        name=name,
+    )
+    return [key for (key,) in rows]
+
+
 PRODUCT_LIST = "event_logs_export_allowlist"
 
 

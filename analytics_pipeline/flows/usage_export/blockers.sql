@@ -29,5 +29,6 @@ SELECT
     concat_ws(' ', prepared_xact.owner, 'prepared', prepared_xact.gid) AS name,
     prepared_xact.prepared AS since
 FROM pg_prepared_xacts AS prepared_xact
-INNER JOIN writers ON writers.virtualtransaction = '-1/' || prepared_xact.transaction::text
+INNER JOIN pg_locks AS own ON prepared_xact.transaction = own.transactionid AND own.pid IS NULL
+INNER JOIN writers ON own.virtualtransaction = writers.virtualtransaction AND writers.pid IS NULL
 ORDER BY since ASC

@@ -79,6 +79,14 @@ def resume(postgres: Postgres, sink: str) -> bool:
     return _changed(postgres, "SET paused_at = NULL, next_attempt_at = NULL", sink)
 
 
+def move(postgres: Postgres, sink: str, bookmark: int) -> None:
+    """Let the sink go on after another event; a batch on its way is forgotten, and what was awaited as well."""
+    with postgres.ledgers.connect() as connection:
+        connection.execute(_ABANDON, [sink])
+        connection.execute(_MOVE_BY_HAND, [bookmark, sink])
+        connection.execute("DELETE FROM analytics_pipeline.event_logs_gaps WHERE sink = %s", [sink])
+
+
 def _changed(postgres: Postgres, change: str, sink: str) -> bool:
     statement = f"UPDATE analytics_pipeline.event_logs_scrape_state {change} WHERE sink = %s"
     with postgres.ledgers.connect() as connection:
@@ -106,6 +114,18 @@ _STATES = """
 
 _CREATE = """
     INSERT INTO analytics_pipeline.event_logs_scrape_state (sink, bookmark_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
+"""
+
+_ABANDON = """
+    UPDATE analytics_pipeline.export_deliveries SET
+        status = 'failed', error = 'given up when the bookmark was moved', ended_at = clock_timestamp()
+    WHERE id = (SELECT planned_delivery FROM analytics_pipeline.event_logs_scrape_state WHERE sink = %s)
+"""
+
+_MOVE_BY_HAND = """
+    UPDATE analytics_pipeline.event_logs_scrape_state SET
+        bookmark_id = %s, planned_delivery = NULL, planned_ids = NULL, planned_to = NULL, planned_past = NULL
+    WHERE sink = %s
 """
 
 _MEASURED = """

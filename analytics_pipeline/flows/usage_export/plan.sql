@@ -7,10 +7,23 @@ WITH looked_at AS MATERIALIZED (
         event.name = any(%(names)s) AS is_allowed,
         CASE
             WHEN event.name = any(%(names)s)
+                -- A large payload may be compressed; only then it is worth writing it out to know its size.
                 THEN
                     1000
-                    + coalesce(octet_length(event.public_argument::text), 0)
-                    + coalesce(octet_length(event.feature_flags::text), 0)
+                    + coalesce(
+                        CASE
+                            WHEN pg_column_size(event.public_argument) < 2000
+                                THEN 2 * pg_column_size(event.public_argument)
+                            ELSE octet_length(event.public_argument::text)
+                        END, 0
+                    )
+                    + coalesce(
+                        CASE
+                            WHEN pg_column_size(event.feature_flags) < 2000
+                                THEN 2 * pg_column_size(event.feature_flags)
+                            ELSE octet_length(event.feature_flags::text)
+                        END, 0
+                    )
             ELSE 0
         END AS bytes
     FROM {event_logs} AS event

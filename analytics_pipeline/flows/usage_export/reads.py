@@ -54,6 +54,26 @@ class Figures:
     measured_at: datetime | None
 
 
+@dataclass(frozen=True)
+class DeadRecord:
+    """An event whose record a sink's receiver will never take, and why; noted at a moment of UTC."""
+
+    sink: str
+    event_log_id: int
+    reason: str
+    recorded_at: datetime
+
+
+def dead_records(postgres: Postgres, sink: str | None) -> list[DeadRecord]:
+    """The dead letters of a sink, or of all: the newest thousand, the newest first."""
+    rows = postgres.query(
+        "SELECT unit, record_key::bigint, reason, recorded_at FROM analytics_pipeline.dead_letters"
+        " WHERE flow = 'usage_export' AND (%(sink)s::text IS NULL OR unit = %(sink)s) ORDER BY id DESC LIMIT 1000",
+        sink=sink,
+    )
+    return [DeadRecord(*row) for row in rows]
+
+
 def statuses(postgres: Postgres, configured: Sequence[str]) -> list[SinkStatus]:
     """The configured sinks in their order, then those that were served once and are configured no more."""
     found, waiting = states(postgres), backlogs(postgres)

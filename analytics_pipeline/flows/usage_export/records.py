@@ -26,12 +26,14 @@ _RECORDS = "records.sql"
 _PAYLOADS = ("feature_flags", "public_argument")
 # Of a payload what is allowed, as the text of a JSON object; twice the braces, for it is formatted twice.
 _ALLOWED = """
-    CASE WHEN events.keys IS NULL OR jsonb_typeof(events.{column}) IS DISTINCT FROM 'object' THEN '{{{{}}}}' ELSE (
-        SELECT coalesce(
-            jsonb_object_agg(field.key, CASE WHEN jsonb_typeof(field.value) IN ('string', 'number', 'boolean')
-                THEN field.value ELSE '"not exported: neither text nor number nor boolean"' END), '{{{{}}}}'
+    CASE WHEN jsonb_typeof(events.{column}) = 'object' AND (events.is_every OR events.{column} ?| events.keys) THEN (
+        SELECT jsonb_object_agg(
+            allowed.key, CASE WHEN jsonb_typeof(events.{column} -> allowed.key) IN ('string', 'number', 'boolean')
+                THEN events.{column} -> allowed.key ELSE '"not exported: neither text nor number nor boolean"' END
         )::text
-        FROM jsonb_each(events.{column}) AS field WHERE events.is_every OR field.key = ANY(events.keys)
+        FROM (SELECT unnest(CASE WHEN events.is_every
+            THEN array(SELECT jsonb_object_keys(events.{column})) ELSE events.keys END) AS key) AS allowed
+        WHERE events.{column} ? allowed.key
     ) END
 """
 

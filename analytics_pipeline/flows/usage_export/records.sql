@@ -54,12 +54,12 @@ lines AS (
             coalesce(events.source, '') AS source,
             events.timestamp::timestamptz AS timestamp,
             coalesce(events.version, '') AS version,
-            ${FEATURE_FLAGS} AS feature_flags,
+            coalesce(${FEATURE_FLAGS}, '{{}}') AS feature_flags,
             CASE
                 WHEN events.cohort_id >= '1900-01-01' AND events.cohort_id < '2299-12-31' THEN events.cohort_id
             END AS cohort_id,
             coalesce(events.referrer, '') AS referrer,
-            ${PUBLIC_ARGUMENT} AS public_argument,
+            coalesce(${PUBLIC_ARGUMENT}, '{{}}') AS public_argument,
             events.device_id,
             events.insert_id
     ) AS record

@@ -83,6 +83,18 @@ def first_id_since(postgres: Postgres, moment: datetime) -> int:
     return int(found)
 
 
+def last_id_before(postgres: Postgres, moment: datetime) -> int:
+    """The id of the last event before `moment`.
+
+    Raises:
+        NoSuchEvent: there is none.
+    """
+    ((found,),) = postgres.query("SELECT max(id) FROM {event_logs} WHERE timestamp < %(moment)s", moment=moment)
+    if found is None:
+        raise NoSuchEvent(f"there is no event before {moment:%Y-%m-%d %H:%M} UTC; nothing was changed")
+    return int(found)
+
+
 @dataclass(frozen=True)
 class Blocker:
     """A transaction that may still add events with ids that were passed: who holds it open, and since when (UTC)."""

@@ -9,12 +9,12 @@ import pytest
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.days import Days
 from analytics_pipeline.flows.held_tables import MonthTable
-from analytics_pipeline.flows.reporting import coverage as coverage_module
+from analytics_pipeline.flows.reporting import ledger as coverage_module
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.backfill import Backfill, Heard, Plan
-from analytics_pipeline.flows.reporting.coverage import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.event_history import History, histories
+from analytics_pipeline.flows.reporting.ledger import account_days, copies, coverage, stale
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.held_tables import MonthTable
-from analytics_pipeline.flows.reporting import coverage
+from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting import rollups as rollups_module
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Dimension, Metric, Payload, Registry
@@ -183,12 +183,12 @@ def test_registry__one_more_metric_and_dimension__are_rolled_up_and_make_days_st
     add_account(empty_product)
     add_event(empty_product, "conversation_opened", at("2026-02-11 15:00"), conversation_id=5)
     build(empty_product, DAY, DAY)
-    account_day = coverage.account_days(accounts(empty_product.postgres).zoned, DAY, DAY)
+    account_day = ledger.account_days(accounts(empty_product.postgres).zoned, DAY, DAY)
 
     def stale(registry: Registry) -> list[str]:
-        ledger = coverage.coverage(empty_product.postgres, DAY, DAY)
-        sources = coverage.copies(empty_product.postgres, DAY, DAY + timedelta(days=1))
-        return list(coverage.stale(account_day, ledger, sources, registry))
+        covered = ledger.coverage(empty_product.postgres, DAY, DAY)
+        sources = ledger.copies(empty_product.postgres, DAY, DAY + timedelta(days=1))
+        return list(ledger.stale(account_day, covered, sources, registry))
 
     assert (stale(REGISTRY), stale(wider), rollups(empty_product)) == ([], ["registry"], {})
     compute(empty_product, DAY, DAY, wider)
@@ -223,7 +223,7 @@ def test_rollups__killed_around_the_swap__leave_nothing_that_vouches_for_wrong_r
 
     monkeypatch.setattr(MonthTable, "show", dies)
     if swaps_before_death == 2:
-        monkeypatch.setattr(coverage, "record", lambda *_: (_ for _ in ()).throw(Killed()))
+        monkeypatch.setattr(ledger, "record", lambda *_: (_ for _ in ()).throw(Killed()))
     with pytest.raises(Killed):
         compute(empty_product, DAY, DAY)
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from analytics_pipeline.flows.days import next_day
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
-from analytics_pipeline.flows.reporting.coverage import AccountDay, account_days
+from analytics_pipeline.flows.reporting.ledger import AccountDay, account_days
 from analytics_pipeline.flows.reporting.reads.periods import Period
 from analytics_pipeline.flows.reporting.zones import canonical, zone
 

@@ -11,9 +11,9 @@ from openfeature.client import OpenFeatureClient
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.held_days import unheld_days
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
-from analytics_pipeline.flows.reporting.coverage import AccountDay
 from analytics_pipeline.flows.reporting.errors import NoStates
 from analytics_pipeline.flows.reporting.event_history import first_event
+from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.reads.cells import Cells, Found, event_cells
 from analytics_pipeline.flows.reporting.reads.conversations import conversation_cells, event_cells_by_conversation
 from analytics_pipeline.flows.reporting.reads.metrics import ReportMetric, report_dimension

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.days import day_start
-from analytics_pipeline.flows.reporting.coverage import AccountDay
+from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.reads.periods import Period
 from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from analytics_pipeline.flows.reporting.accounts import Account, account
-from analytics_pipeline.flows.reporting.coverage import copies, coverage, stale
+from analytics_pipeline.flows.reporting.ledger import copies, coverage, stale
 from analytics_pipeline.flows.reporting.reads.periods import whole
 from analytics_pipeline.flows.reporting.reads.plan import whole_days
 from analytics_pipeline.flows.reporting.reads.vouched import UNKNOWN, Ledgers

@@ -19,8 +19,6 @@ from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
 Reason = Literal["never", "timezone", "registry", "bounds", "source"]
-# So many outdated dates are asked for at a time, the newest first; the next look asks for more.
-OUTDATED_AT_ONCE = 400
 
 
 @dataclass(frozen=True)
@@ -91,27 +89,6 @@ def copies(postgres: Postgres, first: date, last: date) -> Copies:
     """The copies of the UTC days from `first` to `last`."""
     rows = postgres.query(_COPIES, source=REPORTING_EVENTS.name, first=first, last=last)
     return Copies({day: at for day, at, _ in rows if at}, {day: at for day, _, at in rows})
-
-
-def outdated(postgres: Postgres, registry: Registry, since: datetime | None = None) -> set[date]:
-    """Covered dates whose source days were swapped after their rollups were computed, the newest few hundred.
-
-    `since` narrows to swaps from then on. Without it, dates of another version of the registry are among them.
-    """
-    rows = postgres.query(
-        _OUTDATED, source=REPORTING_EVENTS.name, since=since, registry=registry.version, limit=OUTDATED_AT_ONCE
-    )
-    return {day for (day,) in rows}
-
-
-def uncovered(postgres: Postgres, today: date) -> tuple[set[date], set[date]]:
-    """Holes before today: UTC days without a copy, and dates without any rollup; between the first there was and today.
-
-    The newest few hundred of each.
-    """
-    parameters = {"source": REPORTING_EVENTS.name, "today": today, "limit": OUTDATED_AT_ONCE}
-    days = {day for (day,) in postgres.query(_UNCOPIED, **parameters)}
-    return days, {day for (day,) in postgres.query(_UNROLLED, today=today, limit=OUTDATED_AT_ONCE)}
 
 
 def stale(
@@ -188,45 +165,6 @@ _COPIES = """
     SELECT day, held.copied_at, copy.swapped_at FROM analytics_pipeline.source_copies AS copy
     LEFT JOIN analytics_pipeline.held_copies AS held USING (source, day)
     WHERE source = %(source)s AND day BETWEEN %(first)s AND %(last)s
-"""
-
-# One pass in the database: the coverage of all accounts over years would not fit into a look of the sensor.
-_OUTDATED = """
-    SELECT DISTINCT covered.date
-    FROM analytics_pipeline.reporting_coverage AS covered
-    LEFT JOIN analytics_pipeline.held_copies AS copy
-        ON copy.source = %(source)s AND copy.day BETWEEN covered.date - 1 AND covered.date + 1
-        AND copy.day::timestamp AT TIME ZONE 'UTC' < covered.ends_at
-        AND (copy.day + 1)::timestamp AT TIME ZONE 'UTC' > covered.starts_at
-        AND (%(since)s::timestamptz IS NULL OR copy.swapped_at > %(since)s)
-    WHERE copy.swapped_at > coalesce(covered.source_swapped_at, '-infinity')
-        OR (%(since)s::timestamptz IS NULL AND covered.registry_version <> %(registry)s)
-    ORDER BY covered.date DESC
-    LIMIT %(limit)s
-"""
-
-_UNCOPIED = """
-    SELECT hole.day::date
-    FROM generate_series(
-        (SELECT min(day) FROM analytics_pipeline.source_copies WHERE source = %(source)s)::timestamp,
-        %(today)s::timestamp - interval '1 day', interval '1 day'
-    ) AS hole (day)
-    WHERE NOT EXISTS (
-        SELECT FROM analytics_pipeline.held_copies WHERE source = %(source)s AND held_copies.day = hole.day::date
-    )
-    ORDER BY 1 DESC
-    LIMIT %(limit)s
-"""
-
-_UNROLLED = """
-    SELECT hole.day::date
-    FROM generate_series(
-        (SELECT min(date) FROM analytics_pipeline.reporting_coverage)::timestamp,
-        %(today)s::timestamp - interval '1 day', interval '1 day'
-    ) AS hole (day)
-    WHERE NOT EXISTS (SELECT FROM analytics_pipeline.held_rollups WHERE date = hole.day::date)
-    ORDER BY 1 DESC
-    LIMIT %(limit)s
 """
 
 _COVERAGE = """
