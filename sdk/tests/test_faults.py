@@ -52,8 +52,11 @@ def test_fault__stored_and_not_acknowledged__ends_as_duplicate(
     assert client.stats() == Stats(accepted=5, duplicate=5)
 
 
-def test_request_timeout__server_that_never_answers__is_given_up(receiver: Receiver, make: MakeClient) -> None:
-    receiver.faults, receiver.silence = deque(["silent"]), 5.0
+@pytest.mark.parametrize("fault", ["silent", "drip"])
+def test_request_timeout__answer_that_does_not_come_or_drips__is_given_up(
+    fault: Fault, receiver: Receiver, make: MakeClient
+) -> None:
+    receiver.faults, receiver.silence = deque([fault]), 5.0
     client = make(settings=replace(ONE_BATCH, request_timeout=0.2))
     client.track(event())
 
@@ -107,6 +110,26 @@ def test_verdicts__some_rejected_some_retry__only_retry_is_sent_again(receiver: 
     assert client.stats() == Stats(accepted=4, delivered=3, rejected={"too_long": 1})
 
 
+def test_verdicts__missing_for_some__these_are_sent_again(receiver: Receiver, make: MakeClient) -> None:
+    forgotten = {"2"}
+
+    def judge(one: dict[str, dict[str, str]]) -> dict[str, str] | None:
+        number = one["event"]["task_id"][-1]
+        if number in forgotten:
+            forgotten.remove(number)
+            return None
+        return {"verdict": "accepted"}
+
+    receiver.judge = judge
+    client = make(settings=ONE_BATCH)
+
+    ids = [client.track(event(number)) for number in range(4)]
+
+    assert client.flush(10)
+    assert [seen.ids for seen in receiver.seen] == [ids, [ids[2]]]
+    assert client.stats() == Stats(accepted=4, delivered=4)
+
+
 def test_retry_verdict__that_never_ends__holds_up_no_other_event(receiver: Receiver, make: MakeClient) -> None:
     receiver.judge = lambda one: {"verdict": "retry" if one["event"]["task_id"][-1] == "0" else "accepted"}
     client = make(settings=replace(FAST, batch_events=1))
@@ -116,6 +139,20 @@ def test_retry_verdict__that_never_ends__holds_up_no_other_event(receiver: Recei
     client.flush(1)
     assert [*receiver.stored] == ids[1:]
     assert client.stats() == Stats(accepted=6, delivered=5, pending=1)
+
+
+def test_retry_verdict__for_everything__holds_a_few_batches_and_takes_no_more(
+    receiver: Receiver, make: MakeClient
+) -> None:
+    receiver.judge = lambda one: {"verdict": "retry"}
+    client = make(settings=replace(FAST, batch_events=1, spool_bytes=0, backoff_min=0.5, backoff_max=0.5))
+    for number in range(30):
+        client.track(event(number))
+
+    client.flush(2)
+
+    assert len({seen.request_id for seen in receiver.seen}) == 8
+    assert client.stats() == Stats(accepted=30, pending=30)
 
 
 def test_unreadable_batch__one_culprit_of_fifty__is_alone_in_the_end(receiver: Receiver, make: MakeClient) -> None:
@@ -150,6 +187,19 @@ def test_outage__server_restarts__nothing_is_lost_and_disk_is_empty_again(durabi
     assert {*receiver.stored} == {*ids}
     assert client.stats() == Stats(accepted=1_300, delivered=1_300)
     assert list(spool.glob("*")) == []
+
+
+def test_memory__endpoint_away__all_but_the_batch_in_hand_goes_to_disk(receiver: Receiver, make: MakeClient) -> None:
+    receiver.then = "503"
+    client = make(settings=replace(FAST, backoff_min=0.01))
+    for number in range(500):
+        client.track(event(number))
+
+    deadline = time.monotonic() + 10
+    while client.stats().pending_on_disk < 400 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert (client.stats().pending, client.stats().pending_on_disk) == (500, 400)
 
 
 @pytest.mark.parametrize("durability", ["memory", "disk"])

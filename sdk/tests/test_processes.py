@@ -144,6 +144,54 @@ def test_fork__other_threads_track_meanwhile__no_child_hangs(receiver: Receiver,
     assert client.stats().is_balanced
 
 
+def test_fork__another_thread_is_in_the_middle__waits_for_it(make: MakeClient) -> None:
+    client, inside, out = make(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with client._backlog.hold:
+            inside.set()
+            time.sleep(0.2)
+            out.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    was_out = out.is_set()
+    thread.join()
+    os.waitpid(child, 0)
+
+    assert was_out
+
+
+def test_fork__parent_killed_while_its_child_lives__a_later_client_takes_its_events(
+    receiver: Receiver, make: MakeClient, spool: Path
+) -> None:
+    receiver.then = "503"
+    waiting, done = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        os.close(done)
+        client = AnalyticsClient(receiver.url, durability="disk", spool=spool)
+        client.track(event())
+        if os.fork() == 0:
+            os.read(waiting, 1)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    receiver.then = "ok"
+
+    make()
+
+    try:
+        assert _wait(lambda: len(receiver.stored) == 1)
+    finally:
+        os.close(done)
+        os.close(waiting)
+
+
 def test_multiprocessing__child_that_just_returns__sends_its_events(receiver: Receiver, make: MakeClient) -> None:
     client = make()
     process = multiprocessing.get_context("fork").Process(target=client.track, args=(event(),))
@@ -200,6 +248,16 @@ def test_threads__track_at_once__every_event_is_counted_and_stored(
     assert client.flush(20)
     assert {*receiver.stored} == {*ids}
     assert client.stats() == Stats(accepted=1_200, delivered=1_200)
+
+
+def test_track__inside_of_track__is_refused_and_counted(make: MakeClient) -> None:
+    client = make()
+
+    with client._backlog.hold:
+        inside = client.track(event()), client.stats().refused
+
+    assert inside == (None, {"reentrant": 1})
+    assert client.stats() == Stats(refused={"reentrant": 1})
 
 
 def test_signal__handler_that_tracks_while_track_runs__neither_hangs_nor_loses_count(make: MakeClient) -> None:

@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_pipeline_sdk import AnalyticsClient, Settings
+from analytics_pipeline_sdk import AnalyticsClient, Settings, Stats
 from analytics_pipeline_sdk.backlog import Backlog
 from analytics_pipeline_sdk.spool.directory import Spool
 from analytics_pipeline_sdk.spool.errors import SpoolFull
 from analytics_pipeline_sdk.spool.records import HEAD_BYTES, framed, parsed
 from analytics_pipeline_sdk.spool.segment import HEADER_BYTES
-from sdk_support.samples import event
+from sdk_support.receiver import Receiver
+from sdk_support.samples import FAST, event
 
 SETTINGS = Settings(spool_bytes=1 << 20, segment_bytes=1 << 16)
 MakeClient = Callable[..., AnalyticsClient]
@@ -158,7 +158,7 @@ def test_append__other_processes_fill_the_directory__counts_for_the_bound(spool:
 
 @pytest.mark.parametrize("written", ["nothing", "half"])
 def test_track__disk_fails__is_refused_and_the_next_is_whole(
-    written: str, make: MakeClient, receiver: Any, monkeypatch: pytest.MonkeyPatch
+    written: str, make: MakeClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, real = make(durability="disk"), os.pwrite
     client.track(event(1))
@@ -178,7 +178,9 @@ def test_track__disk_fails__is_refused_and_the_next_is_whole(
     assert (stats.accepted, stats.delivered, stats.refused) == (2, 2, {"spool_failed": 1})
 
 
-def test_memory__spool_cannot_be_made__events_stay_in_memory(receiver: Any, make: MakeClient, tmp_path: Path) -> None:
+def test_memory__spool_cannot_be_made__events_stay_in_memory(
+    receiver: Receiver, make: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     receiver.then = "503"
     client = make(spool=tmp_path / "file" / "spool")
@@ -192,7 +194,7 @@ def test_memory__spool_cannot_be_made__events_stay_in_memory(receiver: Any, make
 
 @pytest.mark.parametrize("policy", ["always", "interval"])
 def test_fsync__by_policy__reaches_the_disk(
-    policy: str, make: MakeClient, receiver: Any, monkeypatch: pytest.MonkeyPatch
+    policy: str, make: MakeClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
@@ -205,6 +207,23 @@ def test_fsync__by_policy__reaches_the_disk(
     while not synced and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(synced) == 1
+
+
+def test_fsync__disk_fails__event_is_refused_and_not_sent(
+    make: MakeClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(file: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    client = make(durability="disk", settings=replace(FAST, fsync="always"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", failing)
+        assert client.track(event(1)) is None
+    kept = client.track(event(2))
+
+    assert client.flush(5)
+    assert [*receiver.stored] == [kept]
+    assert client.stats() == Stats(accepted=1, delivered=1, refused={"spool_failed": 1})
 
 
 def test_directory__events_are_for_its_owner_only(spool: Path) -> None:

@@ -51,7 +51,7 @@ class Backlog:
             if reason is not None:
                 self._make_room(payload, reason)
             self.ledger.accepted += 1
-            if self._is_ripe() and not self.wake.is_set():
+            if not self.wake.is_set() and self._is_ripe():
                 self.wake.set()
 
     def refuse(self, reason: str) -> None:

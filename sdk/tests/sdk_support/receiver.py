@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 Verdict = dict[str, Any]
-Fault = Literal["ok", "500", "503", "429", "400", "401", "307", "half", "cut", "close", "garbage", "other", "silent"]
+Fault = Literal[
+    "ok", "500", "503", "429", "400", "401", "307", "half", "cut", "close", "garbage", "other", "silent", "drip"
+]
 
 
 @dataclass
@@ -37,12 +39,12 @@ class Receiver:
     """`faults` are what happens to the next requests, `then` to all that follow. `judge` gives verdicts on new events.
 
     `half` stores and sends half an answer, `cut` stores and closes, `close` closes without storing, `other` answers
-    another request, `silent` waits for `silence` seconds.
+    another request, `silent` waits for `silence` seconds, `drip` sends a byte now and then for as long.
     """
 
     faults: deque[Fault] = field(default_factory=deque)
     then: Fault = "ok"
-    judge: Callable[[dict[str, Any]], Verdict] = accept
+    judge: Callable[[dict[str, Any]], Verdict | None] = accept
     unreadable: Callable[[list[dict[str, Any]]], bool] = lambda events: False
     retry_after: str | None = None
     silence: float = 1.0
@@ -77,13 +79,14 @@ class Receiver:
 
     def store(self, events: list[dict[str, Any]]) -> list[Verdict]:
         with self.lock:
-            return [{"index": index} | self._verdict(event) for index, event in enumerate(events)]
+            verdicts = [self._verdict(event) for event in events]
+            return [{"index": index} | verdict for index, verdict in enumerate(verdicts) if verdict is not None]
 
-    def _verdict(self, event: dict[str, Any]) -> Verdict:
+    def _verdict(self, event: dict[str, Any]) -> Verdict | None:
         if event["id"] in self.stored:
             return {"verdict": "duplicate"}
         verdict = self.judge(event)
-        if verdict["verdict"] == "accepted":
+        if verdict is not None and verdict["verdict"] == "accepted":
             self.stored[event["id"]] = event
         return verdict
 
@@ -131,6 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "silent":
             time.sleep(receiver.silence)
             self._hang_up()
+        elif fault == "drip":
+            self._drip(receiver.silence)
         elif receiver.unreadable(events):
             self._answer(400, b'{"title": "unreadable"}')
         else:
@@ -157,6 +162,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:sent])
         if sent is not None:
             self._hang_up()
+
+    def _drip(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        with suppress(OSError):
+            while time.monotonic() < until:
+                self.wfile.write(b" ")
+                time.sleep(0.02)
+        self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True

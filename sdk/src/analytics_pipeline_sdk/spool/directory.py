@@ -42,11 +42,9 @@ class Spool:
         active = self._active
         if active is None or (active.end + size > self._segment_bytes and active.end > HEADER_BYTES):
             active = self._rotate(size)
-        active.append(payloads)
+        active.append(payloads, sync=self._settings.fsync == "always")
         self.unread += len(payloads)
         self._unsynced = True
-        if self._settings.fsync == "always":
-            os.fsync(active.file)
 
     def _rotate(self, size: int) -> Segment:
         if time.monotonic() < self._full_until:

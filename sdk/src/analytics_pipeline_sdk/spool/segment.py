@@ -44,12 +44,17 @@ class Segment:
     def __post_init__(self) -> None:
         self._settled: dict[int, int] = {}
 
-    def append(self, payloads: Sequence[bytes]) -> None:
-        """Write the payloads with one system call; raises OSError, after which the segment is as it was before."""
+    def append(self, payloads: Sequence[bytes], *, sync: bool) -> None:
+        """Write the payloads with one system call, and to the disk itself if `sync`.
+
+        Raises OSError, after which the segment is as it was before.
+        """
         data = framed(payloads)
         try:
             if os.pwrite(self.file, data, self.end) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(self.file)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.file, self.end)
