@@ -17,12 +17,19 @@ from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.flows.segments import refresh
 from analytics_pipeline.flows.segments.changes import changed_projects
 from analytics_pipeline.flows.tenants import enabled_tenants
+from analytics_pipeline.flows.usage_export import allow_list
+from analytics_pipeline.flows.usage_export.export import export
+from analytics_pipeline.flows.usage_export.ledger import create
+from analytics_pipeline.flows.usage_export.line import Run
 from analytics_pipeline.migrations import migrate
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import MixedStatement, Postgres, postgres
 from analytics_pipeline.sensors.enablement import enablement
 from tests.e2e.standby import standby, wait_until_replayed
 from tests.flows.reporting.desk import add_account
+from tests.flows.usage_export.event_log import SITE, add_events
+from tests.flows.usage_export.receivers import Receiver
 from tests.product import KEY, Product, document, failure_text, today
 from tests.sensors.test_enablement import at
 
@@ -163,3 +170,30 @@ def test_enablement__source_is_a_replica__is_recorded_in_the_ledgers(apart: Apar
 def test_query__names_both_databases__is_refused_wherever_they_are(product: Product) -> None:
     with pytest.raises(MixedStatement):
         product.postgres.query("SELECT FROM {accounts} JOIN analytics_pipeline.reporting_coverage ON true")
+
+
+def test_export__source_is_a_replica__sends_everything_and_writes_nothing_there(apart: Apart) -> None:
+    product, receiver = apart.primary, Receiver()
+    product.execute("INSERT INTO event_logs_export_allowlist (event_name) VALUES ('ViewSearch')")
+    own_list = allow_list.allow_list(apart.store)
+    with product.postgres.connect() as late:
+        late.execute("INSERT INTO event_logs (name, user_id, source, version) VALUES ('ViewSearch', 1, 'WEB', '1')")
+        add_events(product, 2)
+        apart.catch_up()
+        with apart.store.ledgers.connect() as connection:
+            create(connection, "receiver", 0, "{}", "1")
+        _export(apart.store, receiver)
+        late.commit()
+    apart.catch_up()
+    _export(apart.store, receiver)
+
+    assert own_list.names == ("ViewSearch",)
+    assert receiver.ids == [2, 3, 1]
+    assert apart.ledger("event_logs_scrape_state", "sink, bookmark_id") == [("receiver", 3)]
+    assert product.execute("SELECT to_regnamespace('analytics_pipeline')") == [(None,)]
+
+
+def _export(store: Postgres, receiver: Receiver) -> None:
+    run = Run(store, allow_list.allow_list(store), SITE, 10, Deadline.after(60, ""), "run")
+    (served,) = export(run, ["receiver"], lambda _: receiver)
+    assert (served.status, served.error) == ("served", "")

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export.allow_list import allow_list
 from analytics_pipeline.flows.usage_export.bookmark import Bookmark
+from analytics_pipeline.flows.usage_export.deliveries import forget_old
 from analytics_pipeline.flows.usage_export.errors import ExportDisabled, SinkFailed, Superseded
 from analytics_pipeline.flows.usage_export.ledger import State, create, measured
 from analytics_pipeline.flows.usage_export.line import Line, Run, Served
@@ -52,6 +53,8 @@ def export(run: Run, sinks: Sequence[str], opened: Callable[[str], Sink]) -> lis
         return []
     with ThreadPoolExecutor(len(sinks), "sink") as pool:
         futures = [pool.submit(_serve, run, name, opened) for name in sinks]
+    with run.postgres.ledgers.connect() as connection:
+        forget_old(connection)
     return [future.result() for future in futures]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from analytics_pipeline.config import NotConfigured
 from analytics_pipeline.flows.usage_export import gaps, past
 from analytics_pipeline.flows.usage_export.allow_list import AllowList
 from analytics_pipeline.flows.usage_export.bookmark import Bookmark, Outcome
@@ -57,7 +58,7 @@ class Run:
 
 def _told(error: Exception) -> str:
     """The sink's own words; of any other error the kind and the place alone, for its text may hold a record."""
-    if isinstance(error, SinkRefused | SinkUnavailable):
+    if isinstance(error, SinkRefused | SinkUnavailable | NotConfigured | ConnectionError):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"

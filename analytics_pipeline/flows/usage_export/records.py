@@ -21,6 +21,8 @@ from analytics_pipeline.resources.sql_files import sql_file
 ROWS_PER_LOOK = 100_000
 # A batch is in memory as a whole. It ends with the record that reaches this.
 BYTES_PER_BATCH = 16 << 20
+# Late events are few, so their sizes are not looked at before they are read.
+_LATE_RECORDS = 1_000
 EMPTY = "{}"
 _RECORDS = "records.sql"
 _PAYLOADS = ("feature_flags", "public_argument")
@@ -117,7 +119,8 @@ class EventReader:
 
     def late(self, gaps: str, records: int, bookmark: int) -> tuple[Plan, str] | None:
         """Events that have come into the gaps, of any name at most so many, and the gaps that remain; None: none."""
-        row = self._row("late.sql", gaps=gaps, names=list(self.allowed.names), rows=records)
+        rows = min(records, _LATE_RECORDS)
+        row = self._row("late.sql", gaps=gaps, names=list(self.allowed.names), rows=rows)
         found, remaining, found_count, ids, count, open_until, first_id, last_id = row
         plan = Plan(ids, count, bookmark, open_until, first_id, last_id, found=found)
         return (plan, remaining) if found_count else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_pipeline.resources.sinks.base import Batch, Delivery, Refusal
+from analytics_pipeline.resources.sinks.base import Batch, Delivery, Refusal, Sink
 
 
 @dataclass
@@ -45,6 +45,26 @@ class Receiver:
     def records(self) -> list[dict[str, Any]]:
         """The records, in the order of arrival."""
         return records(self.batches)
+
+
+@dataclass
+class Between:
+    """Passes batches on to a real sink; `afterwards` is asked when that has acknowledged."""
+
+    name: str
+    sink: Sink
+    afterwards: Callable[[Batch], None]
+
+    def check(self) -> None:
+        self.sink.check()
+
+    def send(self, batch: Batch) -> Delivery:
+        delivery = self.sink.send(batch)
+        self.afterwards(batch)
+        return delivery
+
+    def close(self) -> None:
+        """The sink is its owner's."""
 
 
 def records(batches: Sequence[Batch]) -> list[dict[str, Any]]:

@@ -3,16 +3,19 @@
 import random
 import threading
 import time
+from contextlib import closing
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export import gaps
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
-from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, due_again, run
-from tests.flows.usage_export.receivers import Receiver
+from analytics_pipeline.resources.sinks.registry import open_sink
+from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
+from tests.flows.usage_export.receivers import Between, Receiver
 from tests.flows.usage_export.writers import ALLOWED, Truth, Writer, writers
 from tests.product import Product
 
@@ -116,6 +119,31 @@ def test_export__writers_at_work__every_committed_event_leaves_once(empty_produc
     committed, received = _concurrently(empty_product, 1_500, 4)
 
     assert sorted(received) == sorted(committed)
+
+
+def test_export__clickhouse_acknowledges_and_the_answer_is_lost__holds_each_event_once(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPORT_SINKS", "own=clickhouse:")
+    settings = Settings.load()
+    allow(empty_product, ALLOWED)
+    add_events(empty_product, 60, ALLOWED)
+    add_events(empty_product, 10, "Secret")
+    begin(empty_product, "own")
+    chance = _chance(1)
+
+    def lost(_: Batch) -> None:
+        if chance.random() < 0.5:
+            raise SinkUnavailable("the answer is lost")
+
+    with closing(open_sink(settings.sinks[0], settings)) as clickhouse:
+        sink = Between("own", clickhouse, lost)
+        while run(empty_product, sink, batch=10)[0].status == "failed":
+            due_again(empty_product)
+
+    held = "SELECT count(), uniqExact(record_id), min(event_log_id), max(event_log_id) FROM exported_events FINAL"
+    assert empty_product.clickhouse.query(held) == [(60, 60, 1, 60)]
+    assert bookmark(empty_product, "own") == 70
 
 
 @pytest.mark.slow

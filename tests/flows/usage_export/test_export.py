@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from analytics_pipeline.flows.usage_export.bookmark import pause_after
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
 from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
 from tests.flows.usage_export.receivers import Receiver
@@ -177,3 +178,58 @@ def test_export__lower_id_commits_later__is_sent_then_and_nothing_twice(empty_pr
     run(empty_product, receiver)
 
     assert receiver.ids == ([2, 3, 1, 4] if ending == "commit" else [2, 3, 4])
+
+
+def test_export__deliveries_older_than_30_days__are_forgotten_but_not_one_on_its_way(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 3)
+    begin(empty_product, "receiver", "dead")
+
+    def away(_: Batch) -> None:
+        raise SinkUnavailable("it is away")
+
+    run(empty_product, Receiver(), Receiver("dead", trouble=away), batch=2)
+    empty_product.execute("UPDATE analytics_pipeline.export_deliveries SET started_at = now() - interval '31 days'")
+    add_event(empty_product)
+    run(empty_product, Receiver(), Receiver("dead", trouble=away))
+
+    assert empty_product.execute(
+        "SELECT sink, first_id, last_id, status FROM analytics_pipeline.export_deliveries ORDER BY 1, 2"
+    ) == [("dead", 1, 2, "failed"), ("receiver", 4, 4, "delivered")]
+
+
+def test_export__time_is_over__the_rest_is_left_to_the_next_run(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 4)
+    begin(empty_product, "receiver")
+    receiver = Receiver()
+
+    (cut,) = run(empty_product, receiver, seconds=0)
+    (rest,) = run(empty_product, receiver)
+
+    assert (cut.status, rest.status, receiver.ids) == ("time_over", "served", [1, 2, 3, 4])
+
+
+def test_pause__after_failures_in_a_row__doubles_up_to_five_minutes_and_hears_the_receiver() -> None:
+    pauses = [pause_after(number, None).total_seconds() for number in (1, 2, 3, 6, 7, 50)]
+
+    assert all(
+        0.8 * wanted <= found <= 1.2 * wanted for wanted, found in zip((5, 10, 20, 160, 300, 300), pauses, strict=True)
+    )
+    assert pause_after(1, 120).total_seconds() == 120
+    assert pause_after(1, 9_999).total_seconds() == 300
+
+
+def test_export__a_sink_that_another_run_has_gone_on_with__is_left_to_it(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 2)
+    begin(empty_product, "receiver")
+
+    def taken_over(_: Batch) -> None:
+        empty_product.execute(
+            "UPDATE analytics_pipeline.event_logs_scrape_state SET planned_delivery = NULL, bookmark_id = 2"
+        )
+
+    (served,) = run(empty_product, Receiver(afterwards=taken_over))
+
+    assert (served.status, bookmark(empty_product)) == ("skipped: superseded", 2)
