@@ -17,7 +17,7 @@ from analytics_pipeline_sdk import VERSION
 PACKAGE = Path(analytics_pipeline_sdk.__file__).parent
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL, IMPORT_SECONDS = 100_000, 0.15
-LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 24
+LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
 MAY_IMPORT = {"analytics_pipeline_sdk", "msgspec", "urllib3"}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from analytics_pipeline_sdk import AnalyticsClient, Problem, Stats
+from analytics_pipeline_sdk.delivery.transport import retry_after
 from analytics_pipeline_sdk.settings import Durability
-from analytics_pipeline_sdk.transport import retry_after
 from sdk_support.receiver import Fault, Receiver
 from sdk_support.samples import FAST, event
 

@@ -12,19 +12,19 @@ import msgspec
 import pytest
 
 from analytics_pipeline_sdk import Settings
-from analytics_pipeline_sdk.backlog import Backlog
-from analytics_pipeline_sdk.delivery import Delivery
-from analytics_pipeline_sdk.errors import Refused
-from analytics_pipeline_sdk.intake import Intake
+from analytics_pipeline_sdk.delivery.backlog import Backlog
+from analytics_pipeline_sdk.delivery.errors import Refused
+from analytics_pipeline_sdk.delivery.intake import Intake
+from analytics_pipeline_sdk.delivery.steps import Delivery
+from analytics_pipeline_sdk.delivery.transport import Away, Outcome, Request, outcome
 from analytics_pipeline_sdk.protocol import Verdict
 from analytics_pipeline_sdk.spool.directory import Spool
-from analytics_pipeline_sdk.transport import Away, Outcome, Request, outcome
 from sdk_support.samples import event
 from sdk_support.world import id_of
 
 # Segments of some events, so that a history rotates, settles, adopts and removes.
 SMALL = Settings(batch_events=4, spool_bytes=1 << 20, segment_bytes=600)
-OURS = ("/backlog.py", "/delivery.py", "/items.py", "/spool/segment.py", "/spool/directory.py", "/spool/records.py")
+OURS = ("/backlog.py", "/steps.py", "/items.py", "/spool/segment.py", "/spool/directory.py", "/spool/records.py")
 EVENTS = 12
 End = Callable[[], object]
 

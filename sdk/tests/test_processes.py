@@ -18,7 +18,7 @@ from sdk_support.samples import event
 
 MakeClient = Callable[..., AnalyticsClient]
 PROGRAM = """
-import os, signal, sys, threading
+import gc, os, signal, sys
 from sdk_support.samples import event
 from analytics_pipeline_sdk import AnalyticsClient, Settings
 url, spool, durability, end = sys.argv[1:]
@@ -31,6 +31,9 @@ if end == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
 if end == "error":
     raise SystemExit(3)
+if end == "dropped":
+    del client
+    gc.collect()
 """
 
 
@@ -40,7 +43,7 @@ def _program(receiver: Receiver, spool: Path, durability: str, end: str, environ
 
 
 @pytest.mark.parametrize("durability", ["memory", "disk"])
-@pytest.mark.parametrize("end", ["return", "error"])
+@pytest.mark.parametrize("end", ["return", "error", "dropped"])
 def test_exit__right_after_tracking__loses_nothing(
     end: str, durability: str, receiver: Receiver, spool: Path, python_path: dict[str, str]
 ) -> None:
@@ -73,6 +76,21 @@ def test_exit__endpoint_away__is_quick_and_the_next_process_sends_all(
 
     assert _wait(lambda: client.stats() == Stats(recovered=1_001, delivered=1_001))
     assert len(receiver.stored) == 1_001
+
+
+def test_exit__endpoint_that_is_silent__takes_no_longer_than_its_deadline_and_loses_nothing(
+    receiver: Receiver, make: MakeClient, spool: Path, python_path: dict[str, str]
+) -> None:
+    receiver.then, receiver.silence = "silent", 20.0
+    began = time.monotonic()
+
+    _program(receiver, spool, "memory", "return", python_path)
+
+    took, receiver.then = time.monotonic() - began, "ok"
+    make()
+    assert _wait(lambda: len(receiver.stored) == 1_001)
+    # Half of it is the interpreter's start on a busy machine.
+    assert took < 10
 
 
 @pytest.mark.parametrize("durability", ["memory", "disk"])

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import msgspec
 
-from analytics_pipeline_sdk.intake import Intake
+from analytics_pipeline_sdk.delivery.intake import Intake
+from analytics_pipeline_sdk.delivery.transport import Answered, Away, Origin, Request, Unreadable, body, outcome
 from analytics_pipeline_sdk.protocol import Answer, Batch, Envelope, Verdict
-from analytics_pipeline_sdk.transport import Answered, Away, Origin, Request, Unreadable, body, outcome
 from sdk_support.samples import event
 
 REQUEST = "01a21d20-d3a8-73c1-806e-b74dbd3d17f2"

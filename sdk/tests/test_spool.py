@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline_sdk import AnalyticsClient, Settings, Stats
-from analytics_pipeline_sdk.backlog import Backlog
+from analytics_pipeline_sdk.delivery.backlog import Backlog
 from analytics_pipeline_sdk.spool.directory import Spool
 from analytics_pipeline_sdk.spool.errors import SpoolFull
 from analytics_pipeline_sdk.spool.records import HEAD_BYTES, framed, parsed

@@ -4,9 +4,9 @@ from analytics_pipeline_sdk.accounting import Stats
 from analytics_pipeline_sdk.aio import AsyncAnalyticsClient
 from analytics_pipeline_sdk.base import Client, NoopClient
 from analytics_pipeline_sdk.client import AnalyticsClient
+from analytics_pipeline_sdk.delivery.reporting import Problem
 from analytics_pipeline_sdk.environment import from_env
 from analytics_pipeline_sdk.events import CustomEvent, Event
-from analytics_pipeline_sdk.reporting import Problem
 from analytics_pipeline_sdk.settings import Settings
 from analytics_pipeline_sdk.testing import MemoryClient
 from analytics_pipeline_sdk.version import VERSION

@@ -6,9 +6,9 @@ from types import TracebackType
 
 from analytics_pipeline_sdk.accounting import Stats
 from analytics_pipeline_sdk.client import AnalyticsClient
+from analytics_pipeline_sdk.delivery.intake import BeforeSend
+from analytics_pipeline_sdk.delivery.reporting import OnError
 from analytics_pipeline_sdk.events import Event
-from analytics_pipeline_sdk.intake import BeforeSend
-from analytics_pipeline_sdk.reporting import OnError
 from analytics_pipeline_sdk.settings import Durability, Settings
 
 

@@ -5,19 +5,19 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from analytics_pipeline_sdk import processes
 from analytics_pipeline_sdk.accounting import Stats
-from analytics_pipeline_sdk.backlog import Backlog
 from analytics_pipeline_sdk.base import Client
-from analytics_pipeline_sdk.delivery import Delivery
-from analytics_pipeline_sdk.errors import Refused
+from analytics_pipeline_sdk.delivery import processes
+from analytics_pipeline_sdk.delivery.backlog import Backlog
+from analytics_pipeline_sdk.delivery.errors import Refused
+from analytics_pipeline_sdk.delivery.intake import BeforeSend, Intake
+from analytics_pipeline_sdk.delivery.reporting import OnError, Reporter
+from analytics_pipeline_sdk.delivery.steps import Delivery
+from analytics_pipeline_sdk.delivery.transport import Origin, Transport, checked_url
+from analytics_pipeline_sdk.delivery.worker import Worker
 from analytics_pipeline_sdk.events import Event
-from analytics_pipeline_sdk.intake import BeforeSend, Intake
-from analytics_pipeline_sdk.reporting import OnError, Reporter
 from analytics_pipeline_sdk.settings import Durability, Settings
 from analytics_pipeline_sdk.spool.directory import Spool
-from analytics_pipeline_sdk.transport import Origin, Transport, checked_url
-from analytics_pipeline_sdk.worker import Worker
 
 
 class AnalyticsClient(Client):

@@ -8,8 +8,8 @@ from typing import cast, get_type_hints
 
 from analytics_pipeline_sdk.base import Client, NoopClient
 from analytics_pipeline_sdk.client import AnalyticsClient
-from analytics_pipeline_sdk.intake import BeforeSend
-from analytics_pipeline_sdk.reporting import LOGGER, OnError
+from analytics_pipeline_sdk.delivery.intake import BeforeSend
+from analytics_pipeline_sdk.delivery.reporting import LOGGER, OnError
 from analytics_pipeline_sdk.settings import Durability, Settings
 
 PREFIX = "ANALYTICS_"

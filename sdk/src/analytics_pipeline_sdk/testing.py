@@ -6,9 +6,9 @@ import msgspec
 
 from analytics_pipeline_sdk.accounting import Stats
 from analytics_pipeline_sdk.base import Client
-from analytics_pipeline_sdk.errors import Refused
+from analytics_pipeline_sdk.delivery.errors import Refused
+from analytics_pipeline_sdk.delivery.intake import BeforeSend, Intake
 from analytics_pipeline_sdk.events import Event, wire_name
-from analytics_pipeline_sdk.intake import BeforeSend, Intake
 from analytics_pipeline_sdk.protocol import Envelope
 from analytics_pipeline_sdk.settings import Settings
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from analytics_pipeline_sdk.accounting import Stats
-from analytics_pipeline_sdk.backlog import Backlog
-from analytics_pipeline_sdk.delivery import Delivery
-from analytics_pipeline_sdk.errors import Refused
-from analytics_pipeline_sdk.intake import Intake
+from analytics_pipeline_sdk.delivery.backlog import Backlog
+from analytics_pipeline_sdk.delivery.errors import Refused
+from analytics_pipeline_sdk.delivery.intake import Intake
+from analytics_pipeline_sdk.delivery.steps import Delivery
+from analytics_pipeline_sdk.delivery.transport import Away, Outcome, Request, outcome
 from analytics_pipeline_sdk.settings import Durability, Settings
 from analytics_pipeline_sdk.spool.directory import Spool
-from analytics_pipeline_sdk.transport import Away, Outcome, Request, outcome
 from sdk_support.samples import event
 
 Weather = Literal["fine", "down", "500", "429", "half", "moody", "deadly", "401"]

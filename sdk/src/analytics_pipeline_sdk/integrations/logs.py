@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable
 
+from analytics_pipeline_sdk.delivery.reporting import LOGGER
 from analytics_pipeline_sdk.events import ApplicationError, Event
-from analytics_pipeline_sdk.reporting import LOGGER
 
 # What tracking an event may itself log.
 _OURS = (LOGGER, "urllib3")

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from analytics_pipeline_sdk.accounting import Ledger, Stats
-from analytics_pipeline_sdk.errors import Refused
-from analytics_pipeline_sdk.hold import Hold
-from analytics_pipeline_sdk.items import Item, on_disk
+from analytics_pipeline_sdk.delivery.errors import Refused
+from analytics_pipeline_sdk.delivery.hold import Hold
+from analytics_pipeline_sdk.delivery.items import Item, on_disk
 from analytics_pipeline_sdk.settings import Durability, Settings
 from analytics_pipeline_sdk.spool.directory import Spool
 from analytics_pipeline_sdk.spool.errors import SpoolFull

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from analytics_pipeline_sdk.errors import Refused
+from analytics_pipeline_sdk.delivery.errors import Refused
 from analytics_pipeline_sdk.events import Event
 from analytics_pipeline_sdk.identifiers import UtcClock, uuid7
 

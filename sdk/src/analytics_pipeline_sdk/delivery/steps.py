@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analytics_pipeline_sdk.backlog import Backlog
+from analytics_pipeline_sdk.delivery.backlog import Backlog
+from analytics_pipeline_sdk.delivery.items import Item
+from analytics_pipeline_sdk.delivery.transport import Answered, Away, Outcome, Request
 from analytics_pipeline_sdk.identifiers import uuid7
-from analytics_pipeline_sdk.items import Item
 from analytics_pipeline_sdk.settings import Settings
-from analytics_pipeline_sdk.transport import Answered, Away, Outcome, Request
 
 # Batches with events that the server wants again, beside which new ones are sent.
 _MOST_HELD = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analytics_pipeline_sdk.accounting import Stats
-from analytics_pipeline_sdk.backlog import Backlog
+from analytics_pipeline_sdk.delivery.backlog import Backlog
 
 LOGGER = "analytics_pipeline_sdk"
 _LOG_SECONDS = 60.0

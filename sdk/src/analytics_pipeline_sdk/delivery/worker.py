@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 
-from analytics_pipeline_sdk.backlog import Backlog
-from analytics_pipeline_sdk.delivery import Delivery
-from analytics_pipeline_sdk.reporting import LOGGER, Reporter
+from analytics_pipeline_sdk.delivery.backlog import Backlog
+from analytics_pipeline_sdk.delivery.reporting import LOGGER, Reporter
+from analytics_pipeline_sdk.delivery.steps import Delivery
 
 # While the endpoint is away the queue is brought to disk this often.
 _LONGEST_SLEEP = 1.0
