@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from analytics_pipeline.flows.usage_export.allow_list import remove
 from analytics_pipeline.flows.usage_export.bookmark import pause_after
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
 from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
@@ -233,3 +234,38 @@ def test_export__a_sink_that_another_run_has_gone_on_with__is_left_to_it(empty_p
     (served,) = run(empty_product, Receiver(afterwards=taken_over))
 
     assert (served.status, bookmark(empty_product)) == ("skipped: superseded", 2)
+
+
+def test_export__name_is_removed_after_a_failure__the_batch_does_not_leave_any_more(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch", "Kept")
+    add_event(empty_product)
+    add_event(empty_product, "Kept")
+    begin(empty_product, "receiver")
+
+    def away(_: Batch) -> None:
+        raise SinkUnavailable("it is away")
+
+    run(empty_product, Receiver(trouble=away))
+    remove(empty_product.postgres, ["ViewSearch"])
+    due_again(empty_product)
+    receiver = Receiver()
+    run(empty_product, receiver)
+
+    assert (receiver.ids, bookmark(empty_product)) == ([2], 2)
+
+
+def test_export__events_that_left_are_updated_and_the_table_rewritten__none_leaves_again(
+    empty_product: Product,
+) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 3)
+    begin(empty_product, "receiver", after=1)
+    receiver = Receiver()
+    run(empty_product, receiver)
+
+    empty_product.execute("UPDATE event_logs SET referrer = 'later'")
+    for type_ in ("numeric", "bigint"):
+        empty_product.execute(f"ALTER TABLE event_logs ALTER COLUMN user_id TYPE {type_}")
+    run(empty_product, receiver)
+
+    assert receiver.ids == [2, 3]
