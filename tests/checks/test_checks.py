@@ -142,7 +142,7 @@ def test_checks__segments_that_only_the_engine_counts__warn_that_nothing_was_com
     product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
     product.put(document("alice", plan="pro"))
 
-    result = product.materialise()
+    result = product.materialise(checks=True)
 
     assert outcomes(result) == dict.fromkeys(ALL, True) | {"counts_agree_with_engine": False}
     (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "counts_agree_with_engine"]
