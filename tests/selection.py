@@ -20,6 +20,7 @@ _TOGETHER = (
 )
 _ENGINES = {"stack_environment", "clickhouse_server"}
 _PACKAGE = "analytics_pipeline"
+_ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +62,9 @@ def mirrors_of(changed: Iterable[str]) -> set[str]:
         if path.suffix == ".py" and path.parts[0] == "tests":
             found.add(name)
         elif path.suffix == ".py" and path.parts[0] == _PACKAGE:
-            found.add(str(PurePosixPath("tests", *path.parts[1:-1], f"test_{path.name}")))
+            mirror = PurePosixPath("tests", *path.parts[1:-1], f"test_{path.stem}")
+            # A long one stands in several files: test_enablement.py, test_enablement_attempts.py.
+            found |= {f"{mirror}.py", *(str(one.relative_to(_ROOT)) for one in _ROOT.glob(f"{mirror}_*.py"))}
     return found
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from tests.product import Product, failure_text, today
-from tests.sensors.test_enablement import ASSETS, at
+from tests.sensors.enablement import ASSETS, at
 from tests.thorough import on_engines
 
 DAY = today() - timedelta(days=5)

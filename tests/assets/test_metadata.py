@@ -10,7 +10,7 @@ from analytics_pipeline.orchestration.metadata import cost_metadata
 from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.resources.clickhouse.accounting import Cost
 from tests.product import Product, document, failure_text, today
-from tests.sensors.test_enablement import ASSETS, at
+from tests.sensors.enablement import ASSETS, at
 
 LAST = today()
 BEFORE = LAST - timedelta(days=1)

@@ -12,7 +12,7 @@ from tests.e2e.test_enablement import add_usage, runs, state
 from tests.flows.reporting.desk import add_account, add_event, build, rollups
 from tests.flows.reporting.desk import at as moment
 from tests.product import KEY, Product, condition, document, today
-from tests.sensors.test_enablement import assert_complete, at, newest
+from tests.sensors.enablement import assert_complete, at, newest
 
 ALL = ("raw_identities", "identity_snapshots", "segment_counts")
 # moto answers about a thousand identities a second: enough of them to be caught in the middle of a capture.

@@ -19,7 +19,7 @@ from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
 from tests.e2e.conftest import own_instance
 from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
 from tests.product import Product, today
-from tests.sensors.test_enablement import assert_complete, at, make_due, newest
+from tests.sensors.enablement import assert_complete, at, make_due, newest
 
 FIRST = today() - timedelta(days=4)
 # A tick of the sensor every 30 seconds, and a run that takes some.

@@ -31,7 +31,7 @@ from tests.flows.reporting.desk import add_account
 from tests.flows.usage_export.event_log import SITE, add_events
 from tests.flows.usage_export.receivers import Receiver
 from tests.product import KEY, Product, document, failure_text, today
-from tests.sensors.test_enablement import at
+from tests.sensors.enablement import at
 
 DAY = today() - timedelta(days=1)
 

@@ -17,7 +17,7 @@ from analytics_pipeline.sensors.reporting import reporting_late_rows
 from tests import resolved
 from tests.flows.reporting.desk import add_account, add_event, build, compute, copy, covered, rollups
 from tests.product import Product, today
-from tests.sensors.test_enablement import launch
+from tests.sensors.enablement import launch
 
 Requested = list[tuple[str, str, str]]
 UP_TO_DATE = "ClickHouse holds what the source does, or a run for the rest is under way, or pauses after failures"

@@ -22,7 +22,7 @@ from tests.flows.reporting.desk import (
     rollups,
 )
 from tests.product import Product, today
-from tests.sensors.test_enablement import assert_complete, instance, late_rows, launch, occurrences, settle  # noqa: F401
+from tests.sensors.enablement import assert_complete, late_rows, launch, occurrences, settle
 from tests.sensors.test_late_rows import follow, hourly, noon, tick
 
 OLD = today() - timedelta(days=6)
@@ -200,7 +200,7 @@ def test_rollups__killed_between_swap_and_ledger_and_the_source_goes_back__are_t
 
 
 @pytest.fixture
-def usage(empty_product: Product, instance: dg.DagsterInstance) -> Product:  # noqa: F811
+def usage(empty_product: Product, instance: dg.DagsterInstance) -> Product:
     """Four days of AI events, brought in to rest."""
     for day in WEEK[-4:]:
         empty_product.add_chat(noon(day), created_at=noon(day))
@@ -210,7 +210,7 @@ def usage(empty_product: Product, instance: dg.DagsterInstance) -> Product:  # n
     return empty_product
 
 
-def follow_usage(instance: dg.DagsterInstance) -> list[str]:  # noqa: F811
+def follow_usage(instance: dg.DagsterInstance) -> list[str]:
     """Let the sensor's runs go on until it asks for none; returns the first day of each."""
     found: list[str] = []
     for _ in range(5):
@@ -230,7 +230,7 @@ def missing(product: Product) -> list[tuple[date, date]]:
 @pytest.mark.parametrize("table", ["duo_chat_events", "code_suggestion_events", "ai_usage_daily"])
 def test_usage__day_is_dropped__is_brought_in_again(
     usage: Product,
-    instance: dg.DagsterInstance,  # noqa: F811
+    instance: dg.DagsterInstance,
     table: str,
 ) -> None:
     drop(usage, table, WEEK[-3])
@@ -244,7 +244,7 @@ def test_usage__day_is_dropped__is_brought_in_again(
 
 def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_back(
     usage: Product,
-    instance: dg.DagsterInstance,  # noqa: F811
+    instance: dg.DagsterInstance,
 ) -> None:
     drop(usage, "duo_chat_events", WEEK[-3])
 
@@ -260,7 +260,7 @@ def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_b
 @pytest.mark.parametrize(("asset", "swap"), [("duo_chat_events", _SWAP), ("ai_usage_daily", _FIGURES_SWAP)])
 def test_usage__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_no_ghost(
     usage: Product,
-    instance: dg.DagsterInstance,  # noqa: F811
+    instance: dg.DagsterInstance,
     asset: str,
     swap: str,
 ) -> None:

@@ -8,7 +8,7 @@ from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from tests.product import Product, today
-from tests.sensors.test_enablement import at
+from tests.sensors.enablement import at
 
 DAYS = [today() - timedelta(days=number) for number in range(9, 4, -1)]
 

@@ -18,7 +18,7 @@ from analytics_pipeline.flows.ai_usage.reads import (
 from tests.assets.test_ai_usage import DAY, NEXT, materialise
 from tests.flows.reporting.reads.test_reading import statements
 from tests.product import Product, today
-from tests.sensors.test_enablement import at
+from tests.sensors.enablement import at
 
 GROUP = Scope("1/2/", DAY, NEXT)
 
