@@ -73,7 +73,7 @@ class DagsterServer:
             found = [re.search(r"Executing steps in process \(pid: (\d+)\)", message) for message in messages]
             return next((int(match.group(1)) for match in found if match), None)
 
-        return psutil.Process(wait_for(pid, bool, 60))
+        return psutil.Process(wait_for(pid, bool, 60, pause=0.05))
 
     def _query(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -87,12 +87,12 @@ class DagsterServer:
         return data
 
 
-def wait_for(look: Callable[[], T], is_there: Callable[[T], bool], seconds: float) -> T:
-    """Look until it is there; returns what was seen."""
+def wait_for(look: Callable[[], T], is_there: Callable[[T], bool], seconds: float, pause: float = 0.5) -> T:
+    """Look until it is there, every `pause` seconds; returns what was seen."""
     deadline = time.monotonic() + seconds
     while not is_there(seen := look()):
         assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        time.sleep(0.5)
+        time.sleep(pause)
     return seen
 
 

@@ -66,7 +66,8 @@ def _kill_a_run(product: Product, server: DagsterServer, day: dict[str, str]) ->
 
     killed = server.materialise(ALL, tags=day)
     worker = server.worker_of(killed)
-    wait_for(lambda: _is_capturing(product), bool, 60)
+    # A capture on an idle machine is over soon.
+    wait_for(lambda: _is_capturing(product), bool, 60, pause=0.02)
     worker.kill()
 
     assert server.wait_for_run(killed) == "FAILURE"

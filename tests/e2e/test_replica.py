@@ -175,11 +175,11 @@ def test_query__names_both_databases__is_refused_wherever_they_are(product: Prod
 def test_export__source_is_a_replica__sends_everything_and_writes_nothing_there(apart: Apart) -> None:
     product, receiver = apart.primary, Receiver()
     product.execute("INSERT INTO event_logs_export_allowlist (event_name) VALUES ('ViewSearch')")
-    own_list = allow_list.allow_list(apart.store)
     with product.postgres.connect() as late:
         late.execute("INSERT INTO event_logs (name, user_id, source, version) VALUES ('ViewSearch', 1, 'WEB', '1')")
         add_events(product, 2)
         apart.catch_up()
+        own_list = allow_list.allow_list(apart.store)
         with apart.store.ledgers.connect() as connection:
             create(connection, "receiver", 0, "{}", "1")
         _export(apart.store, receiver)

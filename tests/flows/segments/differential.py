@@ -65,13 +65,17 @@ def wire_document(person: Person, environment_key: str) -> dict[str, Any]:
     return {key: TypeSerializer().serialize(value) for key, value in plain.items()}
 
 
-def verdicts(people: Sequence[Person], segment: Segment) -> list[bool] | str:
+def verdicts(people: Sequence[Person], segment: Segment) -> list[bool | str]:
     """The engine's verdict on each identity as its document holds it, or the name of what the engine raises."""
+    return [
+        _verdict(_context(person, environment), segment)
+        for person, environment in zip(people, environments_of(people), strict=True)
+    ]
+
+
+def _verdict(context: Any, segment: Segment) -> bool | str:
     try:
-        return [
-            is_context_in_segment(_context(person, environment), segment.context)
-            for person, environment in zip(people, environments_of(people), strict=True)
-        ]
+        return is_context_in_segment(context, segment.context)
     except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
         return type(error).__name__
 
@@ -107,21 +111,12 @@ def count(
 
 
 def differences(clickhouse: ClickHouse, people: Sequence[Person], segments: Sequence[Segment]) -> list[str]:
-    """Where the pipeline says otherwise than the engine, in words; a segment the engine raises on must be failed."""
+    """Where the pipeline says otherwise than the engine, in words; what the engine raises on must be failed."""
     load(clickhouse, people)
     counts = count(clickhouse, people, segments)
-    found = []
-    for segment in segments:
-        expected = verdicts(people, segment)
-        answers = counts[segment.id]
-        statuses = {answer.status for answer in answers}
-        if isinstance(expected, str):
-            if statuses != {"failed"}:
-                found.append(f"{segment.rules}: the engine raises {expected}, the pipeline says {statuses}")
-            continue
-        for person, verdict, answer in zip(people, expected, answers, strict=True):
-            if answer.count != int(verdict):
-                found.append(
-                    f"{segment.rules} on {person}: {verdict}, but {answer.count} {answer.status} {answer.reason}"
-                )
-    return found
+    return [
+        f"{segment.rules} on {person}: {verdict}, but {answer.count} {answer.status} {answer.reason}"
+        for segment in segments
+        for person, verdict, answer in zip(people, verdicts(people, segment), counts[segment.id], strict=True)
+        if (answer.status != "failed" if isinstance(verdict, str) else answer.count != int(verdict))
+    ]
