@@ -133,7 +133,7 @@ class Bench:
             roll_up_in_postgres(connection, wanted)
 
     def _totals_in_clickhouse(self) -> list[tuple[Any, ...]]:
-        return self.clickhouse.query(_totals("reporting_rollups", self._first(DAYS_IN_POSTGRES)))
+        return self.clickhouse.query(_totals("reporting_rollups FINAL", self._first(DAYS_IN_POSTGRES)))
 
     def _totals_in_postgres(self) -> list[tuple[Any, ...]]:
         with self.postgres.connect() as connection:
