@@ -13,8 +13,8 @@ from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
 from analytics_pipeline.flows.identities.staging import EnvironmentCapture, RowFileStager, Stager, staged_rows
 from analytics_pipeline.flows.identities.stored import NOTHING, Stored, stored_environments
 from analytics_pipeline.flows.identities.units import EARLIER_FORMAT, EXPORT_FORMAT, FORMAT, export_unit_of, unit_of
-from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.isolation import Culprit, isolated
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import one_of
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice

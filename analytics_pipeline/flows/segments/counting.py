@@ -11,7 +11,6 @@ from datetime import date
 from typing import Literal, TypeAlias
 
 from analytics_pipeline.flows.failures import reason_and_place, reason_of
-from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.segments.engine.fallback import SECONDS_TO_STORE, tally
 from analytics_pipeline.flows.segments.errors import Untranslatable
 from analytics_pipeline.flows.segments.source import Segment
@@ -25,6 +24,7 @@ from analytics_pipeline.flows.segments.statement import (
 )
 from analytics_pipeline.flows.segments.translation.predicates import translate
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.isolation import Culprit, isolated
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import (
     MEMORY_LIMIT_EXCEEDED,

@@ -1,7 +1,8 @@
 """Batches taken apart: for a receiver that takes so much at a time, and around the records that it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from analytics_pipeline.isolation import Culprit, isolated
 from analytics_pipeline.resources.sinks.base import Batch, Delivery, Refusal
 
 
@@ -31,16 +32,15 @@ def around_refused(batch: Batch, deliver: Callable[[Batch], int]) -> Delivery:
 
     `deliver` returns the bytes that it sent, or raises `ContentRefused`; whatever else it raises ends the delivery.
     """
-    sent, refused, waiting = 0, list[Refusal](), [batch]
-    while waiting:
-        part = waiting.pop()
-        try:
-            sent += deliver(part)
-        except ContentRefused as error:
-            if len(part.ids) == 1:
-                refused.append(Refusal(part.first_id, str(error)))
-            else:
-                first, second = of_at_most(part, (len(part.ids) + 1) // 2)
-                # The first half is the next: records keep their order.
-                waiting += [second, first]
+    sent, refused = 0, list[Refusal]()
+
+    def delivered(places: Sequence[int]) -> int:
+        whole = len(places) == len(batch.ids)
+        return deliver(batch if whole else _part(batch, places[0], places[-1] + 1))
+
+    for one in isolated(range(len(batch.ids)), delivered, lambda error: isinstance(error, ContentRefused)):
+        if isinstance(one, Culprit):
+            refused.append(Refusal(batch.ids[one.unit], str(one.error)))
+        else:
+            sent += one.result
     return Delivery(sent, tuple(refused))

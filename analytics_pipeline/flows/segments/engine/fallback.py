@@ -15,7 +15,6 @@ from operator import itemgetter
 from typing import Any
 
 from analytics_pipeline.flows.failures import reason_and_place, reason_of
-from analytics_pipeline.flows.isolation import Culprit, isolated
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
 from analytics_pipeline.flows.segments.engine.rows import Case, IdentityRow, case_of, pages, union_of
 from analytics_pipeline.flows.segments.errors import JudgeDied, Replaced, Unreadable
@@ -23,6 +22,7 @@ from analytics_pipeline.flows.segments.source import Segment
 from analytics_pipeline.flows.segments.statement import blames_segments
 from analytics_pipeline.flows.segments.translation.subjects import FLATTENED
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.isolation import Culprit, isolated
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.deadline import Deadline, TimeLimitReached
 

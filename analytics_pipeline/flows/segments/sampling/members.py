@@ -6,13 +6,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
 
-from analytics_pipeline.flows.isolation import Done, isolated
 from analytics_pipeline.flows.segments.engine.fallback import blames_case, judge_of
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
 from analytics_pipeline.flows.segments.engine.rows import Case, IdentityRow, read_identities, union_of
 from analytics_pipeline.flows.segments.errors import Replaced
 from analytics_pipeline.flows.segments.sampling.sample import SAMPLED, Sample
 from analytics_pipeline.flows.segments.statement import Translated, ask, blames_segments, groups
+from analytics_pipeline.isolation import Done, isolated
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 
 # Segment id and environment key.

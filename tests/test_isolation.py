@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_pipeline.flows.isolation import Culprit, Done, isolated
+from analytics_pipeline.isolation import Culprit, Done, isolated
 
 
 @given(units=st.lists(st.integers(), unique=True), bad=st.sets(st.integers()))
