@@ -15,7 +15,6 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
-    ReadTimeoutError,
 )
 from urllib3.util import connection as connections
 from urllib3.util import parse_url
@@ -24,6 +23,7 @@ from analytics_pipeline.resources.patience import NoAnswer, Patience
 
 # Of an answer nobody reads more; the rest of a longer one stays on the line, which is closed.
 _ANSWER_BYTES = 64 * 1024
+_CONNECT_SECONDS = 10.0
 # IPv4 addresses inside of IPv6 ones, as networks without IPv4 reach them.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -101,7 +101,9 @@ class Poster:
 
     def _connected(self) -> HTTPConnection:
         parts = parse_url(self._url)
-        limit = min(10.0, self._patience.seconds)
+        # The whole of a post has its own limit, which comes first, so that it alone tells the time: those of the socket
+        # end the thread then, for which nobody waits.
+        limit = min(_CONNECT_SECONDS, self._patience.seconds + 1)
         connection: HTTPConnection
         if parts.scheme == "https":
             kind = _PublicConnection if self._only_public else HTTPSConnection
@@ -109,8 +111,7 @@ class Poster:
         else:
             connection = HTTPConnection(parts.hostname or "", parts.port, timeout=limit)
         connection.connect()
-        # Of each wait for a part of the answer; the whole has its own limit.
-        connection.timeout = self._patience.seconds
+        connection.timeout = self._patience.seconds + 1
         return connection
 
 
@@ -166,8 +167,8 @@ def _trouble(error: Exception) -> str:
         return "its host has no address"
     if isinstance(error, (NewConnectionError, ConnectionRefusedError)):
         return "it cannot be connected to"
-    if isinstance(error, (ConnectTimeoutError, ReadTimeoutError, TimeoutError)):
-        return "no answer in time"
+    if isinstance(error, (ConnectTimeoutError, TimeoutError)):
+        return f"it took no connection within {_CONNECT_SECONDS:g} s"
     if isinstance(error, ssl.SSLError):
         return "TLS failed: compare the port and the certificates of both ends"
     if isinstance(error, ValueError):
