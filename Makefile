@@ -53,7 +53,7 @@ format: $(INSTALLED) ## Format the code
 
 # What is pinned for deployments is what the tests ran with.
 COMPILE = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-strip-extras \
-	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
+	--no-emit-index-url --no-emit-package analytics-pipeline-sdk --no-emit-find-links --no-header pyproject.toml
 
 lock: $(INSTALLED) ## Renew both lock files after a change of pyproject.toml
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv

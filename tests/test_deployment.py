@@ -13,6 +13,8 @@ import analytics_pipeline
 ROOT = Path(analytics_pipeline.__file__).parents[1]
 LOCK = ROOT / "requirements-deploy.lock"
 LARGEST_BYTES = 400 << 20
+# Installed from this tree, without a lock.
+OURS = {"analytics-pipeline", "analytics-pipeline-sdk"}
 # Refuses to import what belongs to a distribution that the lock does not name.
 ONLY_LOCKED = """
 import sys
@@ -42,11 +44,11 @@ main(["doctor"])
 
 def _locked() -> set[str]:
     names = re.findall(r"^([A-Za-z0-9._-]+)", LOCK.read_text(), re.MULTILINE)
-    return {name.lower().replace("_", "-").replace(".", "-") for name in names} | {"analytics-pipeline"}
+    return {name.lower().replace("_", "-").replace(".", "-") for name in names} | OURS
 
 
 def _run(python: str, script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT)}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'sdk/src'}"}
     return subprocess.run(
         [python, "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
