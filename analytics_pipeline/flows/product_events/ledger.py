@@ -45,6 +45,11 @@ def first_day(postgres: Postgres) -> date | None:
     return first if isinstance(first, date) else None
 
 
+def recorded_events(postgres: Postgres) -> dict[date, int]:
+    """The most events that figures of each day are of, whatever has become of the figures."""
+    return dict(postgres.query(_EVENTS))
+
+
 def record(
     connection: Connection,
     relation: str,
@@ -71,6 +76,8 @@ _RECORDED = """
     LEFT JOIN analytics_pipeline.held_product_event_days AS held USING (relation, day)
     WHERE days.relation = %(relation)s AND days.day BETWEEN %(first)s AND %(last)s
 """
+
+_EVENTS = "SELECT day, max(events) FROM analytics_pipeline.product_event_days GROUP BY day"
 
 _FIRST = "SELECT min(day) FROM analytics_pipeline.product_event_days WHERE events > 0"
 

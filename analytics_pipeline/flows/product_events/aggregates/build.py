@@ -56,7 +56,6 @@ class Build:
     postgres: Postgres
     run_id: str
     retention_days: int
-    settle: timedelta = SETTLE
     even_if_fewer: bool = False
 
     def build(self, first: date, last: date) -> dict[date, BuiltDay]:
@@ -74,7 +73,7 @@ class Build:
 
     def _month(self, days: Sequence[date]) -> dict[date, BuiltDay]:
         now = self.clickhouse.scalar("SELECT now64(3, 'UTC')")
-        until = now - self.settle
+        until = now - SETTLE
         known = recorded(self.postgres, self.aggregate.name, days[0], days[-1])
         seen = self._seen(days, until, known)
         kept = {day for day in days if self._is_kept(day, now.date(), seen[day], known.get(day))}
