@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS analytics_events ON CLUSTER `main`
 (
     organisation_id  UInt64 COMMENT 'whose event it is: that of the token it was sent with',
     event_id         UUID COMMENT 'the event''s id, unique in its organisation',
-    timestamp        DateTime64(3, 'UTC') COMMENT 'when it happened, by the client''s clock; its UTC day is the partition',
+    timestamp        DateTime64(3, 'UTC') COMMENT 'when, by the client''s clock; its UTC day is the partition',
     received_at      DateTime64(3, 'UTC') COMMENT 'version: when ingestion took it',
     skew_ms          Nullable(Int64) COMMENT 'our clock minus the client''s when the batch was sent; NULL when unknown',
     event_type       LowCardinality(String) COMMENT 'type of the event, e.g. task_created; custom for any other',
@@ -23,17 +23,17 @@ CREATE TABLE IF NOT EXISTS analytics_events ON CLUSTER `main`
     duration_ms      Nullable(Int64) COMMENT 'the event''s member of that name',
     duration_seconds Nullable(Int64) COMMENT 'the event''s member of that name',
     exit_code        Nullable(Int32) COMMENT 'the event''s member of that name',
-    endpoint         String COMMENT 'a route without ids in it, as the privacy policy leaves it; empty when it has none',
+    endpoint         String COMMENT 'a route, as the privacy policy leaves it; empty when it has none',
     method           LowCardinality(String) COMMENT 'the event''s member of that name; empty when it has none',
     status_code      Nullable(UInt16) COMMENT 'the event''s member of that name; one that does not fit is in data',
     error_type       LowCardinality(String) COMMENT 'the event''s member of that name; empty when it has none',
-    error_message    String COMMENT 'a message without ids in it, as the privacy policy leaves it; empty when it has none',
+    error_message    String COMMENT 'a message, as the privacy policy leaves it; empty when it has none',
     data             JSON(max_dynamic_paths = 64) COMMENT 'all other members of the event; text stays text'
 )
 ENGINE = ReplicatedReplacingMergeTree(received_at)
 PARTITION BY toDate(timestamp)
 ORDER BY (organisation_id, event_type, service, timestamp, event_id)
-TTL toDate(timestamp) + INTERVAL 7 DAY RECOMPRESS CODEC(ZSTD(6)), toDate(timestamp) + INTERVAL 90 DAY
+TTL toDate(timestamp) + INTERVAL 90 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
 -- Which ids are taken, and by the row of which sorting key. Ingestion writes here first, then there: who finds an id
