@@ -19,7 +19,7 @@ from analytics_pipeline.flows.product_events.audit import (
     repeated_events,
     skewed_events,
 )
-from analytics_pipeline.orchestration.findings import Findings, check_now, days_checked
+from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -54,7 +54,7 @@ def _equal_events(aggregate: Aggregate, asset: dg.AssetsDefinition) -> dg.AssetC
 FIGURES_EQUAL_EVENTS = tuple(_equal_events(*one) for one in zip(AGGREGATES, ALL, strict=True))
 
 
-@dg.asset_check(asset=analytics_events)
+@dg.asset_check(asset=analytics_events.key)
 def no_event_twice(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """No id of an organisation is seen twice, on whichever days. Of very many events a part is looked at each hour."""
 
@@ -66,7 +66,7 @@ def no_event_twice(context: dg.AssetCheckExecutionContext, clickhouse: ClickHous
     return _checked(clickhouse, look)
 
 
-@dg.asset_check(asset=analytics_events)
+@dg.asset_check(asset=analytics_events.key)
 def retention_holds(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """No event is older than EVENT_RETENTION_DAYS and the two days that it may take to drop it."""
 
@@ -77,7 +77,7 @@ def retention_holds(context: dg.AssetCheckExecutionContext, clickhouse: ClickHou
     return _checked(clickhouse, look)
 
 
-@dg.asset_check(asset=analytics_events)
+@dg.asset_check(asset=analytics_events.key)
 def no_event_lost(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
@@ -94,19 +94,21 @@ def no_event_lost(
     return _checked(clickhouse, look)
 
 
-@dg.asset_check(asset=analytics_events)
+@dg.asset_check(asset=analytics_events.key)
 def clocks_agree(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseResource) -> dg.AssetCheckResult:
     """At most 5 % of the days' events were sent by a client whose clock was more than a minute off. A warning."""
 
     def look(warehouse: ClickHouse) -> Findings:
         skewed = skewed_events(warehouse, days_checked(context))
-        found = [{"events": skewed.events, "most_of_service": skewed.service, "beyond_seconds": SKEW.seconds}]
+        found: list[Finding] = [
+            {"events": skewed.events, "most_of_service": skewed.service, "beyond_seconds": SKEW.seconds}
+        ]
         return Audited(skewed.of_all, found if skewed.share > _SKEWED_ALLOWED else [])
 
     return _checked(clickhouse, look, dg.AssetCheckSeverity.WARN)
 
 
-@dg.asset_check(asset=analytics_events)
+@dg.asset_check(asset=analytics_events.key)
 def few_events_refused(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
@@ -114,7 +116,7 @@ def few_events_refused(
 
     def look(warehouse: ClickHouse) -> Findings:
         refused = refused_events(postgres.store(), warehouse, days_checked(context))
-        found = [{"dead_letters": refused.events}]
+        found: list[Finding] = [{"dead_letters": refused.events}]
         return Audited(refused.of_all, found if refused.share > _REFUSED_ALLOWED else [])
 
     return _checked(clickhouse, look, dg.AssetCheckSeverity.WARN)

@@ -80,9 +80,7 @@ def lost_events(
 ) -> Audited[dict[date, tuple[int, int]]]:
     """Days whose events should all be there still and are not: how many figures are of, and how many there are."""
     wanted = {
-        day: events
-        for day, events in recorded_events(postgres).items()
-        if not has_expired(day, today, retention_days)
+        day: events for day, events in recorded_events(postgres).items() if not has_expired(day, today, retention_days)
     }
     held = rows_by_day(clickhouse)
     return Audited(
@@ -123,7 +121,7 @@ class Share:
 
 
 def skewed_events(clickhouse: ClickHouse, days: Sequence[date]) -> Share:
-    """Events of the neighbouring days whose client's clock was more than a minute off; unknown skews are not counted."""
+    """Events of the neighbouring days whose client's clock was more than a minute off, of those where that is known."""
     ((events, of_all, service),) = clickhouse.query(
         _SKEWED, first=days[0], last=days[-1], skew=SKEW // timedelta(milliseconds=1)
     )

@@ -4,12 +4,20 @@ SELECT
     sumForEachIf(measures, is_figure) AS figures,
     sumForEachIf(measures, NOT is_figure) AS events
 FROM (
-    SELECT date, organisation_id, [${FIGURES}] AS measures, true AS is_figure
+    SELECT
+        date,
+        organisation_id,
+        [${FIGURES}] AS measures,
+        true AS is_figure
     FROM ${TABLE} FINAL
     WHERE date IN {days:Array(Date)}
     GROUP BY date, organisation_id
     UNION ALL
-    SELECT toDate(timestamp) AS date, organisation_id, [${EVENTS}] AS measures, false AS is_figure
+    SELECT
+        toDate(timestamp) AS date,
+        organisation_id,
+        [${EVENTS}] AS measures,
+        false AS is_figure
     FROM (
         SELECT * FROM analytics_events
         WHERE toDate(timestamp) IN {days:Array(Date)}

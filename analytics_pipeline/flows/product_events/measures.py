@@ -18,7 +18,9 @@ class Measure:
 
 def _counts(types: Mapping[str, str]) -> tuple[Measure, ...]:
     """Events by type: column of the table to type of the events."""
-    return tuple(Measure(column, f"sum({column})", f"countIf(event_type = '{type_}')") for column, type_ in types.items())
+    return tuple(
+        Measure(column, f"sum({column})", f"countIf(event_type = '{type_}')") for column, type_ in types.items()
+    )
 
 
 def _distinct(column: str, state: str, of: str, types: tuple[str, ...]) -> tuple[Measure, ...]:
@@ -96,9 +98,11 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
         Measure(
             "successful_logins",
             "sum(successful_logins)",
-            "countIf(event_type = 'auth_login_attempt' AND success = true)",
+            "countIf(event_type = 'auth_login_attempt' AND success)",
         ),
-        Measure("failed_logins", "sum(failed_logins)", "countIf(event_type = 'auth_login_attempt' AND success = false)"),
+        Measure(
+            "failed_logins", "sum(failed_logins)", "countIf(event_type = 'auth_login_attempt' AND NOT success)"
+        ),
         *_distinct("unique_users_authenticated", "users", "user_id", tuple(_AUTH.values())),
     ),
     "analytics_cocoon_activity_daily": (

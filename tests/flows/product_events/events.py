@@ -119,4 +119,5 @@ def frame(events: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The events, each id of an organisation once, with their day and hour."""
     found = pd.DataFrame(list(events)).drop_duplicates(["organisation_id", "event_id"])
     stamps = pd.to_datetime(found["timestamp"], utc=True)
-    return found.assign(date=stamps.dt.date, hour=stamps.dt.floor("h"))
+    found["date"], found["hour"] = stamps.dt.date, stamps.dt.floor("h")
+    return found

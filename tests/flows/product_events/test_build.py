@@ -61,7 +61,8 @@ def _users(rows: pd.DataFrame) -> int:
 
 
 def _durations(rows: pd.DataFrame) -> "pd.Series[Any]":
-    return rows[rows.event_type.isin(["task_completed", "api_request"])].duration_ms.dropna()
+    found: pd.Series[Any] = rows[rows.event_type.isin(["task_completed", "api_request"])].duration_ms.dropna()
+    return found
 
 
 def _quantile(share: float) -> Callable[[pd.DataFrame], Any]:
