@@ -131,7 +131,7 @@ def one_project(postgres: Postgres, project_id: int) -> Project | None:
     if not rows:
         return None
     id_, organisation_id, name = rows[0][:3]
-    found = (Environment(*row[3:], id_, organisation_id) for row in rows if row[3] is not None)
+    found = (Environment(row[3], row[4], row[5], id_, organisation_id) for row in rows if row[3] is not None)
     return Project(id_, organisation_id, name, tuple(found))
 
 
