@@ -100,9 +100,7 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
             "sum(successful_logins)",
             "countIf(event_type = 'auth_login_attempt' AND success)",
         ),
-        Measure(
-            "failed_logins", "sum(failed_logins)", "countIf(event_type = 'auth_login_attempt' AND NOT success)"
-        ),
+        Measure("failed_logins", "sum(failed_logins)", "countIf(event_type = 'auth_login_attempt' AND NOT success)"),
         *_distinct("unique_users_authenticated", "users", "user_id", tuple(_AUTH.values())),
     ),
     "analytics_cocoon_activity_daily": (
