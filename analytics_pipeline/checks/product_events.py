@@ -88,7 +88,9 @@ def no_event_lost(
 
     def look(warehouse: ClickHouse) -> Findings:
         lost = lost_events(postgres.store(), warehouse, _today(), Settings.load().event_retention_days)
-        found = [{"day": f"{day}", "figures_of": known, "held": held} for day, (known, held) in lost.found.items()]
+        found: list[Finding] = [
+            {"day": f"{day}", "figures_of": known, "held": held} for day, (known, held) in lost.found.items()
+        ]
         return Audited(lost.compared, found)
 
     return _checked(clickhouse, look)

@@ -1,14 +1,14 @@
 SELECT
     date,
     organisation_id,
-    sumForEachIf(measures, is_figure) AS figures,
-    sumForEachIf(measures, NOT is_figure) AS events
+    sumForEach(shown) AS figures,
+    sumForEach(counted) AS events
 FROM (
     SELECT
         date,
         organisation_id,
-        [${FIGURES}] AS measures,
-        true AS is_figure
+        [${FIGURES}] AS shown,
+        arrayMap(measure -> toFloat64(0), shown) AS counted
     FROM ${TABLE} FINAL
     WHERE date IN {days:Array(Date)}
     GROUP BY date, organisation_id
@@ -16,8 +16,8 @@ FROM (
     SELECT
         toDate(timestamp) AS date,
         organisation_id,
-        [${EVENTS}] AS measures,
-        false AS is_figure
+        arrayMap(measure -> toFloat64(0), counted) AS shown,
+        [${EVENTS}] AS counted
     FROM (
         SELECT * FROM analytics_events
         WHERE toDate(timestamp) IN {days:Array(Date)}
@@ -30,7 +30,7 @@ FROM (
 )
 GROUP BY date, organisation_id
 HAVING arrayExists(
-    (shown, counted) -> abs(shown - counted) > 1e-6 * greatest(1, abs(counted)), figures, events
+    (one, other) -> abs(one - other) > 1e-6 * greatest(1, abs(other)), figures, events
 )
 ORDER BY date, organisation_id
 LIMIT 1000

@@ -117,7 +117,7 @@ _TYPES = (
 
 def frame(events: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The events, each id of an organisation once, with their day and hour."""
-    found = pd.DataFrame(list(events)).drop_duplicates(["organisation_id", "event_id"])
+    found: pd.DataFrame = pd.DataFrame(list(events)).drop_duplicates(["organisation_id", "event_id"])
     stamps = pd.to_datetime(found["timestamp"], utc=True)
     found["date"], found["hour"] = stamps.dt.date, stamps.dt.floor("h")
     return found
