@@ -169,6 +169,9 @@ class Settings(_Environment):
     event_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     event_recompress_after_days: Annotated[int, Field(ge=1, le=36_500)] = 7
     event_privacy_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    # Of each caller of the read API.
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
 
     feature_flag_provider: ClassPath | None = None
     alert_webhook_url: WebhookUrl | None = None
