@@ -165,6 +165,10 @@ class Settings(_Environment):
     export_site_id: ExportLabel | None = None
     export_deploy_type: ExportLabel | None = None
 
+    # Of each caller of the read API.
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
+
     feature_flag_provider: ClassPath | None = None
     alert_webhook_url: WebhookUrl | None = None
 

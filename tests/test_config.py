@@ -33,6 +33,8 @@ DEFAULTS = {
     "IDENTITY_CAPTURE_CONCURRENCY": "8",
     "IDENTITY_CAPTURE_GRACE_HOURS": "6",
     "IDENTITY_SNAPSHOT_RETENTION_DAYS": "30",
+    "API_REQUESTS_PER_MINUTE": "600",
+    "API_REQUESTS_PER_DAY": "100000",
     "FEATURE_FLAG_PROVIDER": "",
     "ALERT_WEBHOOK_URL": "",
     "EXPORT_USAGE_DATA_ENABLED": "False",
@@ -124,6 +126,8 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "EXPORT_USAGE_DATA_INTERVAL_SECONDS": ("1", "1"),
         "EXPORT_SITE_ID": ("site 1", "site 1"),
         "EXPORT_DEPLOY_TYPE": ("kubernetes", "kubernetes"),
+        "API_REQUESTS_PER_MINUTE": ("60", "60"),
+        "API_REQUESTS_PER_DAY": ("1000", "1000"),
         "EXPORT_ALLOW_PRIVATE_ADDRESSES": ("true", "True"),
         "EXPORT_SINKS": (
             f"own=clickhouse: hook=https://hooks.example.com/{SECRET}?key={SECRET} disk=file:///exports",
