@@ -1,5 +1,6 @@
 -- Events of product services. An id is stored once over the whole retention, as long as ingestion alone writes: a
--- repeat of the same row is here again until parts are merged. Read it with FINAL.
+-- repeat of the same row is here again until parts are merged. Read it with FINAL. How long
+-- rows are kept follows the settings: `migrate` sets it after this.
 CREATE TABLE IF NOT EXISTS analytics_events 
 (
     organisation_id  UInt64 COMMENT 'whose event it is: that of the token it was sent with',
@@ -33,7 +34,6 @@ CREATE TABLE IF NOT EXISTS analytics_events
 ENGINE = ReplacingMergeTree(received_at)
 PARTITION BY toDate(timestamp)
 ORDER BY (organisation_id, event_type, service, timestamp, event_id)
-TTL toDate(timestamp) + INTERVAL 90 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
 -- Which ids are taken, and by the row of which sorting key. Ingestion writes here first, then there: who finds an id
@@ -52,5 +52,4 @@ ENGINE = ReplacingMergeTree(claimed_at)
 PARTITION BY toMonday(claimed_at)
 PRIMARY KEY (organisation_id, id)
 ORDER BY (organisation_id, id, event_type, service, timestamp)
-TTL toDate(claimed_at) + INTERVAL 92 DAY
 SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1;
