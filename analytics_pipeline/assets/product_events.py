@@ -1,6 +1,6 @@
 """Product events: what services send → `analytics_events` in ClickHouse, and its figures by day."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -51,8 +51,6 @@ class AggregateConfig(dg.Config):
 
 def _aggregate(aggregate: Aggregate, of: Mapping[str, str], description: str) -> dg.AssetsDefinition:
     """The asset of one aggregate; `of` names the column of the events that each of its columns is made of."""
-    dimensions = {name: name for name in ("organisation_id", *aggregate.dimensions)}
-    times = {"date": "timestamp", **({"hour": "timestamp"} if aggregate.hourly else {})}
 
     def asset(
         context: dg.AssetExecutionContext,
@@ -72,18 +70,22 @@ def _aggregate(aggregate: Aggregate, of: Mapping[str, str], description: str) ->
         yield from materialize_range(context, compute)
 
     asset.__name__, asset.__doc__ = aggregate.name, description
+    return _decorator(aggregate, of)(asset)
+
+
+def _decorator(aggregate: Aggregate, of: Mapping[str, str]) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    dimensions = {name: name for name in ("organisation_id", *aggregate.dimensions)}
+    times = {"date": "timestamp", **({"hour": "timestamp"} if aggregate.hourly else {})}
+    lineage = {**dimensions, **times, **of}
     return flow_asset(
         _FLOW,
         kinds={"clickhouse"},
         deps=[analytics_events],
         table=aggregate.name,
-        columns={
-            column: [dg.TableColumnDep(analytics_events.key, source)]
-            for column, source in {**dimensions, **times, **of}.items()
-        },
+        columns={column: [dg.TableColumnDep(analytics_events.key, source)] for column, source in lineage.items()},
         code_version=aggregate.definition,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2)),
-    )(asset)
+    )
 
 
 def _metadata(built: BuiltDay) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each aggregate's day must add up to, in words of its table and in words of the events, for the checks.
+"""Measures of each aggregate's day for the checks: in words of its table, and in words of the events.
 
 The two sides share nothing with the statement that made the table, so that a fault in one shows.
 """

@@ -37,7 +37,7 @@ def rows_by_day(clickhouse: ClickHouse) -> dict[date, int]:
 def seen_days(
     clickhouse: ClickHouse, days: Sequence[date], until: datetime, known_until: Mapping[date, datetime]
 ) -> dict[date, SeenDay]:
-    """What the store holds of each of the days; `until` settles them, `known_until` is the ledger's moment of each."""
+    """Events of each of the days, as the store holds them; `known_until` is the ledger's moment of each."""
     rows = clickhouse.query(
         sql_file(__package__, "seen_days.sql"),
         days=list(days),

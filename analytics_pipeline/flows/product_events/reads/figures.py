@@ -1,4 +1,4 @@
-"""What the reads share: figures of days and ranges, and numbers that are None when they are of nothing."""
+"""Figures of days and of whole ranges, and numbers that are None when they are of nothing."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -38,6 +38,6 @@ def by_day(
 
 
 def whole(query: EventQuery, answer: Answer[list[Row]], made: Callable[[list[Row]], T]) -> Answer[T | None]:
-    """What is made of the rows of the whole range; None when nobody knows a single day of it."""
+    """The value that is made of the rows of the whole range; None when nobody knows a single day of it."""
     is_known = any(answer.coverage.knows(day) for day in query.days)
     return answer.of(made(answer.value) if is_known else None)

@@ -1,4 +1,4 @@
-"""Which days of a question come from the figures, which events are added to them, and which days nobody knows."""
+"""Days of a question that come from the figures, events that are added to them, and days that nobody knows."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger and the store know of days: what figures are of, how many rows of events there are."""
+    """Days as the ledger and the store know them: the events that figures are of, and how many rows there are."""
 
     recorded: Mapping[date, Recorded]
     rows: Mapping[date, int]

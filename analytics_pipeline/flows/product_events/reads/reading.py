@@ -28,7 +28,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What was asked for, and how far it can be trusted."""
+    """A value that was asked for, and how far it can be trusted."""
 
     value: T
     coverage: Coverage
