@@ -76,6 +76,7 @@ RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a tabl
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
+WebUrl = Annotated[str, _matching(r"https?://[\x21-\x7e]+", "must begin with http:// or https://")]
 LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
 # Part of every record: text that a log or a table can show.
@@ -165,6 +166,9 @@ class Settings(_Environment):
     export_site_id: ExportLabel | None = None
     export_deploy_type: ExportLabel | None = None
 
+    # What the links of shared pages are signed with.
+    dashboard_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    dagster_ui_url: WebUrl | None = None
     # Of each caller of the read API.
     api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
