@@ -73,5 +73,7 @@ def ai_usage(
         Panel("events", "Events", usage.events),
         Panel("users", "Users", usage.users),
     ]
-    lead = f"{first} to {last}, days of UTC. A namespace is a path of ids from the top, such as 1/2; empty is everything."
+    lead = (
+        f"{first} to {last}, days of UTC. A namespace is a path of ids from the top, such as 1/2; empty is everything."
+    )
     return page(request, "AI usage", panels, lead=lead, filters="namespace.html")

@@ -96,7 +96,9 @@ def _bare(root: ElementTree.Element) -> ElementTree.Element:
 
 def _is_foreign(element: ElementTree.Element) -> bool:
     tag = str(element.tag)
-    return not isinstance(element.tag, str) or tag.rpartition("}")[2] in _FOREIGN or "tooltip-overlay" in _class(element)
+    return (
+        not isinstance(element.tag, str) or tag.rpartition("}")[2] in _FOREIGN or "tooltip-overlay" in _class(element)
+    )
 
 
 def _class(element: ElementTree.Element) -> str:

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from analytics_pipeline.api.access import COOKIE, Scope, service_of
 from analytics_pipeline.api.pages.panels import Answered, Link, Panel, answered, chosen, in_turn
@@ -69,7 +69,7 @@ def form(request: Request, template: str, status: int = 200, **values: object) -
 def asset(name: str) -> Response:
     """The style or the script of the pages, of this installation."""
     kinds = {"style.css": "text/css", "live.js": "text/javascript"}
-    body = files(__package__).joinpath("static", name).read_bytes()
+    body = files(__package__).joinpath("static").joinpath(name).read_bytes()
     return Response(body, media_type=kinds[name], headers={"Cache-Control": "public, max-age=3600"})
 
 
@@ -109,14 +109,18 @@ def _headers() -> dict[str, str]:
     return {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-store"}
 
 
-def _template(name: str):  # type: ignore[no-untyped-def]
+def _template(name: str) -> Template:
     return _environment().get_template(name)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["written"] = written
     environment.tests["link"] = lambda value: isinstance(value, Link)

@@ -2,25 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from analytics_pipeline.api.access import CallerOf, of_account
+from analytics_pipeline.api.access import CallerOf, of_account, of_instance
 from analytics_pipeline.api.pages.charts import Chart, Series
 from analytics_pipeline.api.pages.panels import Column, Item, Link, Panel, Table, View
 from analytics_pipeline.api.pages.ranges import Ranged
 from analytics_pipeline.api.pages.rendering import page
 from analytics_pipeline.api.routes.reporting import told_of
-from analytics_pipeline.api.stores import Stores
+from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, accounts
 from analytics_pipeline.flows.reporting.accounts import account as account_of
-from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.reads.metrics import REPORT_METRICS, SUMMARY
 from analytics_pipeline.flows.reporting.reads.plan import report_zone
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
-from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point, Reports
 from analytics_pipeline.flows.reporting.reads.reading import Answer
+from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point, Reports
 
 ROUTER = APIRouter(include_in_schema=False)
 
@@ -103,15 +102,15 @@ def reporting(
         Panel("inboxes", "Inboxes", lambda: asked.summary("inbox"), wide=True),
         Panel("bots", "Bots", asked.bots),
     ]
-    return page(request, f"Reporting of {known.name}", panels, lead=f"Days are those of {zone}.", filters="account.html")
+    return page(
+        request, f"Reporting of {known.name}", panels, lead=f"Days are those of {zone}.", filters="account.html"
+    )
 
 
 def _choice(request: Request, who: CallerOf) -> Panel:
     def ask() -> View:
-        from analytics_pipeline.api.access import of_instance
-
         found = accounts(of_instance(request, who).postgres)
-        known = sorted([*found.zoned, *found.unzoned], key=lambda one: one.id)
+        known: list[Account | Unzoned] = sorted([*found.zoned, *found.unzoned], key=lambda one: one.id)
         rows = [
             (one.id, Link(one.name, f"/reporting?account={one.id}"), getattr(one, "timezone", None))
             for one in known[:_ACCOUNTS]
@@ -126,7 +125,9 @@ def _choice(request: Request, who: CallerOf) -> Panel:
 def _compared(found: Answer[Comparison]) -> View:
     now, before = found.value.current, found.value.previous
     items = tuple(
-        Item(_NAMES[name], now[name], _kind(name), _change(now[name], before[name])) for name in REPORT_METRICS if name in now
+        Item(_NAMES[name], now[name], _kind(name), _change(now[name], before[name]))
+        for name in REPORT_METRICS
+        if name in now
     )
     return View(items=items, told=told_of(found))
 

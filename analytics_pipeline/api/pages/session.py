@@ -15,7 +15,8 @@ ROUTER = APIRouter(include_in_schema=False)
 
 @ROUTER.get("/sign-in")
 def sign_in(request: Request) -> Response:
-    return form(request, "sign-in.html", title="Sign in", refused="", next=_local(request.query_params.get("next", "/")))
+    following = _local(request.query_params.get("next", "/"))
+    return form(request, "sign-in.html", title="Sign in", refused="", next=following)
 
 
 @ROUTER.post("/sign-in")
@@ -57,5 +58,5 @@ async def fields(request: Request) -> dict[str, str]:
 def _local(address: str) -> str:
     """An address of this service; what could lead elsewhere leads to the overview."""
     parts = urlsplit(address)
-    is_local = not parts.scheme and not parts.netloc and address.startswith("/") and not address.startswith(("//", "/\\"))
-    return address if is_local and address.isprintable() else "/"
+    leads_elsewhere = parts.scheme or parts.netloc or address[:2] in ("//", "/\\")
+    return address if address.startswith("/") and address.isprintable() and not leads_elsewhere else "/"

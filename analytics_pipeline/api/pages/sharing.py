@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
-from starlette.types import ASGIApp, Receive, Scope as ASGIScope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from analytics_pipeline.api.access import Caller, CallerOf, Scope, service_of
 from analytics_pipeline.api.pages.rendering import PLACES, form, notice

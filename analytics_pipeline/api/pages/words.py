@@ -21,9 +21,11 @@ def seconds(value: float) -> str:
         return milliseconds(value * 1000)
     if value < 60:
         return f"{value:.1f} s"
-    whole = round(value)
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    parts = [(whole % above // size, unit) for (size, unit), above in zip(units, (10**12, 86_400, 3_600, 60), strict=True)]
+    left = round(value)
+    parts = []
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        amount, left = divmod(left, length)
+        parts.append((amount, unit))
     first = next(number for number, (amount, _) in enumerate(parts) if amount)
     return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
 
