@@ -76,4 +76,4 @@ def ai_usage(
     lead = (
         f"{first} to {last}, days of UTC. A namespace is a path of ids from the top, such as 1/2; empty is everything."
     )
-    return page(request, "AI usage", panels, lead=lead, filters="namespace.html")
+    return page(request, "AI usage", panels, lead=lead, filters="namespace.html", first=first, last=last)

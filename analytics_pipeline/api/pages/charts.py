@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 # What pygal adds for pages that have neither a style of their own nor a policy that forbids what stands inside.
 _FOREIGN = ("style", "script")
-_LABELS = 6
+_LABELS = 5
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ _KINDS: dict[str, Any] = {"line": pygal.Line, "bars": pygal.StackedBar, "across"
 
 def _options(labels: Sequence[str], series: int) -> dict[str, Any]:
     return {
-        "width": 720,
-        "height": 240,
+        "width": 560,
+        "height": 230,
         "margin": 8,
         "allow_interruptions": True,
         "js": [],
@@ -86,12 +86,20 @@ def _bare(root: ElementTree.Element) -> ElementTree.Element:
             if _is_foreign(child):
                 parent.remove(child)
             elif _class(parent) == "dots" and _class(child).startswith("dot "):
-                ElementTree.SubElement(child, "title").text = _said(parent)
+                child.append(_title(child, _said(parent)))
         parent.attrib.pop("id", None)
         parent.attrib.pop("style", None)
     root.set("aria-hidden", "true")
     root.set("focusable", "false")
     return root
+
+
+def _title(beside: ElementTree.Element, text: str) -> ElementTree.Element:
+    """An element of the same library as the one beside it: pygal draws with lxml where that is installed."""
+    namespace, brace, _ = beside.tag.rpartition("}")
+    made = beside.makeelement(f"{namespace}{brace}title", {})
+    made.text = text
+    return made
 
 
 def _is_foreign(element: ElementTree.Element) -> bool:

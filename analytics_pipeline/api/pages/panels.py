@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from analytics_pipeline.api.answers import Told
 from analytics_pipeline.api.pages.charts import Chart
-from analytics_pipeline.api.problems import Problem, told
 
 
 @dataclass(frozen=True)
@@ -71,27 +70,13 @@ class Panel:
     wide: bool = False
 
 
-@dataclass(frozen=True)
-class Answered:
-    """A panel with what it shows, or with the problem that it ended in."""
+def in_turn(panels: Sequence[Panel], shown: Callable[[Panel], str]) -> Iterator[str]:
+    """All panels as they are shown, in their order, each as soon as it and those before it are there.
 
-    panel: Panel
-    view: View | None
-    problem: Problem | None = None
-
-
-def answered(panel: Panel) -> Answered:
-    """Ask for a panel. Never raises: whatever goes wrong is shown where the answer would be."""
-    try:
-        return Answered(panel, panel.ask())
-    except Exception as error:  # noqa: BLE001 - one panel takes no other away
-        return Answered(panel, None, told(error))
-
-
-def in_turn(panels: Sequence[Panel]) -> Iterator[Answered]:
-    """All panels in their order, each as soon as it and those before it are there. They are asked side by side."""
+    They are asked side by side. `shown` never raises.
+    """
     with ThreadPoolExecutor(max(1, len(panels)), "panel") as threads:
-        asked = [threads.submit(copy_context().run, answered, panel) for panel in panels]
+        asked = [threads.submit(copy_context().run, shown, panel) for panel in panels]
         for one in asked:
             yield one.result()
 

@@ -32,10 +32,10 @@ class Range:
             raise Problem(INVALID, "to: it has to be a day after `from`, by at most ten years.")
         return first, last
 
-    def moments(self, zone: tzinfo) -> tuple[datetime, datetime]:
-        """The same days of a zone, half-open: the beginning of the first, and of the day after the last."""
-        first, last = self.days(datetime.now(zone).date())
-        return datetime.combine(first, time(), zone), datetime.combine(next_day(last), time(), zone)
+
+def moments(first: date, last: date, zone: tzinfo) -> tuple[datetime, datetime]:
+    """The days of a zone, half-open: the beginning of the first, and of the day after the last."""
+    return datetime.combine(first, time(), zone), datetime.combine(next_day(last), time(), zone)
 
 
 def _range(

@@ -10,9 +10,9 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from analytics_pipeline.api.access import COOKIE, Scope, service_of
-from analytics_pipeline.api.pages.panels import Answered, Link, Panel, answered, chosen, in_turn
-from analytics_pipeline.api.pages.words import written
-from analytics_pipeline.api.problems import Problem
+from analytics_pipeline.api.pages.panels import Link, Panel, chosen, in_turn
+from analytics_pipeline.api.pages.words import source, written
+from analytics_pipeline.api.problems import Problem, told
 
 # Nothing from elsewhere, nothing written into the page itself.
 POLICY = (
@@ -43,15 +43,17 @@ PLACES = (
 )
 
 
-def page(request: Request, title: str, panels: Sequence[Panel], *, lead: str = "", filters: str = "") -> Response:
+def page(
+    request: Request, title: str, panels: Sequence[Panel], *, lead: str = "", filters: str = "", **values: object
+) -> Response:
     """A page of panels, or the one panel of it that an open page asks for again.
 
-    `filters` names the template of the form above the panels.
+    `filters` names the template of the form above the panels, which shows the `values`.
     """
     one = chosen(panels, request.query_params)
     if one is not None:
-        return HTMLResponse(_panel(answered(one)), headers=_headers())
-    frame = _template("page.html").render(**_common(request), title=title, lead=lead, filters=filters)
+        return HTMLResponse(_shown(one), headers=_headers())
+    frame = _template("page.html").render(**_common(request), title=title, lead=lead, filters=filters, **values)
     return StreamingResponse(_streamed(frame, panels), media_type="text/html; charset=utf-8", headers=_headers())
 
 
@@ -76,13 +78,17 @@ def asset(name: str) -> Response:
 def _streamed(frame: str, panels: Sequence[Panel]) -> Iterator[str]:
     above, _, below = frame.partition(_PANELS)
     yield above
-    for one in in_turn(panels):
-        yield _panel(one)
+    yield from in_turn(panels, _shown)
     yield below
 
 
-def _panel(one: Answered) -> str:
-    return _template("panel.html").render(panel=one.panel, view=one.view, problem=one.problem)
+def _shown(panel: Panel) -> str:
+    """A panel as HTML. Whatever goes wrong with it is shown where the answer would be, and takes no other away."""
+    template = _template("panel.html")
+    try:
+        return template.render(panel=panel, view=panel.ask(), problem=None)
+    except Exception as error:  # noqa: BLE001 - told in its place
+        return template.render(panel=panel, view=None, problem=told(error))
 
 
 def _common(request: Request) -> Mapping[str, object]:
@@ -122,6 +128,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["written"] = written
+    environment.filters.update(written=written, source=source)
     environment.tests["link"] = lambda value: isinstance(value, Link)
     return environment

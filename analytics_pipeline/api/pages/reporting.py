@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from analytics_pipeline.api.access import CallerOf, of_account, of_instance
 from analytics_pipeline.api.pages.charts import Chart, Series
 from analytics_pipeline.api.pages.panels import Column, Item, Link, Panel, Table, View
-from analytics_pipeline.api.pages.ranges import Ranged
+from analytics_pipeline.api.pages.ranges import Ranged, moments
 from analytics_pipeline.api.pages.rendering import page
 from analytics_pipeline.api.routes.reporting import told_of
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, accounts
@@ -92,7 +92,8 @@ def reporting(
     stores = of_account(request, who, subject)
     known = account_of(stores.postgres, subject)
     zone = report_zone(known, None, datetime.now(timezone.utc)).tz
-    since, until = chosen.moments(zone)
+    first, last = chosen.days(datetime.now(zone).date())
+    since, until = moments(first, last, zone)
     asked = _Account(Reports(stores.clickhouse, stores.postgres, stores.flags), ReportQuery(subject, since, until))
     panels = [
         Panel("figures", "Figures", asked.figures, wide=True),
@@ -103,7 +104,14 @@ def reporting(
         Panel("bots", "Bots", asked.bots),
     ]
     return page(
-        request, f"Reporting of {known.name}", panels, lead=f"Days are those of {zone}.", filters="account.html"
+        request,
+        f"Reporting of {known.name}",
+        panels,
+        lead=f"Days are those of {zone}.",
+        filters="account.html",
+        account=subject,
+        first=first,
+        last=last,
     )
 
 
@@ -138,7 +146,7 @@ def _change(now: float | None, before: float | None) -> str:
         return "nothing just before"
     if now is None or before == 0:
         return f"{before:,.0f} just before"
-    return f"{(now - before) / before:+.0%} on the time before"
+    return f"{(now - before) / before:+.0%} on the same time before"
 
 
 def _kind(metric: str) -> str:

@@ -69,6 +69,18 @@ WORDS: Mapping[str, Callable[..., str]] = {
 }
 
 
+# Where answers of reports are read.
+_SOURCES = {"rollup": "rollups", "raw": "events", "mixed": "rollups and events"}
+
+
+def source(name: str) -> str:
+    """Where an answer was read, in words."""
+    return _SOURCES.get(name, name)
+
+
 def written(value: object, kind: str = "text") -> str:
     """A value of this kind as it is read."""
-    return UNKNOWN if value is None else WORDS[kind](value)
+    if value is None:
+        return UNKNOWN
+    # Nothing is to be written: there is no such moment, not an unknown one.
+    return "" if value == "" else WORDS[kind](value)
