@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pygal
 from markupsafe import Markup
+from pygal.style import Style
 
 # What pygal adds for pages that have neither a style of their own nor a policy that forbids what stands inside.
 _FOREIGN = ("style", "script")
@@ -55,6 +56,10 @@ def _options(labels: Sequence[str], series: int) -> dict[str, Any]:
         "width": 560,
         "height": 230,
         "margin": 8,
+        "margin_right": 24,
+        "max_scale": 8,
+        # As in style.css: room is made by it.
+        "style": Style(label_font_size=12, major_label_font_size=12, legend_font_size=12),
         "allow_interruptions": True,
         "js": [],
         "css": [],

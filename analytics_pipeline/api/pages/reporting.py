@@ -103,16 +103,9 @@ def reporting(
         Panel("inboxes", "Inboxes", lambda: asked.summary("inbox"), wide=True),
         Panel("bots", "Bots", asked.bots),
     ]
-    return page(
-        request,
-        f"Reporting of {known.name}",
-        panels,
-        lead=f"Days are those of {zone}.",
-        filters="account.html",
-        account=subject,
-        first=first,
-        last=last,
-    )
+    lead = f"Days are those of {zone}."
+    values = {"account": subject, "first": first, "last": last}
+    return page(request, f"Reporting of {known.name}", panels, lead=lead, filters="account.html", **values)
 
 
 def _choice(request: Request, who: CallerOf) -> Panel:
