@@ -58,8 +58,9 @@ def page(
 
 
 def notice(request: Request, problem: Problem) -> Response:
-    """A page that says what went wrong and what to do about it."""
-    shown = _template("problem.html").render(**_common(request), title=problem.kind.title, problem=problem)
+    """A page that says what went wrong and what to do about it; the same whoever looks at it."""
+    values = {**_common(request), "places": (), "title": problem.kind.title, "problem": problem}
+    shown = _template("problem.html").render(values)
     return HTMLResponse(shown, problem.kind.status, headers={**_headers(), **problem.headers})
 
 
