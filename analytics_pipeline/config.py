@@ -19,7 +19,7 @@ from analytics_pipeline import addresses
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
-FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export"]
+FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export", "product_events"]
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -140,6 +140,7 @@ class Settings(_Environment):
     identities_start_date: FirstDay | None = None
     reporting_start_date: FirstDay | None = None
     ai_usage_start_date: FirstDay | None = None
+    product_events_start_date: FirstDay | None = None
     flows: Flows = FLOWS
 
     clickhouse_url: ClickHouseUrl | None = None
@@ -165,6 +166,9 @@ class Settings(_Environment):
     export_site_id: ExportLabel | None = None
     export_deploy_type: ExportLabel | None = None
 
+    event_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
+    event_recompress_after_days: Annotated[int, Field(ge=1, le=36_500)] = 7
+    event_privacy_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     # Of each caller of the read API.
     api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
@@ -200,8 +204,9 @@ class Settings(_Environment):
         values |= {SINKS: " ".join(map(str, self.sinks))}
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
         shown = {name: _shown(value) for name, value in values.items()}
-        # The path of a webhook is its password.
-        return shown | {"ALERT_WEBHOOK_URL": "set, not shown" if self.alert_webhook_url else ""}
+        # The path of a webhook is its password; a key is nothing but one.
+        secrets = ("alert_webhook_url", "event_privacy_key")
+        return shown | {name.upper(): "set, not shown" for name in secrets if getattr(self, name)}
 
 
 @lru_cache(maxsize=1)
