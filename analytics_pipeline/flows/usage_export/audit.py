@@ -12,6 +12,7 @@ from analytics_pipeline.flows.usage_export.pending import backlogs
 from analytics_pipeline.flows.usage_export.source import RELATION, newest
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 # An event that has waited longer than this is late, however many wait.
 OLDEST_PENDING = timedelta(hours=1)
@@ -90,7 +91,7 @@ def dead_letters(postgres: Postgres) -> Audited[dict[str, int]]:
 
 def stretches(postgres: Postgres, sink: str) -> list[Stretch]:
     """All batches that the sink has acknowledged and that are still in the ledger, the newest stretch first."""
-    return [Stretch(*row) for row in postgres.query(_STRETCHES, sink=sink, most=STRETCH)]
+    return [Stretch(*row) for row in postgres.query(sql_file(__package__, "stretches.sql"), sink=sink, most=STRETCH)]
 
 
 def missing_in_clickhouse(
@@ -118,28 +119,6 @@ def missing_in_clickhouse(
     ]
     return Audited(stretch.records, lacking)
 
-
-# Of batches that went once more, because the bookmark was moved back, the last one counts. Late batches are counted
-# where they lie: among the live ones that had passed their ids.
-_STRETCHES = """
-    WITH sent AS (
-        SELECT id, first_id, last_id, records, min(first_id) OVER (
-            ORDER BY id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS next_id
-        FROM analytics_pipeline.export_deliveries WHERE sink = %(sink)s AND status = 'delivered' AND kind = 'live'
-    ), live AS (
-        SELECT first_id, last_id, records, div(sum(records) OVER (ORDER BY id DESC) - records, %(most)s) AS number
-        FROM sent WHERE next_id IS NULL OR last_id < next_id
-    ), stretch AS (
-        SELECT number, min(first_id) AS first_id, max(last_id) AS last_id, sum(records) AS records
-        FROM live GROUP BY number
-    )
-    SELECT first_id, last_id, (records + (
-        SELECT coalesce(sum(late.records), 0) FROM analytics_pipeline.export_deliveries AS late
-        WHERE late.sink = %(sink)s AND late.status = 'delivered' AND late.kind = 'late'
-            AND late.first_id >= stretch.first_id AND late.last_id <= stretch.last_id
-    ))::bigint FROM stretch ORDER BY number
-"""
 
 # Of events that are no record: refused ones, and ones that have yet to be sent.
 _WITHOUT = """
