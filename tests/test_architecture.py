@@ -130,7 +130,8 @@ def test_routes__ask_the_flows_reads_alone() -> None:
         for name, path in _modules().items()
         if _is_below(name, ("api.routes",))
         for module in _imports(path)
-        if re.match(rf"{PACKAGE}\.(flows|resources)\.", module) and not re.search(r"\.(reads|errors)(\.|$)", module)
+        if re.match(rf"{PACKAGE}\.(flows|resources)\.", module)
+        and not re.search(r"\.(reads|errors|tenants)(\.|$)", module)
     }
 
     assert found == set()
