@@ -51,7 +51,7 @@ def test_reporting__one_panel_fails__the_others_are_there(
 
 
 def test_reporting__one_panel_is_asked_for__comes_alone(desk: Product, client: TestClient) -> None:
-    whole = {"account": 1, "from": "2026-01-05", "to": "2026-01-15"}
+    whole: dict[str, str | int] = {"account": 1, "from": "2026-01-05", "to": "2026-01-15"}
     one = client.get("/reporting", params={**whole, "panel": "agents"}).text
 
     assert one.strip() == _panel(client.get("/reporting", params=whole).text, "agents")
@@ -70,7 +70,7 @@ def test_reporting__of_ones_own_account__needs_no_choice(desk: Product, client: 
 
 
 def test_reporting__range_that_is_none__says_what_is_wrong(desk: Product, client: TestClient) -> None:
-    query = {"account": 1, "from": "2026-02-01", "to": "2026-01-01"}
+    query: dict[str, str | int] = {"account": 1, "from": "2026-02-01", "to": "2026-01-01"}
     answer = client.get("/reporting", params=query, headers={"Accept": "text/html"})
 
     assert (answer.status_code, "it has to be a day after" in answer.text) == (400, True)
