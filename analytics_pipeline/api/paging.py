@@ -11,6 +11,7 @@ from fastapi import Depends, Query
 from analytics_pipeline.api.problems import INVALID, Problem
 
 Row = TypeVar("Row")
+Other = TypeVar("Other")
 
 _LARGEST = 2**63 - 1
 _LONGEST_CURSOR = 4_000
@@ -47,6 +48,10 @@ class Taken(Generic[Row]):
 
     rows: Sequence[Row]
     next_cursor: str | None
+
+    def of(self, rows: Sequence[Other]) -> "Taken[Other]":
+        """The same page of what was made of its rows."""
+        return Taken(rows, self.next_cursor)
 
 
 def cursor_of(key: Sequence[Any]) -> str:
