@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.product_events.decoding import Head, Sent
 from analytics_pipeline.flows.product_events.errors import TooMuch
-from analytics_pipeline.flows.product_events.privacy import Privacy
+from analytics_pipeline.flows.product_events.privacy.policy import Privacy
 from analytics_pipeline.flows.product_events.registry import SHAPES
 from analytics_pipeline_sdk.events import EVENT_TYPES, Event, wire_name
 

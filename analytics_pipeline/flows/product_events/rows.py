@@ -11,10 +11,10 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.product_events.decoding import Arrived, Head, Sent, Unread
 from analytics_pipeline.flows.product_events.errors import TooMuch
-from analytics_pipeline.flows.product_events.privacy import Privacy, privacy
+from analytics_pipeline.flows.product_events.privacy.policy import Privacy, privacy
+from analytics_pipeline.flows.product_events.privacy.templates import LONGEST_LABEL
 from analytics_pipeline.flows.product_events.readable import letter_of
 from analytics_pipeline.flows.product_events.registry import SHAPES, Row
-from analytics_pipeline.flows.product_events.templates import LONGEST_LABEL
 
 UNKNOWN = "unknown"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

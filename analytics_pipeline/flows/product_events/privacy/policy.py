@@ -20,9 +20,9 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from analytics_pipeline.config import ConfigurationError, Settings
-from analytics_pipeline.flows.product_events.members import treated
+from analytics_pipeline.flows.product_events.privacy.members import treated
+from analytics_pipeline.flows.product_events.privacy.templates import LONGEST_LABEL, endpoint, message
 from analytics_pipeline.flows.product_events.registry import MEMBERS
-from analytics_pipeline.flows.product_events.templates import LONGEST_LABEL, endpoint, message
 
 Action = Literal["keep", "drop", "hmac", "truncate", "template", "members"]
 # Treats the value of one member, given the organisation; None: it is not stored.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from analytics_pipeline.flows.product_events.errors import TooMuch
-from analytics_pipeline.flows.product_events.templates import LONGEST_TEXT, endpoint, message, without_addresses
+from analytics_pipeline.flows.product_events.privacy.templates import LONGEST_TEXT, endpoint, message, without_addresses
 
 DEEPEST = 16
 MOST_VALUES = 1_000
