@@ -5,7 +5,6 @@
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
@@ -16,6 +15,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analytics_pipeline import addresses
+from analytics_pipeline.setting_types import (
+    ClassPath,
+    ClickHouseUrl,
+    ClusterName,
+    ExportLabel,
+    FirstDay,
+    LandingUrl,
+    PostgresUrl,
+    RelationName,
+    WebhookUrl,
+)
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
@@ -62,31 +72,10 @@ def _with_what_they_need(flows: tuple[FlowName, ...]) -> tuple[FlowName, ...]:
     return tuple(flow for flow in FLOWS if flow in wanted)
 
 
-def _matching(pattern: str, message: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(message)
-        return value
-
-    return AfterValidator(check)
-
-
-_NAME = r"[A-Za-z_]\w*"
-RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
-ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
-WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
-LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
-ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
-# Part of every record: text that a log or a table can show.
-ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200 printable ASCII characters")]
-# Partitions are days that ClickHouse's Date can hold.
-FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 # Never read as JSON: names separated by commas.
 Flows = Annotated[
     tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
 ]
-ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
 
 
 class _Environment(BaseSettings):

@@ -137,7 +137,7 @@ def test_routes__ask_the_flows_reads_alone() -> None:
     assert found == set()
 
 
-def test_api__holds_no_sql() -> None:
+def test_api__holds_no_sql_but_that_of_its_tokens() -> None:
     statement = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|GRANT)\b\s+\S")
     # Tokens are its own ledger.
     found = [
@@ -146,7 +146,7 @@ def test_api__holds_no_sql() -> None:
         if _is_below(name, ("api",)) and name != "api.tokens" and statement.search(path.read_text())
     ]
 
-    assert found == []
+    assert found == ["api.tokens"]
 
 
 def test_embedded__imports_nothing_that_it_serves() -> None:

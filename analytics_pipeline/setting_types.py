@@ -1,0 +1,32 @@
+"""Types of settings, which say what a value must look like."""
+
+import re
+from datetime import date
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from analytics_pipeline import addresses
+
+
+def _matching(pattern: str, message: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+_NAME = r"[A-Za-z_]\w*"
+RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
+ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
+LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
+ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
+# Part of every record: text that a log or a table can show.
+ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200 printable ASCII characters")]
+# Partitions are days that ClickHouse's Date can hold.
+FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
+ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
