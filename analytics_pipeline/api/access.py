@@ -35,6 +35,13 @@ class Scope:
     def is_everything(self) -> bool:
         return self.organisation_id is None and self.account_id is None
 
+    @property
+    def tenant(self) -> str | None:
+        """The tenant as the ledgers name it, e.g. `account:7`; None: everybody."""
+        if self.account_id is not None:
+            return f"account:{self.account_id}"
+        return None if self.organisation_id is None else f"organisation:{self.organisation_id}"
+
 
 EVERYTHING = Scope()
 

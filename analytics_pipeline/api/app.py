@@ -11,12 +11,18 @@ from analytics_pipeline.api.limits import new_limits
 from analytics_pipeline.api.pages import pages
 from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
-from analytics_pipeline.api.routes import reporting, segments, service
+from analytics_pipeline.api.routes import ai_usage, pipeline, reporting, segments, service, usage_export
 from analytics_pipeline.api.stores import Connections
 from analytics_pipeline.config import Settings
 
 VERSION = "1"
-_ROUTERS = (reporting.ROUTER, segments.ROUTER)
+_ROUTERS = (
+    segments.ROUTER,
+    reporting.ROUTER,
+    ai_usage.ROUTER,
+    usage_export.ROUTER,
+    pipeline.ROUTER,
+)
 _DESCRIPTION = """
 Everything that analytics_pipeline computes, to be read. Every list has pages, and comes as JSON, CSV, lines of JSON or
 Parquet (`Accept`). Every answer says where it was read, as of when, and which days it lacks. What is unknown is null

@@ -31,15 +31,16 @@ class Place:
     scopes: tuple[str, ...] = ("everything",)
 
 
+_ALL = ("everything", "organisation", "account")
 PLACES = (
-    Place("Overview", "/", ("everything", "organisation", "account")),
+    Place("Overview", "/", _ALL),
     Place("Segments", "/segments", ("everything", "organisation")),
     Place("Reporting", "/reporting", ("everything", "account")),
     Place("AI usage", "/ai-usage"),
     Place("Product events", "/product-events", ("everything", "organisation")),
     Place("Usage export", "/usage-export"),
-    Place("Enablement", "/enablement"),
-    Place("Tokens", "/tokens"),
+    Place("Enablement", "/enablement", _ALL),
+    Place("Tokens", "/tokens", _ALL),
 )
 
 

@@ -10,11 +10,11 @@ from fastapi.testclient import TestClient
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.config import Settings
-from tests.api.conftest import Tokens
+from tests.api.world import Tokens
 from tests.product import Product
 
 HTML = {"Accept": "text/html"}
-PAGES = ("/", "/reporting", "/ai-usage", "/usage-export", "/enablement")
+PAGES = ("/", "/segments", "/reporting", "/ai-usage", "/usage-export", "/enablement", "/tokens")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_revoked_token__of_who_is_signed_in__ends_it_at_once(visitor: TestClient
     assert visitor.get("/enablement", follow_redirects=False).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/enablement"])
+@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/segments?project=1"])
 def test_page_of_the_instance__for_one_account__is_as_if_it_were_not_there(
     visitor: TestClient, tokens: Tokens, path: str
 ) -> None:
