@@ -114,7 +114,8 @@ def _word(scope: Scope) -> str:
 
 
 def _headers() -> dict[str, str]:
-    return {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-store"}
+    # Without a referrer a browser sends no origin with a form, and nobody could tell whose form it is.
+    return {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-store", "Referrer-Policy": "same-origin"}
 
 
 def _template(name: str) -> Template:
