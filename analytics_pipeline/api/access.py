@@ -16,6 +16,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.api.tokens import authenticate
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of
 from analytics_pipeline.resources.postgres import Postgres
@@ -58,9 +59,12 @@ class Caller:
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
 
 
-def nobody(_: Postgres, __: str) -> Caller | None:
-    """The verifier of a service that knows no tokens."""
-    return None
+def reader(postgres: Postgres, secret: str) -> Caller | None:
+    """Whoever a token for reads belongs to, as of now; the verifier of every service but those of tests."""
+    found = authenticate(postgres, secret)
+    if found is None or found.scope != "read":
+        return None
+    return Caller(f"token-{found.id}", Scope(found.organisation_id, found.account_id))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from analytics_pipeline.api.access import Service, Verifier
+from analytics_pipeline.api.access import Service, Verifier, reader
 from analytics_pipeline.api.headers import Guard
 from analytics_pipeline.api.limits import new_limits
 from analytics_pipeline.api.problems import add_handlers
@@ -28,7 +28,7 @@ with a reason, never 0.
 """
 
 
-def create_app(settings: Settings, verify: Verifier, *, anonymous: bool = False) -> FastAPI:
+def create_app(settings: Settings, verify: Verifier = reader, *, anonymous: bool = False) -> FastAPI:
     """The application. `anonymous`: whoever asks from this machine without a token may read everything."""
     connections = Connections(settings)
 
