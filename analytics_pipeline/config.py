@@ -25,6 +25,7 @@ from analytics_pipeline.setting_types import (
     PostgresUrl,
     RelationName,
     WebhookUrl,
+    WebUrl,
 )
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
@@ -158,6 +159,10 @@ class Settings(_Environment):
     event_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     event_recompress_after_days: Annotated[int, Field(ge=1, le=36_500)] = 7
     event_privacy_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+
+    # What the links of shared pages are signed with.
+    dashboard_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    dagster_ui_url: WebUrl | None = None
     # Of each caller of the read API.
     api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
@@ -194,7 +199,7 @@ class Settings(_Environment):
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
         shown = {name: _shown(value) for name, value in values.items()}
         # The path of a webhook is its password; a key is nothing but one.
-        secrets = ("alert_webhook_url", "event_privacy_key")
+        secrets = ("alert_webhook_url", "event_privacy_key", "dashboard_secret")
         return shown | {name.upper(): "set, not shown" for name in secrets if getattr(self, name)}
 
 

@@ -23,6 +23,7 @@ RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a tabl
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
+WebUrl = Annotated[str, _matching(r"https?://[\x21-\x7e]+", "must begin with http:// or https://")]
 LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
 ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
 # Part of every record: text that a log or a table can show.

@@ -76,7 +76,13 @@ class Service:
     limits: Limits
     anonymous: bool = False
 
+    def verified(self, token: str) -> Caller | None:
+        """Whose the token is; None: nobody's, or not for reads."""
+        return self.verify(self.connections.postgres(), token)
 
+
+# Where pages keep the token of who has signed in.
+COOKIE = "analytics_token"
 _BEARER = HTTPBearer(auto_error=False, description="A token of `analytics-pipeline token`, of scope `read`.")
 _ANYBODY = Caller("anonymous", EVERYTHING)
 
@@ -99,11 +105,15 @@ def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None
 
 
 def _identified(service: Service, request: Request, sent: HTTPAuthorizationCredentials | None) -> Caller:
-    if sent is None:
+    shared: Caller | None = request.scope["state"].get("shared")
+    if shared is not None:
+        return shared
+    token = request.cookies.get(COOKIE) if sent is None else sent.credentials
+    if token is None:
         if service.anonymous and _is_local(request):
             return _ANYBODY
         raise _unauthenticated("There is no token.")
-    found = service.verify(service.connections.postgres(), sent.credentials)
+    found = service.verified(token)
     if found is None:
         raise _unauthenticated("The token is not known, has expired, was revoked, or is not for reads.")
     return found

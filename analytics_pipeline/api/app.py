@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from analytics_pipeline.api.access import Service, Verifier, reader
 from analytics_pipeline.api.headers import Guard
 from analytics_pipeline.api.limits import new_limits
+from analytics_pipeline.api.pages import pages
+from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
 from analytics_pipeline.api.routes import ai_usage, pipeline, reporting, segments, service, usage_export
 from analytics_pipeline.api.stores import Connections
@@ -48,9 +50,11 @@ def create_app(settings: Settings, verify: Verifier = reader, *, anonymous: bool
     )
     limits = new_limits(settings.api_requests_per_minute, settings.api_requests_per_day)
     app.state.service = Service(connections, verify, limits, anonymous)
-    add_handlers(app)
+    add_handlers(app, pages.problem_of)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"/v{VERSION}")
     app.include_router(service.ROUTER)
+    app.include_router(pages.ROUTER)
+    app.add_middleware(Shared, settings=settings)
     app.add_middleware(Guard)
     return app

@@ -4,7 +4,7 @@ What is forbidden and what does not exist is the same problem, word for word.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -158,11 +158,17 @@ def problem_of(error: Exception) -> Problem:
     return Problem(DEFECT, "It could not be answered because of a defect.")
 
 
-def response_of(error: Exception) -> JSONResponse:
-    """The answer to a request that ended with the exception; what is no caller's fault is logged."""
+def told(error: Exception) -> Problem:
+    """The problem that a request has ended with; what is no caller's fault is logged."""
     found = problem_of(error)
     if found.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Problem):
         logger.error("a request failed: %s", type(error).__name__, exc_info=error)
+    return found
+
+
+def response_of(error: Exception) -> JSONResponse:
+    """The answer to a request that ended with the exception."""
+    found = told(error)
     details = ProblemDetails(
         type=f"/problems/{found.kind.slug}",
         title=found.kind.title,
@@ -174,14 +180,14 @@ def response_of(error: Exception) -> JSONResponse:
     return JSONResponse(details.model_dump(), found.kind.status, headers, MEDIA_TYPE)
 
 
-def add_handlers(app: FastAPI) -> None:
+def add_handlers(app: FastAPI, answer: Callable[[Request, Exception], Response]) -> None:
     """Let every exception be answered as a problem."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer(request, error)
+
     for kind in (Exception, HTTPException, RequestValidationError, Problem):
-        app.add_exception_handler(kind, _handle)
-
-
-async def _handle(_: Request, error: Exception) -> JSONResponse:
-    return response_of(error)
+        app.add_exception_handler(kind, handle)
 
 
 def _of_http(error: HTTPException) -> Problem:
