@@ -1,4 +1,4 @@
-"""Who asks, and what they may read: the one place that hands out the stores.
+"""Access: who asks, and what they may read. The one place that hands out the stores.
 
 A route gets its stores from one of the dependencies `of_instance`, `of_organisation`, `of_project` and `of_account`,
 which grant them for the subject of the path or refuse. There is no other way to the stores, so none to a query.
@@ -49,7 +49,7 @@ EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever asks. `key` tells callers apart for their limits, and is no secret."""
+    """A party that asks. `key` tells callers apart for their limits, and is no secret."""
 
     key: str
     scope: Scope
@@ -60,7 +60,7 @@ Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
 
 
 def reader(postgres: Postgres, secret: str) -> Caller | None:
-    """Whoever a token for reads belongs to, as of now; the verifier of every service but those of tests."""
+    """The holder of a token for reads, as of now; the verifier of every service but those of tests."""
     found = authenticate(postgres, secret)
     if found is None or found.scope != "read":
         return None
@@ -93,7 +93,7 @@ def service_of(request: Request) -> Service:
 
 
 def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Who asks, within their limits.
+    """The caller of a request, within their limits.
 
     Raises:
         Problem: the token is missing or not valid, or the caller has asked too often.

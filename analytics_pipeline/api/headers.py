@@ -1,4 +1,4 @@
-"""What every answer has, whatever it is: headers of security, limits and cost; and what no request may have: a body."""
+"""Headers of every answer: of security, limits and cost. And what no request has: a body."""
 
 import time
 from collections.abc import Mapping
