@@ -1,4 +1,4 @@
-"""Who asks, and what they may read: the one place that hands out the stores.
+"""Access: who asks, and what they may read. The one place that hands out the stores.
 
 A route gets its stores from one of the dependencies `of_instance`, `of_organisation`, `of_project` and `of_account`,
 which grant them for the subject of the path or refuse. There is no other way to the stores, so none to a query.
@@ -16,6 +16,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.api.tokens import authenticate
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of
 from analytics_pipeline.resources.postgres import Postgres
@@ -48,7 +49,7 @@ EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever asks. `key` tells callers apart for their limits, and is no secret."""
+    """A party that asks. `key` tells callers apart for their limits, and is no secret."""
 
     key: str
     scope: Scope
@@ -58,9 +59,12 @@ class Caller:
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
 
 
-def nobody(_: Postgres, __: str) -> Caller | None:
-    """The verifier of a service that knows no tokens."""
-    return None
+def reader(postgres: Postgres, secret: str) -> Caller | None:
+    """The holder of a token for reads, as of now; the verifier of every service but those of tests."""
+    found = authenticate(postgres, secret)
+    if found is None or found.scope != "read":
+        return None
+    return Caller(f"token-{found.id}", Scope(found.organisation_id, found.account_id))
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def service_of(request: Request) -> Service:
 
 
 def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Who asks, within their limits.
+    """The caller of a request, within their limits.
 
     Raises:
         Problem: the token is missing or not valid, or the caller has asked too often.

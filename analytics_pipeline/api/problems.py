@@ -129,6 +129,12 @@ KINDS = (
 _NOTHING_HERE = "There is nothing of that name here, or not for this token."
 
 
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems of these statuses for the OpenAPI document."""
+    problem = {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
+    return {status: {**problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
 def not_found() -> Problem:
     """The one problem of what does not exist and of what is not the caller's to see."""
     return Problem(NOT_FOUND, _NOTHING_HERE)
@@ -197,7 +203,7 @@ def _of_http(error: HTTPException) -> Problem:
 
 
 def _mistakes(error: RequestValidationError) -> str:
-    """Which parameters are wrong, and how; never what was sent."""
+    """The parameters that are wrong, and how; never what was sent."""
     found: list[Mapping[str, Any]] = list(error.errors())
     # A parameter that several parts of a route take is named once.
     return "; ".join({f"{one['loc'][-1]}: {one['msg']}": None for one in found[:10]})

@@ -14,8 +14,7 @@ from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
-from analytics_pipeline.flows.features import FEATURES
-from analytics_pipeline.flows.reads import days_done
+from analytics_pipeline.flows.features import FEATURES, days_done
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 _COLOURS = {"requested": "yellow", "running": "cyan", "completed": "green", "failed": "red"}

@@ -9,7 +9,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.enablement.epochs import Epoch, State
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.features import FEATURES
+from analytics_pipeline.flows.features import days_done
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import error_code
 from analytics_pipeline.resources.postgres import Postgres
@@ -96,15 +96,6 @@ def histories(postgres: Postgres, scope: str | None = None) -> list[History]:
     """The newest epoch of every scope, or of this one, by feature and scope."""
     epochs = EnablementLedger(postgres).all()
     return [_history(postgres, epoch) for epoch in epochs if scope in (None, epoch.scope)]
-
-
-def days_done(postgres: Postgres, epoch: Epoch) -> list[date]:
-    """The days of the history that are complete in their own ledgers."""
-    if epoch.state == "completed":
-        return epoch.days
-    # None: the ledger knows a feature that this version does not.
-    feature = next((feature for feature in FEATURES if feature.name == epoch.feature), None)
-    return sorted(feature.progress(postgres, epoch).days) if feature else []
 
 
 def _history(postgres: Postgres, epoch: Epoch) -> History:

@@ -20,6 +20,8 @@ TENANT_COLUMNS: Mapping[str, tuple[Tenant, str]] = {
     "code_suggestion_events": ("instance", ""),
     "ai_usage_daily": ("instance", ""),
     "exported_events": ("instance", ""),
+    "analytics_events": ("organisation", "organisation_id"),
+    "analytics_event_ids": ("organisation", "organisation_id"),
 }
 # Reports compare the rows of days, of all accounts, with the ledgers before they answer for one: a condition would hide
 # what they compare. Their statements name the account.

@@ -11,9 +11,15 @@ from tests.product import Product
 
 
 @pytest.fixture
-def client(empty_product: Product) -> Iterator[TestClient]:
+def tokens() -> Tokens:
+    """The tokens of `client`, for the test to change."""
+    return Tokens()
+
+
+@pytest.fixture
+def client(empty_product: Product, tokens: Tokens) -> Iterator[TestClient]:
     """The application over the test's own product."""
-    with application(empty_product, Tokens()) as found:
+    with application(empty_product, tokens) as found:
         yield found
 
 

@@ -23,7 +23,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.reads import days_done
+from analytics_pipeline.flows.features import days_done
 from analytics_pipeline.flows.segments.feature import SEGMENTS
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.resources.clickhouse.accounting import Tag

@@ -28,7 +28,7 @@ class AiEvent:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which events: of these names and users, with these values in their payload; '' and () narrow nothing."""
+    """A choice of events: of these names and users, with these values in their payload; '' and () narrow nothing."""
 
     events: tuple[str, ...] = ()
     users: tuple[int, ...] = ()
