@@ -9,6 +9,7 @@ from analytics_pipeline.api.pages import (
     ai_usage,
     enablement,
     overview,
+    product_events,
     reporting,
     segments,
     session,
@@ -20,7 +21,19 @@ from analytics_pipeline.api.pages.rendering import asset, notice
 from analytics_pipeline.api.problems import UNAUTHENTICATED, response_of, told
 
 ROUTER = APIRouter(include_in_schema=False)
-for part in (session, sharing, overview, segments, reporting, ai_usage, usage_export, enablement, tokens):
+_PARTS = (
+    session,
+    sharing,
+    overview,
+    segments,
+    reporting,
+    ai_usage,
+    product_events,
+    usage_export,
+    enablement,
+    tokens,
+)
+for part in _PARTS:
     ROUTER.include_router(part.ROUTER)
 
 

@@ -16,7 +16,16 @@ from tests.api.world import Tokens
 from tests.product import Product
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PAGES = ("/", "/segments?project=10", "/reporting?account=71", "/ai-usage", "/usage-export", "/enablement", "/tokens")
+PAGES = (
+    "/",
+    "/segments?project=10",
+    "/reporting?account=71",
+    "/ai-usage",
+    "/product-events",
+    "/usage-export",
+    "/enablement",
+    "/tokens",
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 

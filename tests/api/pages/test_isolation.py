@@ -14,6 +14,8 @@ PAGES = (
     "/reporting",
     *(f"/reporting?account={account}&from=2026-01-05&to=2026-01-15" for account in ACCOUNTS),
     "/ai-usage",
+    "/product-events",
+    *(f"/product-events?organisation={organisation}" for organisation in ORGANISATIONS),
     "/usage-export",
     "/enablement",
     "/tokens",

@@ -14,7 +14,7 @@ from tests.api.world import Tokens
 from tests.product import Product
 
 HTML = {"Accept": "text/html"}
-PAGES = ("/", "/segments", "/reporting", "/ai-usage", "/usage-export", "/enablement", "/tokens")
+PAGES = ("/", "/segments", "/reporting", "/ai-usage", "/product-events", "/usage-export", "/enablement", "/tokens")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_revoked_token__of_who_is_signed_in__ends_it_at_once(visitor: TestClient
     assert visitor.get("/enablement", follow_redirects=False).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/segments?project=1"])
+@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/segments?project=1", "/product-events"])
 def test_page_of_the_instance__for_one_account__is_as_if_it_were_not_there(
     visitor: TestClient, tokens: Tokens, path: str
 ) -> None:
