@@ -85,8 +85,11 @@ def test_dashboard__in_a_browser__is_signed_in_to_filtered_and_shared(browser: B
     assert complaints == []
 
 
-@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}])
-def test_pages__light_dark_and_on_a_phone__have_no_barrier(
+PHONE_AT_NIGHT = {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}
+
+
+@pytest.mark.parametrize("options", [{}, PHONE_AT_NIGHT])
+def test_pages__on_a_desk_and_on_a_phone_at_night__have_no_barrier(
     browser: Browser, address: str, options: dict[str, object]
 ) -> None:
     page = _signed_in(browser, address, **options)

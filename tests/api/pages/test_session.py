@@ -46,6 +46,13 @@ def test_sign_in__with_a_token__keeps_it_where_no_script_and_no_other_site_has_i
     assert visitor.get("/enablement").status_code == 200
 
 
+def test_sign_in__over_tls__marks_the_cookie_as_secure(visitor: TestClient) -> None:
+    visitor.base_url = "https://testserver"
+    answer = visitor.post("/sign-in", data={"token": "all"}, follow_redirects=False)
+
+    assert "Secure" in answer.headers["set-cookie"]
+
+
 def test_sign_in__wrong_token__is_refused_and_nothing_is_kept(visitor: TestClient) -> None:
     answer = visitor.post("/sign-in", data={"token": "<b>wrong</b>", "next": "/"}, follow_redirects=False)
 
