@@ -141,7 +141,8 @@ CallerOf = Annotated[Caller, Depends(caller)]
 
 def _granted(request: Request, filters: Mapping[str, str] | None) -> Stores:
     """The stores, whose ClickHouse shows only rows that the filters let through; None: everybody's."""
-    narrowed: Mapping[str, Any] = {} if filters is None else {"additional_table_filters": dict(filters)}
+    hidden = None if filters is None else row_policies.compared_as_a_whole(filters)
+    narrowed: Mapping[str, Any] = {} if hidden is None else {"additional_table_filters": hidden}
     stores = Stores(service_of(request).connections, narrowed)
     request.scope["state"]["cost"] = stores.cost
     return stores
@@ -166,7 +167,7 @@ def of_account(request: Request, who: CallerOf, account: Id) -> Stores:
     """
     if not who.scope.is_everything and who.scope.account_id != account:
         raise not_found()
-    return _granted(request, row_policies.filters_of_account(account))
+    return _granted(request, row_policies.of_account(account))
 
 
 def of_organisation(request: Request, who: CallerOf, organisation: Id) -> Stores:

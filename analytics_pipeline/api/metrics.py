@@ -94,23 +94,8 @@ class _Scrape(Collector):
 
 
 def _of_flow(flow: str) -> Iterator[Family]:
-    def of_relations(value: Callable[[Freshness, Ledgers], float | None]) -> Callable[[Ledgers], Iterable[Sample]]:
-        return lambda ledgers: [((one.relation,), value(one, ledgers)) for one in ledgers.fresh if one.flow == flow]
-
-    def cost(value: Callable[[Cost], float]) -> Callable[[Ledgers], Iterable[Sample]]:
-        return lambda ledgers: [((), _total(ledgers.costs, flow, value))]
-
-    name, by = f"{PREFIX}_{flow}", ("relation",)
-    yield Family(f"{name}_freshness_seconds", by, "Since a day last came in.", of_relations(_age))
-    yield Family(f"{name}_held_days", by, "Days that are there.", of_relations(lambda one, _: one.held_days))
-    yield Family(
-        f"{name}_missing_days",
-        by,
-        "Days from the first to today that are not there: the backlog.",
-        of_relations(lambda one, _: one.missing_days),
-    )
-    yield Family(f"{name}_lost_days", by, "Days that were there.", of_relations(lambda one, _: one.lost_days))
-    yield Family(f"{name}_stored_rows", by, "Rows of the days that are there.", of_relations(lambda one, _: one.rows))
+    name = f"{PREFIX}_{flow}"
+    yield from _of_relations(flow)
     yield Family(
         f"{name}_failing_units",
         (),
@@ -124,14 +109,33 @@ def _of_flow(flow: str) -> Iterator[Family]:
         lambda ledgers: [((), ledgers.dead_letters.get(flow, 0))],
     )
     yield Family(
-        f"{name}_read_rows", (), "Rows that ClickHouse read for it in 24 hours.", cost(lambda one: one.rows_read)
+        f"{name}_read_rows",
+        (),
+        "Rows that ClickHouse read in 24 hours.",
+        lambda ledgers: [((), _total(ledgers.costs, flow, lambda one: one.rows_read))],
     )
     yield Family(
         f"{name}_statement_seconds",
         (),
-        "Time of its statements in ClickHouse in 24 hours.",
-        cost(lambda one: one.seconds),
+        "Time of statements in ClickHouse in 24 hours.",
+        lambda ledgers: [((), _total(ledgers.costs, flow, lambda one: one.seconds))],
     )
+
+
+def _of_relations(flow: str) -> Iterator[Family]:
+    def made(what: str, help_: str, value: Callable[[Freshness, Ledgers], float | None]) -> Family:
+        return Family(
+            f"{PREFIX}_{flow}_{what}",
+            ("relation",),
+            help_,
+            lambda ledgers: [((one.relation,), value(one, ledgers)) for one in ledgers.fresh if one.flow == flow],
+        )
+
+    yield made("freshness_seconds", "Since a day last came in.", _age)
+    yield made("held_days", "Days that are there.", lambda one, _: one.held_days)
+    yield made("missing_days", "Days from the first to today that are not there.", lambda one, _: one.missing_days)
+    yield made("lost_days", "Days that were there.", lambda one, _: one.lost_days)
+    yield made("stored_rows", "Rows of the days that are there.", lambda one, _: one.rows)
 
 
 def _age(one: Freshness, ledgers: Ledgers) -> float | None:
@@ -155,8 +159,8 @@ def _of_sink(what: str, help_: str, value: Callable[[Figures], float | None], *,
 _OF_EXPORT = (
     _of_sink("queue_events", "Events that wait, up to a million.", lambda one: one.queue_size),
     _of_sink("oldest_pending_seconds", "Age of the oldest of them.", lambda one: one.oldest_pending_seconds),
-    _of_sink("exported_records", "Records that arrived.", lambda one: one.exported_total, is_counter=True),
-    _of_sink("failed_records", "Records that no receiver takes.", lambda one: one.failed_total, is_counter=True),
+    _of_sink("exported_records_total", "Records that arrived.", lambda one: one.exported_total, is_counter=True),
+    _of_sink("failed_records_total", "Records that no receiver takes.", lambda one: one.failed_total, is_counter=True),
     _of_sink("last_batch_seconds", "Duration of the last batch.", lambda one: one.last_batch_seconds),
     _of_sink("consecutive_failures", "Failures since the last success.", lambda one: one.consecutive_failures),
     _of_sink("paused_sinks", "1 while somebody has paused it.", lambda one: float(one.is_paused)),

@@ -126,6 +126,16 @@ KINDS = (
     DEFECT,
 )
 
+_EXPECTED: tuple[type[Exception], ...] = (
+    HTTPException,
+    RequestValidationError,
+    Problem,
+    Refused,
+    NotConfigured,
+    ConnectionError,
+    ClickHouseError,
+    FlagsUnavailable,
+)
 _NOTHING_HERE = "There is nothing of that name here, or not for this token."
 
 
@@ -192,7 +202,8 @@ def add_handlers(app: FastAPI, answer: Callable[[Request, Exception], Response])
     async def handle(request: Request, error: Exception) -> Response:
         return answer(request, error)
 
-    for kind in (Exception, HTTPException, RequestValidationError, Problem):
+    # Of those that are named an answer is all that comes; any other is a defect, which the server is told as well.
+    for kind in (*_EXPECTED, Exception):
         app.add_exception_handler(kind, handle)
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import click
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.grants import grants as ddl_of
+from analytics_pipeline.flows.row_policies.grants import grants as ddl_of
 from analytics_pipeline.flows.tenants import all_projects
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import postgres
