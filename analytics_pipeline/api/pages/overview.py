@@ -8,8 +8,8 @@ from fastapi.responses import Response
 from analytics_pipeline.api.access import InScope, Within
 from analytics_pipeline.api.answers import Told
 from analytics_pipeline.api.pages.enablement import shown as histories_shown
-from analytics_pipeline.api.pages.panels import Column, Panel, Table, View
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.panels import Column, Panel, Table, View
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.reads import Cost, Freshness, costs, failing, freshness
 

@@ -17,7 +17,7 @@ from analytics_pipeline.api.pages import (
     tokens,
     usage_export,
 )
-from analytics_pipeline.api.pages.rendering import asset, notice
+from analytics_pipeline.api.pages.frame.rendering import asset, notice
 from analytics_pipeline.api.problems import UNAUTHENTICATED, response_of, told
 
 ROUTER = APIRouter(include_in_schema=False)

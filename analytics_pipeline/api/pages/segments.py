@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from analytics_pipeline.api.access import CallerOf, OfProject, Within, of_project, within_scope
-from analytics_pipeline.api.pages.charts import Chart, Series
-from analytics_pipeline.api.pages.panels import Column, Link, Panel, Table, View
-from analytics_pipeline.api.pages.ranges import Ranged
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.charts import Chart, Series
+from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View
+from analytics_pipeline.api.pages.frame.ranges import Ranged
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.problems import not_found
 from analytics_pipeline.flows.segments.reads.sizes import (
     Membership,

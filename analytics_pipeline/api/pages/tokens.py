@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from analytics_pipeline.api.access import InScope, Within
-from analytics_pipeline.api.pages.panels import Column, Panel, Table, View
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.panels import Column, Panel, Table, View
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.tokens import Token, listed
 
 ROUTER = APIRouter(include_in_schema=False)

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from analytics_pipeline.api.access import COOKIE, Scope, service_of
-from analytics_pipeline.api.pages.panels import Link, Panel, chosen, in_turn
-from analytics_pipeline.api.pages.words import source, written
+from analytics_pipeline.api.pages.frame.panels import Link, Panel, chosen, in_turn
+from analytics_pipeline.api.pages.frame.words import source, written
 from analytics_pipeline.api.problems import Problem, told
 
 # Nothing from elsewhere, nothing written into the page itself.
