@@ -22,7 +22,7 @@ _USERS = 50
 
 @dataclass(frozen=True)
 class _Usage:
-    """What the panels ask."""
+    """The questions of the panels."""
 
     reads: AiUsageReads
     scope: Scope

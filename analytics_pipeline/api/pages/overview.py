@@ -54,7 +54,7 @@ def _flows(within: Within) -> View:
 
 
 def to_do(settings: Settings) -> Sequence[str]:
-    """What has to be set before anything can come in."""
+    """The settings that have to be made before anything can come in."""
     return [step for name, step in _STEPS.items() if getattr(settings, name) is None]
 
 

@@ -28,7 +28,7 @@ _WAITING = "No event has come in: `analytics-pipeline ingest` takes them (docs/p
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the panels ask."""
+    """The questions of the panels."""
 
     reading: Reading
     query: EventQuery

@@ -37,7 +37,7 @@ _ACCOUNTS = 500
 
 @dataclass(frozen=True)
 class _Account:
-    """What the panels of an account ask."""
+    """The questions of the panels of an account."""
 
     reports: Reports
     query: ReportQuery

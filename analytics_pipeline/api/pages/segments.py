@@ -34,7 +34,7 @@ Id = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the panels of a project ask, over days that are both inclusive."""
+    """The questions of the panels of a project, over days that are both inclusive."""
 
     of: OfProject
     first: date
