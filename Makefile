@@ -16,6 +16,9 @@ define lint-beside
 $(1); tests=$$?; wait $$lint; linted=$$?; cat $$said; rm $$said; [ $$tests$$linted = 00 ]
 endef
 
+MANIFESTS = for overlay in deploy/kubernetes/base deploy/kubernetes/overlays/*; do kubectl kustomize $$overlay && echo ---; done \
+	| kubernetes-validate --strict --quiet -
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-all check lint format lock clean
 
@@ -43,6 +46,9 @@ lint: $(INSTALLED) ## Ruff, strict types, SQL lint, and whether Dagster can load
 	ruff format --check .
 	sqlfluff lint --disable-progress-bar -q analytics_pipeline docs/example
 	mypy
+	hadolint Dockerfile deploy/dagster-plus/Dockerfile
+	check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose*.yaml
+	$(if $(shell command -v kubectl),$(MANIFESTS),@echo "deploy/kubernetes was not validated: there is no kubectl")
 	dg check toml
 	@home=$$(mktemp -d) && echo 'telemetry: {enabled: false}' >$$home/dagster.yaml \
 		&& echo dg check defs && DAGSTER_HOME=$$home dg check defs; status=$$?; rm -r $$home; exit $$status
@@ -55,10 +61,11 @@ format: $(INSTALLED) ## Format the code
 COMPILE = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-package analytics-pipeline-sdk --no-emit-find-links --no-header pyproject.toml
 
-lock: $(INSTALLED) ## Renew both lock files after a change of pyproject.toml
+lock: $(INSTALLED) ## Renew the lock files after a change of pyproject.toml
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(COMPILE) --all-extras --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --output-file requirements-deploy.lock
+	$(COMPILE) --extra kubernetes --constraint requirements-deploy.lock --output-file requirements-kubernetes.lock
 
 clean: ## Remove everything that was made here: engines, their data, the environment, caches
 	@if [ -x $(BIN)/analytics-pipeline ]; then analytics-pipeline stack down --home .analytics; fi

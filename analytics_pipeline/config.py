@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from analytics_pipeline import addresses
+from analytics_pipeline import addresses, secret_files
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class _Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment alone counts, so there is one place to look when a value surprises."""
+        """The environment and the files that it names alone count: one place to look when a value surprises."""
         return init_settings, env_settings
 
     @model_validator(mode="before")
@@ -203,10 +203,14 @@ class Settings(_Environment):
 @lru_cache(maxsize=1)
 def _of_environment(_: tuple[tuple[str, str], ...]) -> Settings:
     """The settings of the environment, which is the argument: a run of three assets asks 30 times, for 3 ms each."""
+    secrets, secret_problems = secret_files.read(os.environ)
+    given: dict[str, Any] = {name.lower(): value for name, value in secrets.items() if name != SINKS}
     sources, source_problems = _attempt(SourceRelations)
-    sinks, sink_problems = parse_sinks(os.environ)
-    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct(), sinks=sinks))
-    problems = source_problems + problems + sink_problems + (list(_inconsistencies(settings)) if settings else [])
+    sinks, sink_problems = parse_sinks({**os.environ, **secrets})
+    given |= {"sources": sources or SourceRelations.model_construct(), "sinks": sinks}
+    settings, problems = _attempt(lambda: Settings(**given))
+    problems = secret_problems + source_problems + problems + sink_problems
+    problems += list(_inconsistencies(settings)) if settings else []
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings
