@@ -19,7 +19,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
     /opt/analytics-pipeline/bin/pip install --quiet "setuptools>=80" \
     && /opt/analytics-pipeline/bin/pip install --quiet --no-deps --no-build-isolation ./sdk . \
     && /opt/analytics-pipeline/bin/pip uninstall --quiet --yes setuptools pip \
-    && mkdir -p /opt/dagster/storage /opt/landing && cp deploy/image/workspace.yaml /opt/dagster/ \
+    && mkdir /opt/dagster && cp deploy/image/workspace.yaml /opt/dagster/ \
     && cat dagster.yaml deploy/image/run_launcher.yaml >/opt/dagster/dagster.yaml
 
 FROM ${BASE_IMAGE}
@@ -27,17 +27,18 @@ ARG VERSION=unknown
 LABEL org.opencontainers.image.title="analytics-pipeline" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}"
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin analytics
+RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin analytics \
+    && install --directory --owner 10001 --group 10001 /opt/dagster/storage /opt/landing
 COPY --from=build /opt/analytics-pipeline /opt/analytics-pipeline
 COPY --from=build /opt/dagster /opt/dagster
-COPY --from=build --chown=10001:10001 /opt/dagster/storage /opt/dagster/storage
-COPY --from=build --chown=10001:10001 /opt/landing /opt/landing
 # Nothing is written but in /tmp, in /opt/dagster/storage (what runs print) and, where LANDING_URL=file:///opt/landing says so,
 # in /opt/landing. Mount them, and the root file system may be read-only.
 ENV PATH=/opt/analytics-pipeline/bin:$PATH \
     DAGSTER_HOME=/opt/dagster \
     DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS=1 \
     DAGSTER_EVENT_BATCH_SIZE=1000 \
+    CODE_SERVER_HOST=code-server \
+    CODE_SERVER_PORT=4000 \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -97,7 +97,9 @@ def test_compose__secrets__stand_in_files_that_the_code_reads_and_the_script_mak
 
 
 def test_image__workspace_and_launcher__are_what_dagster_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODE_SERVER_HOST", "code-server")
+    image = dict(re.findall(r"^ {4}(CODE_SERVER_\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    for name, value in image.items():
+        monkeypatch.setenv(name, value)
     workspace = _yaml(DEPLOY / "image/workspace.yaml")
     launcher = _yaml(DEPLOY / "image/run_launcher.yaml")["run_launcher"]
 
@@ -109,7 +111,7 @@ def test_image__workspace_and_launcher__are_what_dagster_reads(monkeypatch: pyte
     assert f"{launcher['module']}.{launcher['class']}" == f"{ServerRunLauncher.__module__}.{ServerRunLauncher.__name__}"
     assert "run_launcher" not in _yaml(ROOT / "dagster.yaml")
     command = _services()["code-server"]["command"]
-    assert command[command.index("--port") + 1] == str(workspace["load_from"][0]["grpc_server"]["port"])
+    assert image == {"CODE_SERVER_HOST": "code-server", "CODE_SERVER_PORT": command[command.index("--port") + 1]}
     assert command[-2:] == ["--location-name", location["python_module"]["location_name"]]
 
 

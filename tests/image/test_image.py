@@ -1,0 +1,147 @@
+"""The whole pipeline as containers of the image: it works, and goes on working when any of them is killed."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from analytics_pipeline.embedded import dagster_ui
+from tests.e2e.conftest import own_instance
+from tests.e2e.dagster_server import DagsterServer, wait_for
+from tests.e2e.test_enablement import add_usage, copies_held_up, runs, state
+from tests.image.bridge import bridged, through
+from tests.image.containers import Container, Surroundings, free_port
+from tests.product import Product, condition, document, new_product, today
+from tests.sensors.enablement import assert_complete, make_due
+
+pytestmark = pytest.mark.timeout(900)
+SECRETS = ("DATABASE_URL", "CLICKHOUSE_URL", "DAGSTER_POSTGRES_URL")
+LARGEST_BYTES = 400_000_000
+# Of what stands in the image's own environment, and of this process.
+NOT_OURS = {"ANALYTICS_HOME", "DAGSTER_HOME", "LANDING_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", *SECRETS}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    product: Product
+    surroundings: Surroundings
+    containers: Mapping[str, Container]
+    dagster: DagsterServer
+
+
+@pytest.fixture(scope="module")
+def product(
+    stack_environment: Mapping[str, str], migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    with pytest.MonkeyPatch.context() as exported:
+        for name, value in stack_environment.items():
+            exported.setenv(name, value)
+        landing = tmp_path_factory.mktemp("landing")
+        landing.chmod(0o777)
+        with own_instance(exported), new_product(stack_environment, migrated, landing, exported) as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def surroundings(
+    product: Product, stack_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Surroundings]:
+    names = [name for name in stack_environment if name not in NOT_OURS] + ["IDENTITIES_TABLE"]
+    storage = tmp_path_factory.mktemp("storage")
+    storage.chmod(0o777)
+    with bridged(os.environ["DATABASE_URL"]) as port:
+        postgres = {name: through(os.environ[name], port) for name in ("DATABASE_URL", "DAGSTER_POSTGRES_URL")}
+        yield Surroundings(
+            f"test-image-{uuid.uuid4().hex[:8]}",
+            tmp_path_factory.mktemp("secrets"),
+            {name: os.environ[name] for name in names} | {"LANDING_URL": "file:///opt/landing"},
+            {"CLICKHOUSE_URL": os.environ["CLICKHOUSE_URL"], **postgres},
+            {_directory(product): "/opt/landing", storage: "/opt/dagster/storage"},
+        )
+
+
+def _directory(product: Product) -> Path:
+    assert product.settings.landing_url is not None
+    return Path(urlsplit(product.settings.landing_url).path)
+
+
+@pytest.fixture(scope="module")
+def deployment(product: Product, surroundings: Surroundings) -> Iterator[Deployment]:
+    code, web = free_port(), free_port()
+    address = {"CODE_SERVER_HOST": "127.0.0.1", "CODE_SERVER_PORT": str(code)}
+    grpc = ("dagster", "api", "grpc", "--host", "127.0.0.1", "--port", str(code))
+    module = ("--module-name", "analytics_pipeline.definitions", "--location-name", "analytics_pipeline")
+    ui = ("dagster-webserver", "--workspace", "workspace.yaml", "--host", "127.0.0.1", "--port", str(web))
+    daemon = ("dagster-daemon", "run", "--workspace", "workspace.yaml")
+    containers = {
+        "code-server": Container("code-server", surroundings, (*grpc, *module)),
+        "webserver": Container("webserver", surroundings, ui, f"http://127.0.0.1:{web}/server_info", address),
+        "daemon": Container("daemon", surroundings, daemon, "", address),
+    }
+    try:
+        surroundings.run("analytics-pipeline", "migrate", "pre")
+        for container in containers.values():
+            container.start()
+        surroundings.run("analytics-pipeline", "migrate", "post")
+        wait_for(lambda: dagster_ui.loaded_locations(web), lambda found: found is not None, 120)
+        session = dagster_ui.Session(uuid.uuid4().hex, f"http://127.0.0.1:{web}", ())
+        yield Deployment(product, surroundings, containers, DagsterServer(web, session))
+    finally:
+        for container in containers.values():
+            container.remove()
+
+
+def test_image__on_top_of_its_base__takes_at_most_400_mb(surroundings: Surroundings) -> None:
+    size, _ = surroundings.run("du", "--summarize", "--bytes", "/opt/analytics-pipeline").split()
+
+    assert 0 < int(size) <= LARGEST_BYTES
+
+
+def test_containers__all_started__a_day_is_materialised_through_the_ui(deployment: Deployment) -> None:
+    product, dagster = deployment.product, deployment.dagster
+    product.add_organisation()
+    product.add_project()
+    product.add_environment()
+    product.add_segment(1, condition("EQUAL", "plan", "pro"))
+    product.put(document("alice", plan="pro"), document("bob", plan="free"))
+    assets = ("raw_identities", "identity_snapshots", "segment_counts")
+
+    run = dagster.materialise(assets, tags={"dagster/partition": today().isoformat()})
+
+    assert dagster.wait_for_run(run, 180) == "SUCCESS"
+    assert {key: row["traits"] for key, row in product.snapshot().items()} == {
+        ("env-key-100", "alice"): {"plan": "pro"},
+        ("env-key-100", "bob"): {"plan": "free"},
+    }
+    assert product.current() == {(1, 100): (1, "counted")}
+
+
+def test_containers__each_killed_in_the_middle__the_history_is_complete_once(deployment: Deployment) -> None:
+    product = deployment.product
+    add_usage(product, today() - timedelta(days=4))
+    product.switch_ai_usage(on=True)
+
+    with copies_held_up(product):
+        wait_for(lambda: len(runs("ai_usage:instance:1:1")), bool, 150)
+        wait_for(lambda: [run.status.value for run in runs("ai_usage:instance:1:1")], ["STARTED"].__eq__, 90)
+        for container in deployment.containers.values():
+            container.kill()
+        for container in deployment.containers.values():
+            container.restart()
+        # Nobody has the run any more, and Dagster hears of it long before the run's longest time is over.
+        wait_for(lambda: [run.status.value for run in runs("ai_usage:instance:1:1")], ["FAILURE"].__eq__, 120)
+    make_due(product)
+
+    wait_for(lambda: state(product), "completed".__eq__, 240)
+    assert_complete(product)
+
+
+def test_containers__sigterm__end_cleanly_in_time(deployment: Deployment) -> None:
+    codes = {name: container.stop() for name, container in deployment.containers.items()}
+
+    assert codes == dict.fromkeys(deployment.containers, 0)
