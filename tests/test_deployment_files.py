@@ -166,7 +166,7 @@ def test_helm__values__say_what_dagster_yaml_says() -> None:
     assert daemon["runMonitoring"]["freeSlotsAfterRunEndSeconds"] == monitoring["free_slots_after_run_end_seconds"]
     assert daemon["runMonitoring"]["pollIntervalSeconds"] == monitoring["poll_interval_seconds"]
     launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
-    pods = UserDefinedDagsterK8sConfig.from_dict(launcher["runK8sConfig"] and _snake(launcher["runK8sConfig"]))
+    pods = UserDefinedDagsterK8sConfig.from_dict(_snake(launcher["runK8sConfig"]))  # type: ignore[no-untyped-call]
     assert pods.job_spec_config["active_deadline_seconds"] == monitoring["max_runtime_seconds"]
     for kind in ("schedule", "sensor"):
         kept = values["retention"][kind]["purgeAfterDays"]

@@ -26,7 +26,7 @@ class ServerRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the server that the run was given to still has it. A server that does not answer may yet have it."""
-        client = self._get_grpc_client_for_termination(run.run_id)
+        client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:  # a run of a shell's own process, or one that has just ended
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         try:

@@ -93,8 +93,18 @@ class Container:
     @property
     def is_running(self) -> bool:
         running = engine("inspect", "--format", "{{.State.Running}}", self.full_name) == "true"
-        assert running, engine("logs", "--tail", "30", self.full_name)
+        assert running, self.said()
         return running
+
+    def said(self) -> str:
+        """The end of its log."""
+        return subprocess.run(
+            [ENGINE, "logs", "--tail", "60", self.full_name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        ).stdout
 
     def kill(self) -> None:
         """As a machine that loses its power."""
