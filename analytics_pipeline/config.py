@@ -19,6 +19,7 @@ from analytics_pipeline import addresses, secret_files
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
+MAX_DAYS = 36_500
 FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export"]
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _BEGINS_WITH = {"segments": "identities"}
@@ -151,6 +152,8 @@ class Settings(_Environment):
     copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
+    # Unset: captures are kept for ever, since nobody can make them again.
+    landing_retention_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
 
     identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
@@ -158,7 +161,7 @@ class Settings(_Environment):
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     # At 0 no tick of the schedule could ever capture a day that has closed.
     identity_capture_grace_hours: Annotated[int, Field(ge=1, le=23)] = 6
-    identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 30
 
     export_usage_data_enabled: bool = False
     export_usage_data_interval_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
@@ -234,6 +237,11 @@ def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "EXPORT_SITE_ID", "must be set when EXPORT_USAGE_DATA_ENABLED is: each record says where it comes from"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
+    if (settings.landing_retention_days or MAX_DAYS) < settings.identity_snapshot_retention_days:
+        yield (
+            "LANDING_RETENTION_DAYS",
+            "must be at least IDENTITY_SNAPSHOT_RETENTION_DAYS: snapshots are rebuilt from it",
+        )
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
         yield "IDENTITY_READER", "export needs a LANDING_URL of the form s3://bucket/prefix: DynamoDB writes only there"
 
