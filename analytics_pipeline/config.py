@@ -5,23 +5,35 @@
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from analytics_pipeline import addresses, secret_files
+from analytics_pipeline.setting_types import FLOWS as FLOWS
+from analytics_pipeline.setting_types import (
+    ClassPath,
+    ClickHouseUrl,
+    ClusterName,
+    Days,
+    ExportLabel,
+    FirstDay,
+    Flows,
+    LandingUrl,
+    PostgresUrl,
+    RelationName,
+    WebhookUrl,
+    WebUrl,
+)
+from analytics_pipeline.setting_types import FlowName as FlowName
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
-MAX_DAYS = 36_500
-FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export"]
-FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -51,43 +63,6 @@ class NotConfigured(Exception):
 
 class AccessRefused(ConnectionError):
     """A store answers and refuses, or its address cannot be read: asking again changes nothing."""
-
-
-def _names(value: object) -> object:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-def _with_what_they_need(flows: tuple[FlowName, ...]) -> tuple[FlowName, ...]:
-    """In the order of `FLOWS`, each once. Segments are counted in snapshots of identities."""
-    wanted = {*flows, "identities"} if "segments" in flows else set(flows)
-    return tuple(flow for flow in FLOWS if flow in wanted)
-
-
-def _matching(pattern: str, message: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(message)
-        return value
-
-    return AfterValidator(check)
-
-
-_NAME = r"[A-Za-z_]\w*"
-RelationName = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})?", "must be a table or view, e.g. public.my_view")]
-ClickHouseUrl = Annotated[SecretStr, AfterValidator(addresses.clickhouse_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(addresses.postgres_url)]
-WebhookUrl = Annotated[SecretStr, AfterValidator(addresses.webhook_url)]
-LandingUrl = Annotated[str, AfterValidator(addresses.landing_url)]
-ClusterName = Annotated[str, _matching(r"[\w.-]+", "may hold letters, digits, dot, dash and underscore")]
-# Part of every record: text that a log or a table can show.
-ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200 printable ASCII characters")]
-# Partitions are days that ClickHouse's Date can hold.
-FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
-# Never read as JSON: names separated by commas.
-Flows = Annotated[
-    tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
-]
-ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
 
 
 class _Environment(BaseSettings):
@@ -141,6 +116,7 @@ class Settings(_Environment):
     identities_start_date: FirstDay | None = None
     reporting_start_date: FirstDay | None = None
     ai_usage_start_date: FirstDay | None = None
+    product_events_start_date: FirstDay | None = None
     flows: Flows = FLOWS
 
     clickhouse_url: ClickHouseUrl | None = None
@@ -153,7 +129,7 @@ class Settings(_Environment):
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
     # Unset: captures are kept for ever, since nobody can make them again.
-    landing_retention_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
+    landing_retention_days: Days | None = None
 
     identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
@@ -161,12 +137,23 @@ class Settings(_Environment):
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     # At 0 no tick of the schedule could ever capture a day that has closed.
     identity_capture_grace_hours: Annotated[int, Field(ge=1, le=23)] = 6
-    identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 30
+    identity_snapshot_retention_days: Days = 30
 
     export_usage_data_enabled: bool = False
     export_usage_data_interval_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     export_site_id: ExportLabel | None = None
     export_deploy_type: ExportLabel | None = None
+
+    event_retention_days: Days = 90
+    event_recompress_after_days: Days = 7
+    event_privacy_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+
+    # What the links of shared pages are signed with.
+    dashboard_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    dagster_ui_url: WebUrl | None = None
+    # Of each caller of the read API.
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    api_requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
 
     feature_flag_provider: ClassPath | None = None
     alert_webhook_url: WebhookUrl | None = None
@@ -199,8 +186,9 @@ class Settings(_Environment):
         values |= {SINKS: " ".join(map(str, self.sinks))}
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
         shown = {name: _shown(value) for name, value in values.items()}
-        # The path of a webhook is its password.
-        return shown | {"ALERT_WEBHOOK_URL": "set, not shown" if self.alert_webhook_url else ""}
+        # The path of a webhook is its password; a key is nothing but one.
+        secrets = ("alert_webhook_url", "event_privacy_key", "dashboard_secret")
+        return shown | {name.upper(): "set, not shown" for name in secrets if getattr(self, name)}
 
 
 @lru_cache(maxsize=1)
@@ -237,11 +225,10 @@ def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "EXPORT_SITE_ID", "must be set when EXPORT_USAGE_DATA_ENABLED is: each record says where it comes from"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
-    if (settings.landing_retention_days or MAX_DAYS) < settings.identity_snapshot_retention_days:
-        yield (
-            "LANDING_RETENTION_DAYS",
-            "must be at least IDENTITY_SNAPSHOT_RETENTION_DAYS: snapshots are rebuilt from it",
-        )
+    kept = settings.landing_retention_days
+    if kept is not None and kept < settings.identity_snapshot_retention_days:
+        least = "must be at least IDENTITY_SNAPSHOT_RETENTION_DAYS: snapshots are rebuilt from captures"
+        yield "LANDING_RETENTION_DAYS", least
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
         yield "IDENTITY_READER", "export needs a LANDING_URL of the form s3://bucket/prefix: DynamoDB writes only there"
 

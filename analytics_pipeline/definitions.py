@@ -9,6 +9,7 @@ import dagster as dg
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
+from analytics_pipeline.assets.product_events import analytics_events
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.assets.usage_export import exported_events, usage_export
@@ -127,6 +128,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
         looks=(lambda settings: usage_export_of(settings.export_usage_data_interval_seconds),),
         stores=(exported_events,),
     ),
+    "product_events": _Flow(days=None, assets=(), checks=(), stores=(analytics_events,)),
 }
 
 

@@ -36,7 +36,7 @@ from benchmarks.ai_batches import BATCH, PAGE, send
 from benchmarks.ai_usage_reads import reads
 from benchmarks.memory import peak_memory
 from benchmarks.rows import print_rows
-from benchmarks.stores import stores
+from benchmarks.stores import stores, unhurried
 
 ROUNDS = 3
 PART_BATCHED = 100_000
@@ -108,16 +108,14 @@ def _arguments() -> Load:
 
 def _fill(store: Postgres, load: Load) -> None:
     """Events evenly over the days, of 5,000 users in 2,000 namespaces, each stored a moment after it happened."""
-    with store.connect() as connection:
+    with unhurried(store) as connection:
         for source in SOURCES:
             rows = load.rows_of[source.name]
             connection.execute(
                 sql.SQL(_FILL[source.name]),
                 {"rows": rows, "first": day_start(load.first), "step": timedelta(days=load.days) / rows},
             )
-    # As autovacuum would have left it; otherwise the first who reads also writes.
-    with store.open(autocommit=True) as connection:
-        for source in SOURCES:
+            # As autovacuum would have left it; otherwise the first who reads also writes.
             connection.execute(sql.SQL("VACUUM ANALYZE {}").format(store.relation(source.relation)))
 
 

@@ -1,7 +1,6 @@
 """What the reporting benchmark works on, and how a product rolls the same events up inside its own Postgres."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import date, datetime, time, timedelta, timezone
 
 from psycopg.types.json import Jsonb
@@ -10,6 +9,7 @@ from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload
 from analytics_pipeline.flows.reporting.zones import canonical, zone_names
 from analytics_pipeline.resources.postgres import Connection, Postgres
+from benchmarks.stores import unhurried
 
 DAYS = 396
 IN_POSTGRES = "rollups_in_postgres"
@@ -27,7 +27,7 @@ AGENTS_OF_AN_ACCOUNT, INBOXES_OF_AN_ACCOUNT = 20, 5
 def fill(postgres: Postgres, events: int, accounts: int, end: date) -> None:
     """Events of the `DAYS` days before `end`, the same on every run; account 1 has the most, the last one the least."""
     zones = sorted({canonical(name) for name in zone_names() if "/" in name})
-    with postgres.connect() as connection:
+    with unhurried(postgres) as connection:
         connection.execute("CREATE INDEX ON reporting_events (account_id, created_at)")
         connection.cursor().executemany(
             "INSERT INTO accounts (id, name, settings) VALUES (%s, %s, %s)",
@@ -39,19 +39,19 @@ def fill(postgres: Postgres, events: int, accounts: int, end: date) -> None:
         connection.execute(_EVENTS, _chances(events, 1, accounts, end))
         connection.execute(_CONVERSATIONS, {"first": 1})
         connection.execute(_ROLLUP_TABLE)
-    _vacuum(postgres)
+        connection.execute("VACUUM ANALYZE")
 
 
 def add_large_account(postgres: Postgres, events: int, number: int, end: date) -> int:
     """One more account, whose events are as those of the others; returns its number."""
-    with postgres.connect() as connection:
+    with unhurried(postgres) as connection:
         connection.execute(
             "INSERT INTO accounts (id, name, settings) VALUES (%s, 'Large', %s)",
             [number, Jsonb({"reporting_timezone": "Etc/UTC"})],
         )
         connection.execute(_EVENTS, _chances(events, number, 1, end))
         connection.execute(_CONVERSATIONS, {"first": number})
-    _vacuum(postgres)
+        connection.execute("VACUUM ANALYZE")
     return number
 
 
@@ -66,11 +66,6 @@ def _chances(events: int, first: int, accounts: int, end: date) -> dict[str, obj
         "start": datetime.combine(end, time(), timezone.utc) - timedelta(days=DAYS),
         "step": timedelta(days=DAYS) / events,
     }
-
-
-def _vacuum(postgres: Postgres) -> None:
-    with closing(postgres.open(autocommit=True)) as connection:
-        connection.execute("VACUUM ANALYZE")
 
 
 def roll_up_in_postgres(connection: Connection, days: Sequence[AccountDay]) -> None:

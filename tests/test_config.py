@@ -18,7 +18,8 @@ DEFAULTS = {
     "IDENTITIES_START_DATE": "",
     "REPORTING_START_DATE": "",
     "AI_USAGE_START_DATE": "",
-    "FLOWS": "identities,segments,reporting,ai_usage,usage_export",
+    "PRODUCT_EVENTS_START_DATE": "",
+    "FLOWS": "identities,segments,reporting,ai_usage,usage_export,product_events",
     "CLICKHOUSE_URL": "",
     "CLICKHOUSE_CLUSTER": "",
     "CLICKHOUSE_TIMEOUT_SECONDS": "600",
@@ -27,12 +28,20 @@ DEFAULTS = {
     "COPY_LOCK_SECONDS": "60",
     "DAGSTER_POSTGRES_URL": "",
     "LANDING_URL": "",
+    "LANDING_RETENTION_DAYS": "",
     "IDENTITIES_TABLE": "",
     "IDENTITIES_INDEX": "environment_api_key-identifier-index",
     "IDENTITY_READER": "query",
     "IDENTITY_CAPTURE_CONCURRENCY": "8",
     "IDENTITY_CAPTURE_GRACE_HOURS": "6",
     "IDENTITY_SNAPSHOT_RETENTION_DAYS": "30",
+    "EVENT_RETENTION_DAYS": "90",
+    "EVENT_RECOMPRESS_AFTER_DAYS": "7",
+    "EVENT_PRIVACY_KEY": "",
+    "DASHBOARD_SECRET": "",
+    "DAGSTER_UI_URL": "",
+    "API_REQUESTS_PER_MINUTE": "600",
+    "API_REQUESTS_PER_DAY": "100000",
     "FEATURE_FLAG_PROVIDER": "",
     "ALERT_WEBHOOK_URL": "",
     "EXPORT_USAGE_DATA_ENABLED": "False",
@@ -100,6 +109,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         "IDENTITIES_START_DATE": ("2025-03-04", "2025-03-04"),
         "REPORTING_START_DATE": ("2024-01-01", "2024-01-01"),
         "AI_USAGE_START_DATE": ("2025-02-03", "2025-02-03"),
+        "PRODUCT_EVENTS_START_DATE": ("2025-02-04", "2025-02-04"),
         "FLOWS": (" ai_usage, reporting,", "reporting,ai_usage"),
         "CLICKHOUSE_URL": (f"https://user:{SECRET}@host:8443/analytics", "https://host:8443/analytics"),
         "CLICKHOUSE_CLUSTER": ("main-1.eu", "main-1.eu"),
@@ -112,18 +122,26 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
             "postgresql+psycopg2://host/dagster",
         ),
         "LANDING_URL": ("s3://bucket/prefix/", "s3://bucket/prefix"),
+        "LANDING_RETENTION_DAYS": ("36500", "36500"),
         "IDENTITIES_TABLE": ("identities", "identities"),
         "IDENTITIES_INDEX": ("index", "index"),
         "IDENTITY_READER": ("export", "export"),
         "IDENTITY_CAPTURE_CONCURRENCY": ("1", "1"),
         "IDENTITY_CAPTURE_GRACE_HOURS": ("1", "1"),
         "IDENTITY_SNAPSHOT_RETENTION_DAYS": ("36500", "36500"),
+        "EVENT_RETENTION_DAYS": ("36500", "36500"),
+        "EVENT_RECOMPRESS_AFTER_DAYS": ("1", "1"),
+        "EVENT_PRIVACY_KEY": (SECRET * 3, "set, not shown"),
+        "DASHBOARD_SECRET": (SECRET * 3, "set, not shown"),
+        "DAGSTER_UI_URL": ("http://dagster.example.com", "http://dagster.example.com"),
         "FEATURE_FLAG_PROVIDER": ("my.flags:Provider", "my.flags:Provider"),
         "ALERT_WEBHOOK_URL": (f"https://hooks.example.com/{SECRET}", "set, not shown"),
         "EXPORT_USAGE_DATA_ENABLED": ("true", "True"),
         "EXPORT_USAGE_DATA_INTERVAL_SECONDS": ("1", "1"),
         "EXPORT_SITE_ID": ("site 1", "site 1"),
         "EXPORT_DEPLOY_TYPE": ("kubernetes", "kubernetes"),
+        "API_REQUESTS_PER_MINUTE": ("60", "60"),
+        "API_REQUESTS_PER_DAY": ("1000", "1000"),
         "EXPORT_ALLOW_PRIVATE_ADDRESSES": ("true", "True"),
         "EXPORT_SINKS": (
             f"own=clickhouse: hook=https://hooks.example.com/{SECRET}?key={SECRET} disk=file:///exports",
@@ -162,7 +180,7 @@ def test_load__everything_set__is_taken_and_shown_without_credentials(monkeypatc
         ("ai_usage,reporting,reporting", ("reporting", "ai_usage")),
         # Segments are counted in snapshots of identities.
         ("segments", ("identities", "segments")),
-        ("", ("identities", "segments", "reporting", "ai_usage", "usage_export")),
+        ("", ("identities", "segments", "reporting", "ai_usage", "usage_export", "product_events")),
     ],
 )
 def test_load__flows__are_those_named_and_what_they_need(
@@ -176,7 +194,10 @@ def test_load__flows__are_those_named_and_what_they_need(
 @pytest.mark.parametrize("value", ["segment", "reporting,segmets", '["segments"]'])
 def test_load__flow_that_is_none__is_refused_with_those_that_are(value: str) -> None:
     assert _problems(FLOWS=value) == [
-        ("FLOWS", "Input should be 'identities', 'segments', 'reporting', 'ai_usage' or 'usage_export'"),
+        (
+            "FLOWS",
+            "Input should be 'identities', 'segments', 'reporting', 'ai_usage', 'usage_export' or 'product_events'",
+        ),
     ]
 
 
@@ -193,6 +214,7 @@ def test_start_of__flow__is_its_own_day_or_that_of_all(monkeypatch: pytest.Monke
         "reporting": date(2025, 1, 1),
         "ai_usage": date(2026, 2, 1),
         "usage_export": date(2026, 2, 1),
+        "product_events": date(2026, 2, 1),
     }
 
 

@@ -18,11 +18,13 @@ _COMMANDS = {
     "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
     "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
+    "serve": ("serve:serve", "Serve what the pipeline computes: the read API."),
     "settings": ("local.settings:settings", "Switch a setting of the demo product, as its admin page would."),
     "stack": ("local.stack:stack", "Start and stop the embedded engines alone."),
+    "token": ("token:token", "Tokens with which services send events and readers read."),
 }
 # The others work on the embedded engines, which must not meet production's settings.
-_ON_YOUR_STORES = ("doctor", "enablement", "export", "migrate", "reporting", "settings")
+_ON_YOUR_STORES = ("doctor", "enablement", "export", "migrate", "reporting", "serve", "settings", "token")
 
 
 class _LazyGroup(click.Group):

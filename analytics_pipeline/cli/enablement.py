@@ -14,7 +14,7 @@ from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
-from analytics_pipeline.flows.features import FEATURES
+from analytics_pipeline.flows.features import FEATURES, days_done
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 _COLOURS = {"requested": "yellow", "running": "cyan", "completed": "green", "failed": "red"}
@@ -80,15 +80,6 @@ def _headline(epoch: Epoch) -> str:
     days = f"{epoch.first_day} to {epoch.last_day}" if epoch.days else "no days"
     run = f", run {epoch.run_id[:8]}" if epoch.run_id else ""
     return f"{epoch.feature} {epoch.scope}: {days}, attempt {epoch.attempt} of {epoch.last_attempt}{run}"
-
-
-def days_done(store: Postgres, epoch: Epoch) -> list[object]:
-    """The days of the history that are complete in their own ledgers."""
-    if epoch.state == "completed":
-        return list(epoch.days)
-    # None: the ledger knows a feature that this version does not.
-    feature = next((feature for feature in FEATURES if feature.name == epoch.feature), None)
-    return list(feature.progress(store, epoch).days) if feature else []
 
 
 def _notes(epoch: Epoch, totals: Totals) -> list[str]:

@@ -10,7 +10,13 @@ from analytics_pipeline.config import SourceRelations
 from analytics_pipeline.embedded import dagster_home, postgres
 from analytics_pipeline.embedded.state import write_private
 
-_START_DATES = ("ANALYTICS_START_DATE", "IDENTITIES_START_DATE", "REPORTING_START_DATE", "AI_USAGE_START_DATE")
+_START_DATES = (
+    "ANALYTICS_START_DATE",
+    "IDENTITIES_START_DATE",
+    "REPORTING_START_DATE",
+    "AI_USAGE_START_DATE",
+    "PRODUCT_EVENTS_START_DATE",
+)
 _NOT_THE_PRODUCTS = (
     *_START_DATES,
     "FLOWS",
@@ -28,6 +34,9 @@ _NOT_THE_PRODUCTS = (
     "EXPORT_DEPLOY_TYPE",
     "EXPORT_SINKS",
     "EXPORT_ALLOW_PRIVATE_ADDRESSES",
+    "EVENT_RETENTION_DAYS",
+    "EVENT_RECOMPRESS_AFTER_DAYS",
+    "EVENT_PRIVACY_KEY",
 )
 AWS_CONFIG = "aws.config"
 _NOTE = "start_dates.json"

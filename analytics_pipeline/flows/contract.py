@@ -88,6 +88,8 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "reporting": ("accounts", "conversations", "reporting_events", "feature_flags"),
     "ai_usage": ("application_settings", "ai_duo_chat_events", "ai_code_suggestion_events", "feature_flags"),
     "usage_export": ("application_settings", "event_logs", "event_logs_export_allowlist"),
+    # Services send their events; nothing of the source is read.
+    "product_events": (),
 }
 
 # Their rows are copied by statements that convert what they read; all others are read as they stand.

@@ -33,11 +33,11 @@ def swap_days(
     staging: str,
     days: Sequence[date],
     left_out: Sequence[date] = (),
-) -> None:
+) -> list[Content]:
     """Replace the days by what the staging table holds of them; `left_out` are days of it that are not wanted any more.
 
-    Of a table that is kept by month the days are neighbours in one month, and all their rows have a version that is
-    later than any that the table holds of them.
+    Of a table that is kept by month the days are neighbours in one month, and all their rows have one version, which is
+    later than any that the table holds of them. Returns what the days hold now, in their order.
 
     To be called under the table's lease. Commits that the days are forgotten before it changes anything; what it
     records afterwards is the caller's to commit, together with the caller's own ledger.
@@ -54,6 +54,7 @@ def swap_days(
     found = [staged.get(day, NOTHING) for day in days]
     values = {"rows": [one.rows for one in found], "checksums": [one.checksum for one in found]}
     ledger.execute(_RECORD, {**named, **values})
+    return found
 
 
 def unheld_days(

@@ -7,7 +7,7 @@ a table costs a read about a millisecond; there a day is a slice, replaced by ve
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -24,6 +24,8 @@ class Content:
 
 
 NOTHING = Content()
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class DayTable(HeldTable):
 class MonthTable(HeldTable):
     """A `ReplacingMergeTree(computed_at, is_deleted)` of figures by their column `date`, each month a partition.
 
-    `key` is its whole sorting key. A day is told from another state of it by its newest version, in milliseconds: how
-    many rows there are also depends on merges.
+    `key` is its whole sorting key. What is staged has one version, `next_version` of its days. A day is told from
+    another state of it by its newest version, in milliseconds: how many rows there are also depends on merges.
     """
 
     key: tuple[str, ...]
@@ -107,13 +109,15 @@ class MonthTable(HeldTable):
 
     def complete(self, clickhouse: ClickHouse, staging: str, days: Sequence[date]) -> dict[date, Content]:
         target = self._slice(days)
-        rows = self._rows(clickhouse, staging, "")
-        complete(clickhouse, target, staging, target.next_version(clickhouse))
-        versions = self._versions(clickhouse, staging)
-        if target.partition is None and not versions.keys() >= {*days}:
+        staged = clickhouse.query(f"SELECT date, count(), max(computed_at) FROM {quoted(staging)} GROUP BY date")
+        version = staged[0][2] if staged else target.next_version(clickhouse)
+        complete(clickhouse, target, staging, version)
+        found = {day: Content(count, _milliseconds(newest)) for day, count, newest in staged}
+        if target.partition is None and not found.keys() >= {*days}:
             # A day that gets neither rows nor tombstones stays as it is: an empty one whose tombstones were merged.
-            versions = self._versions(clickhouse, self.name) | versions
-        return {day: Content(rows.get(day, 0), versions.get(day, 0)) for day in days}
+            versions = self._versions(clickhouse, self.name) | self._versions(clickhouse, staging)
+            found = {day: Content(0, versions.get(day, 0)) for day in days} | found
+        return {day: found.get(day, NOTHING) for day in days}
 
     def show(self, clickhouse: ClickHouse, staging: str, days: Sequence[date], left_out: Sequence[date] = ()) -> None:
         make_visible(clickhouse, self._slice(days), staging)
@@ -122,14 +126,14 @@ class MonthTable(HeldTable):
         return {day: Content(None, version) for day, version in self._versions(clickhouse, self.name).items()}
 
     def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
-        rows = self._rows(clickhouse, self.name, "FINAL WHERE date IN {days:Array(Date)}", days=list(days))
+        rows = dict(
+            clickhouse.query(
+                f"SELECT date, count() FROM {quoted(self.name)} FINAL WHERE date IN {{days:Array(Date)}} GROUP BY date",
+                days=list(days),
+            )
+        )
         versions = self._versions(clickhouse, self.name)
         return {day: Content(rows.get(day, 0), versions.get(day, 0)) for day in days}
-
-    def _rows(self, clickhouse: ClickHouse, relation: str, which: str, **parameters: object) -> dict[date, int]:
-        return dict(
-            clickhouse.query(f"SELECT date, count() FROM {quoted(relation)} {which} GROUP BY date", **parameters)
-        )
 
     def _versions(self, clickhouse: ClickHouse, relation: str) -> dict[date, int]:
         return dict(
@@ -151,3 +155,7 @@ class MonthTable(HeldTable):
             parameters={"first": first, "last": last},
             partition=f"{first:%Y%m}" if is_whole else None,
         )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND

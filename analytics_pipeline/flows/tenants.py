@@ -99,6 +99,17 @@ _PROJECTS = """
     ORDER BY project.organisation_id, project.id, environment.id
 """
 
+_PROJECT = """
+    SELECT project.id, project.organisation_id, project.name, environment.id, environment.api_key, environment.name
+    FROM {projects} AS project
+    LEFT JOIN {environments} AS environment
+        ON environment.project_id = project.id AND environment.id IS NOT NULL AND environment.api_key IS NOT NULL
+    WHERE project.id = %(project)s AND project.organisation_id IS NOT NULL
+    ORDER BY environment.id
+"""
+
+_OWNED = "SELECT id FROM {projects} WHERE organisation_id = %(organisation)s AND id IS NOT NULL ORDER BY id"
+
 
 def all_projects(postgres: Postgres) -> list[Project]:
     """The source's projects with their environments, with any flags, by organisation and id."""
@@ -112,6 +123,22 @@ def all_projects(postgres: Postgres) -> list[Project]:
         )
         for (id_, organisation_id, name), group in groupby(rows, key=lambda row: row[:3])
     ]
+
+
+def one_project(postgres: Postgres, project_id: int) -> Project | None:
+    """The source's project with its environments, with any flags; None: there is none."""
+    rows = postgres.query(_PROJECT, project=project_id)
+    if not rows:
+        return None
+    id_, organisation_id, name = rows[0][:3]
+    found = (Environment(row[3], row[4], row[5], id_, organisation_id) for row in rows if row[3] is not None)
+    return Project(id_, organisation_id, name, tuple(found))
+
+
+def projects_of(postgres: Postgres, organisation_id: int) -> list[int]:
+    """The ids of an organisation's projects, in order."""
+    rows = postgres.query(_OWNED, organisation=organisation_id)
+    return [project for (project,) in rows]
 
 
 def _reason(project: Project, enabled: Collection[int], with_segments: Collection[int]) -> str | None:

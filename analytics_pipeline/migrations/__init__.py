@@ -11,6 +11,7 @@ from analytics_pipeline.errors import Refused
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
+from analytics_pipeline.migrations.clickhouse.retention import apply_retention
 from analytics_pipeline.migrations.clickhouse.takeover import TABLES
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -107,7 +108,7 @@ def _migrate_clickhouse(
             for name in clickhouse_migrations.migrate(clickhouse, phase, before_takeover):
                 yield Migration("clickhouse", phase, name, "applied")
         if "pre" in phases:
-            clickhouse_migrations.apply_retention(clickhouse, settings.identity_snapshot_retention_days)
+            apply_retention(clickhouse, settings)
 
 
 def _forget_checksums(store: Postgres) -> None:

@@ -17,6 +17,7 @@ from analytics_pipeline.flows.failures import passes, reason_and_place, reason_o
 from analytics_pipeline.flows.source_rows.hidden import hidden_rows
 from analytics_pipeline.flows.source_rows.keyless import note_keyless
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
+from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
 
 Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation
@@ -34,7 +35,7 @@ def materialize_days(
     """
     days = _days(context)
     try:
-        with _claim_of(context):
+        with kept_sessions(), _claim_of(context):
             yield from _materialize_each(context, days, work)
     except NotClaimed as error:
         for day in days:
@@ -79,7 +80,7 @@ def materialize_range(
     """
     days = _days(context)
     try:
-        with _claim_of(context):
+        with kept_sessions(), _claim_of(context):
             _require_contract(context)
             done = work(days[0], days[-1])
     except (NotConfigured, LeaseHeld, NotClaimed) as error:

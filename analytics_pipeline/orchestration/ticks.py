@@ -13,6 +13,7 @@ from analytics_pipeline.flows.failures import reason_of
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
+from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ def looked(
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """
     try:
-        return look(settings())
+        with kept_sessions():
+            return look(settings())
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:

@@ -1,7 +1,7 @@
 """Postgres as the flows use it: short connections, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
@@ -17,18 +17,20 @@ from typing_extensions import LiteralString
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.errors import Broken, Passing, Refused
+from analytics_pipeline.resources.kept_sessions import Pool, borrowed, lent, pool
 from analytics_pipeline.resources.sessions import (
     APPLY_SETTINGS,
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
-    Pool,
+    IS_LEASED,
     ServerSilent,
     Session,
-    borrowed,
+    committed,
+    freed,
     lost_moment,
-    pool,
     refusal,
     session_settings,
+    taken,
 )
 
 SCHEMA = "analytics_pipeline"
@@ -81,8 +83,15 @@ class Postgres:
         Raises:
             ConnectionError: the server does not answer; the text shows no credentials.
         """
-        with closing(self.open()) as connection, connection:
+        with self._session() as connection, committed(connection):
             yield connection
+
+    @contextmanager
+    def _session(self, *, autocommit: bool = False) -> Iterator[Connection]:
+        """For one use: a session that served before, within `kept_sessions`, or a new one."""
+        with lent((self.url, self.lock_seconds), self.open) as session:
+            session.stop, session.autocommit = self.stop, autocommit
+            yield session
 
     @contextmanager
     def as_of(self, snapshot: str) -> Iterator[Connection]:
@@ -112,12 +121,13 @@ class Postgres:
 
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
-        """A kept connection for one statement, or a new one where none is kept or free."""
+        """A connection for one statement: of the pool, or where there is none or none is free, another."""
         with borrowed(self.pools.get(self.url)) as kept:
             if kept is not None:
                 yield kept
                 return
-        with self.connect() as connection:
+        # A statement is a transaction of its own, which saves asking for its begin and its end.
+        with self._session(autocommit=True) as connection:
             yield connection
 
     @contextmanager
@@ -156,19 +166,27 @@ class Postgres:
             LeaseHeld: somebody else holds it and did not free it within `patience`.
             LeaseLost: it did not hold to the end.
         """
-        seconds = patience.total_seconds() + GRACE_SECONDS
-        with closing(self.ledgers.open(autocommit=True, statement_seconds=seconds)) as connection:
-            if not _taken(connection, f"{SCHEMA}:{name}", patience):
+        with self.ledgers._holder(patience) as connection:
+            if not taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
             yield
             try:
-                connection.execute("SELECT 1")
-            except (psycopg.OperationalError, ServerSilent) as error:
-                raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure") from error
+                held = freed(connection, f"{SCHEMA}:{name}")
+            except (psycopg.OperationalError, ServerSilent):
+                held = False
+            if not held:
+                raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure")
+
+    def _holder(self, patience: timedelta) -> AbstractContextManager[Connection]:
+        """A connection that holds a lease; one that waits for it has limits that suit nobody else."""
+        if not patience:
+            return self._session(autocommit=True)
+        seconds = patience.total_seconds() + GRACE_SECONDS
+        return closing(self.open(autocommit=True, statement_seconds=seconds))
 
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease at this moment, without taking it from anybody."""
-        ((held,),) = self.ledgers.query(_IS_LEASED, name=f"{SCHEMA}:{name}")
+        ((held,),) = self.ledgers.query(IS_LEASED, name=f"{SCHEMA}:{name}")
         return bool(held)
 
     def open(self, *, autocommit: bool = False, statement_seconds: float | None = None) -> Connection:
@@ -203,17 +221,6 @@ class Postgres:
         connection.limit = seconds + GRACE_SECONDS
 
 
-# As pg_locks shows a lock on a bigint.
-_IS_LEASED = """
-    SELECT EXISTS (
-        SELECT 1 FROM pg_locks
-        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND (classid::bigint << 32) | objid::bigint = hashtextextended(%(name)s, 0)
-    )
-"""
-
-
 def postgres(settings: Settings) -> Postgres:
     """The configured application database.
 
@@ -233,15 +240,3 @@ def postgres(settings: Settings) -> Postgres:
 
 def _plain(url: SecretStr) -> str:
     return url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1)
-
-
-def _taken(connection: Connection, name: str, patience: timedelta) -> bool:
-    """Whether the advisory lock was had; waiting for it is Postgres's own, so nobody polls."""
-    if not patience:
-        return connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
-    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{patience.total_seconds() * 1000:.0f}ms"])
-    try:
-        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
-    except psycopg.errors.LockNotAvailable:
-        return False
-    return True

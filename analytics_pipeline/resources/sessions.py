@@ -7,14 +7,14 @@ them: it sets what it needs, and nothing that it waits for lasts longer than it 
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from analytics_pipeline.addresses import without_credentials
 from analytics_pipeline.config import AccessRefused
@@ -146,40 +146,44 @@ class Session(psycopg.Connection[TupleRow]):
             return result
 
 
-Pool: TypeAlias = ConnectionPool[Session]
-
-
-def pool(conninfo: str, prepare: Callable[[Session], None], connections: int) -> Pool:
-    """Up to so many connections, opened when they are needed and closed when nobody has needed them for a while."""
-    return ConnectionPool(
-        conninfo,
-        connection_class=Session,
-        # A statement is a transaction of its own, which saves asking for its begin and its end.
-        kwargs={"autocommit": True},
-        min_size=0,
-        max_size=connections,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        configure=prepare,
-        # One that its server has closed is replaced before it is used.
-        check=ConnectionPool.check_connection,
-        num_workers=1,
-        open=True,
-    )
-
-
 @contextmanager
-def borrowed(kept: Pool | None) -> Iterator[Session | None]:
-    """A connection of the pool; None when there is no pool, it is closed, or none is had in time."""
+def committed(session: Session) -> Iterator[None]:
+    """One transaction: committed at the end. After an exception its locks are free when the caller hears of it."""
     try:
-        connection = kept.getconn() if kept else None
-    except (PoolClosed, PoolTimeout):
-        # Why there is none is told by who opens one instead.
-        connection = None
+        yield
+        session.commit()
+    except BaseException:
+        with suppress(psycopg.Error, ServerSilent, Stopped):
+            session.rollback()
+        raise
+
+
+# As pg_locks shows a lock on a bigint.
+IS_LEASED = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (classid::bigint << 32) | objid::bigint = hashtextextended(%(name)s, 0)
+    )
+"""
+
+
+def taken(connection: Session, name: str, patience: timedelta) -> bool:
+    """Whether the advisory lock was had; waiting for it is Postgres's own, so nobody polls."""
+    if not patience:
+        return connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{patience.total_seconds() * 1000:.0f}ms"])
     try:
-        yield connection
-    finally:
-        if kept and connection:
-            kept.putconn(connection)
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+def freed(connection: Session, name: str) -> bool:
+    """Free the lock; False where the session did not hold it any more."""
+    return connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
 
 
 # The server's state or words (the client library's are English), what they mean, and whether they pass by themselves.

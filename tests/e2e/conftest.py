@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.databases import Databases
 from tests.e2e.dagster_server import DagsterServer, dagster_server
 from tests.product import Product, new_product
 
@@ -30,14 +31,14 @@ def own_instance(exported: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def followed_product(
-    stack_environment: Mapping[str, str], migrated: str, tmp_path_factory: pytest.TempPathFactory
+    stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     """One product for the tests of a file, each of which uses another flow."""
     with pytest.MonkeyPatch.context() as exported:
         for name, value in stack_environment.items():
             exported.setenv(name, value)
         landing = tmp_path_factory.mktemp("landing")
-        with own_instance(exported), new_product(stack_environment, migrated, landing, exported) as product:
+        with own_instance(exported), new_product(stores, landing, exported) as product:
             yield product
 
 

@@ -233,28 +233,55 @@ def test_migrate__by_several_at_once__one_does_the_work(clickhouse: ClickHouse, 
     assert status(settings) == [*POSTGRES, *PRE, *POST]
 
 
-def test_retention__setting__is_applied_changed_and_kept(
+def test_retention__settings__are_applied_changed_and_kept(
     clickhouse: ClickHouse, store: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    for days in (None, "7", "7", "36500"):
-        if days:
+    for days, recompressed in ((None, None), ("7", "2"), ("7", "2"), ("36500", "36500")):
+        if days and recompressed:
             monkeypatch.setenv("IDENTITY_SNAPSHOT_RETENTION_DAYS", days)
+            monkeypatch.setenv("EVENT_RETENTION_DAYS", days)
+            monkeypatch.setenv("EVENT_RECOMPRESS_AFTER_DAYS", recompressed)
         migrate(Settings.load())
         seen.append(_retention(clickhouse))
     monkeypatch.setenv("IDENTITY_SNAPSHOT_RETENTION_DAYS", "5")
     migrate(Settings.load(), ["post"])
 
-    assert seen == ["toIntervalDay(30)", "toIntervalDay(7)", "toIntervalDay(7)", "toIntervalDay(36500)"]
-    assert _retention(clickhouse) == "toIntervalDay(36500)"
+    assert seen == [_ttls(30, 7, 90), _ttls(7, 2, 7), _ttls(7, 2, 7), _ttls(36_500, 36_500, 36_500)]
+    assert _retention(clickhouse) == seen[-1]
 
 
-def _retention(clickhouse: ClickHouse) -> str:
-    found: str = clickhouse.scalar(
-        "SELECT extract(create_table_query, 'TTL snapshot_date [+] (toIntervalDay.[0-9]+.)') FROM system.tables"
-        " WHERE database = currentDatabase() AND name = 'identities'"
+def test_retention__settings_as_they_were__changes_no_table(clickhouse: ClickHouse, store: Postgres) -> None:
+    migrate(Settings.load())
+    changed = _changed(clickhouse)
+
+    migrate(Settings.load())
+
+    assert _changed(clickhouse) == changed
+
+
+def _changed(clickhouse: ClickHouse) -> list[tuple[str, datetime]]:
+    rows = clickhouse.query("SELECT name, metadata_modification_time FROM system.tables ORDER BY name")
+    return [(name, at) for name, at in rows if name in _ttls(0, 0, 0)]
+
+
+def _ttls(snapshots: int, recompressed: int, events: int) -> dict[str, str]:
+    return {
+        "identities": f"snapshot_date + toIntervalDay({snapshots})",
+        "analytics_events": (
+            f"toDate(timestamp) + toIntervalDay({recompressed}) RECOMPRESS CODEC(ZSTD(6)),"
+            f" toDate(timestamp) + toIntervalDay({events})"
+        ),
+        "analytics_event_ids": f"toDate(claimed_at) + toIntervalDay({events + 2})",
+    }
+
+
+def _retention(clickhouse: ClickHouse) -> dict[str, str]:
+    rows = clickhouse.query(
+        "SELECT name, extract(create_table_query, ' TTL (.+) SETTINGS') FROM system.tables"
+        " WHERE database = currentDatabase()"
     )
-    return found
+    return {name: ttl for name, ttl in rows if ttl}
 
 
 def test_retention__rows_past_it__go_with_the_next_merge(
@@ -397,6 +424,36 @@ EXPORTED_EVENTS = {
     "insert_id": "Nullable(String)",
     "exported_at": "DateTime64(3, 'UTC')",
 }
+ANALYTICS_EVENTS = {
+    "organisation_id": "UInt64",
+    "event_id": "UUID",
+    "timestamp": "DateTime64(3, 'UTC')",
+    "received_at": "DateTime64(3, 'UTC')",
+    "skew_ms": "Nullable(Int64)",
+    **dict.fromkeys(("event_type", "name", "service"), "LowCardinality(String)"),
+    "user_id": "Nullable(UUID)",
+    **dict.fromkeys(("hostname", "environment", "sdk"), "LowCardinality(String)"),
+    **dict.fromkeys(("task_id", "project_id", "cocoon_id", "integration_id"), "Nullable(UUID)"),
+    "provider": "LowCardinality(String)",
+    "success": "Nullable(Bool)",
+    "duration_ms": "Nullable(Int64)",
+    "duration_seconds": "Nullable(Int64)",
+    "exit_code": "Nullable(Int32)",
+    "endpoint": "String",
+    "method": "LowCardinality(String)",
+    "status_code": "Nullable(UInt16)",
+    "error_type": "LowCardinality(String)",
+    "error_message": "String",
+    "data": "JSON(max_dynamic_paths=64)",
+}
+EVENT_IDS = {
+    "organisation_id": "UInt64",
+    "id": "UInt128",
+    "timestamp": "DateTime64(3, 'UTC')",
+    "event_type": "LowCardinality(String)",
+    "service": "LowCardinality(String)",
+    "claimed_at": "DateTime64(3, 'UTC')",
+}
 _AI_KEY = "namespace_path, user_id, event, timestamp, id"
 _DAILY_KEY = "namespace_path, feature, event, user_id, language, date"
 _SENT_KEY = "name, timestamp, record_id"
@@ -428,6 +485,20 @@ CONTRACT = {
     "ai_usage_daily": (AI_USAGE_DAILY, *_FIGURES, _DAILY_KEY, _DAILY_KEY),
     "reporting_rollups": (ROLLUPS, *_FIGURES, _ROLLUPS_KEY, _ROLLUPS_KEY),
     "exported_events": (EXPORTED_EVENTS, "ReplacingMergeTree(exported_at)", "toDate(timestamp)", _SENT_KEY, _SENT_KEY),
+    "analytics_events": (
+        ANALYTICS_EVENTS,
+        "ReplacingMergeTree(received_at)",
+        "toDate(timestamp)",
+        "organisation_id, event_type, service, timestamp, event_id",
+        "organisation_id, event_type, service, timestamp, event_id",
+    ),
+    "analytics_event_ids": (
+        EVENT_IDS,
+        "ReplacingMergeTree(claimed_at)",
+        "toMonday(claimed_at)",
+        "organisation_id, id, event_type, service, timestamp",
+        "organisation_id, id",
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from analytics_pipeline.resources.sql_files import sql_file
 TABLES = [
     "ai_usage_days",
     "alembic_version",
+    "api_tokens",
     "dead_letters",
     "enablements",
     "event_logs_export_allowlist",

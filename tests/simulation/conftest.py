@@ -8,7 +8,8 @@ import pytest
 
 from tests.product import Product
 from tests.simulation import clock
-from tests.simulation.machine import START, Simulation
+from tests.simulation.history import START
+from tests.simulation.machine import ALL, Simulation
 from tests.simulation.pipeline import make_template
 from tests.simulation.stores import Stores
 
@@ -21,7 +22,7 @@ def machine(empty_product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     home.mkdir()
     make_template(home / "template")
     environment = dict(os.environ)
-    stores = Stores.connect(environment)
+    stores = Stores.connect(environment, tuple(dict.fromkeys(table for flow in ALL for table in flow.tables)))
     clock.install(stores.postgres)
     landing = Path(environment["LANDING_URL"].removeprefix("file://"))
     yield type("Simulation", (Simulation,), {"stores": stores, "home": home, "landing": landing})

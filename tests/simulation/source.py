@@ -1,5 +1,6 @@
 """The product: its data in Postgres and DynamoDB, and beside them in plain Python, which the auditor believes."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import astuple, dataclass, field, fields, replace
@@ -66,13 +67,7 @@ class State:
     """What the product's Postgres holds. `flags` are by name and scope, `rows` by relation and id."""
 
     zones: dict[int, str | None] = field(default_factory=dict)
-    rows: dict[str, dict[int, Row]] = field(
-        default_factory=lambda: {
-            "reporting_events": {},
-            "ai_duo_chat_events": {},
-            "ai_code_suggestion_events": {},
-        }
-    )
+    rows: dict[str, dict[int, Row]] = field(default_factory=lambda: defaultdict(dict))
     segments: dict[int, Segment] = field(default_factory=dict)
     environments: dict[int, tuple[str, int]] = field(default_factory=dict)
     flags: dict[tuple[str, str], bool] = field(default_factory=dict)

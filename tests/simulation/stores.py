@@ -16,16 +16,6 @@ from psycopg import sql
 from tests.simulation.source import Source, State
 
 OURS = "analytics_pipeline"
-TABLES = (
-    "identities",
-    "segment_counts",
-    "reporting_events",
-    "reporting_day_bounds",
-    "reporting_rollups",
-    "duo_chat_events",
-    "code_suggestion_events",
-    "ai_usage_daily",
-)
 
 
 @dataclass
@@ -35,16 +25,18 @@ class Stores:
     environment: Mapping[str, str]
     postgres: psycopg.Connection
     clickhouse: Client
+    tables: tuple[str, ...]
     kept: dict[str, State] = field(default_factory=dict)
 
     @classmethod
-    def connect(cls, environment: Mapping[str, str]) -> "Stores":
+    def connect(cls, environment: Mapping[str, str], tables: tuple[str, ...]) -> "Stores":
+        """To the stores of this environment; `tables` are those of ClickHouse that histories fill."""
         clickhouse = clickhouse_connect.get_client(
             dsn=environment["CLICKHOUSE_URL"], interface="http", autogenerate_session_id=False, tz_mode="aware"
         )
         # Days of the simulation are long past.
         clickhouse.command("ALTER TABLE identities REMOVE TTL")
-        return cls(environment, psycopg.connect(environment["DATABASE_URL"], autocommit=True), clickhouse)
+        return cls(environment, psycopg.connect(environment["DATABASE_URL"], autocommit=True), clickhouse, tables)
 
     def close(self) -> None:
         self.postgres.close()
@@ -58,7 +50,7 @@ class Stores:
         self.postgres.execute("DROP SCHEMA IF EXISTS kept_ledger CASCADE; DROP SCHEMA IF EXISTS kept_all CASCADE")
         for table in self.staging():
             self.clickhouse.command(f"DROP TABLE `{table}` SYNC")
-        for table in TABLES:
+        for table in self.tables:
             self.clickhouse.command(f"TRUNCATE TABLE {table}")
         table = boto3.resource("dynamodb").Table(self.environment["IDENTITIES_TABLE"])
         for item in table.scan()["Items"]:

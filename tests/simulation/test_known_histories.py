@@ -6,9 +6,10 @@ import pytest
 
 from tests.simulation import truth
 from tests.simulation.faults import Fault
-from tests.simulation.machine import START, Simulation
+from tests.simulation.history import START
+from tests.simulation.machine import Simulation
 from tests.simulation.source import moved
-from tests.simulation.stores import TABLES
+from tests.simulation.worker import Look
 
 _FOLLOWERS = {
     "reporting_events": "reporting_late_rows",
@@ -23,7 +24,7 @@ def started(machine: type[Simulation]) -> Simulation:
     history.begin(zone="Asia/Kolkata", ai=True, segments=True)
     for relation in _FOLLOWERS:
         for days in (1, 2):
-            history.write(relation, days, 5, "first_response", 3.0, 1)
+            history.put(relation, days, 5, "first_response", 3.0, 1)
     history.identity("key-a", "alice", "pro")
     settle(history)
     return history
@@ -39,8 +40,9 @@ def settle(history: Simulation) -> None:
 @pytest.mark.timeout(900)
 def test_stores__lose_days_of_every_table__all_of_them_come_back(machine: type[Simulation]) -> None:
     history = started(machine)
-    for table in TABLES:
-        history.lose(table, 0)
+    for flow in history.flows:
+        for table in flow.tables:
+            history.lose_partition(table, 0)
 
     history.settle_and_audit()
 
@@ -58,9 +60,9 @@ def test_copy__dies_after_its_swap_and_the_source_goes_back__no_ghost_is_left(
     machine: type[Simulation], relation: str
 ) -> None:
     history = started(machine)
-    history.write(relation, 1, 5, "first_response", 3.0, 1)
+    history.put(relation, 1, 5, "first_response", 3.0, 1)
     table = relation.removeprefix("ai_")
-    history.look(_FOLLOWERS[relation], Fault("death", 2, containing=f"ALTER TABLE `{table}` REPLACE"), None)
+    history.do(Look((_FOLLOWERS[relation],)), Fault("death", 2, containing=f"ALTER TABLE `{table}` REPLACE"))
     history.go_back()
 
     history.settle_and_audit()
@@ -73,7 +75,7 @@ def test_postgres__goes_back_an_hour__stores_follow_the_source(machine: type[Sim
     history = started(machine)
     history.stores.keep(what, history.source)
     for relation in _FOLLOWERS:
-        history.write(relation, 2, 5, "conversation_resolved", 60.0, 1)
+        history.put(relation, 2, 5, "conversation_resolved", 60.0, 1)
     history.identity("key-a", "bob", "pro")
     settle(history)
     history.stores.restore(what, history.source)
@@ -102,7 +104,7 @@ def test_account__loses_its_zone_and_gets_it_again__no_hole_is_left(machine: typ
     settle(history)
     history.set_zone(1, None)
     settle(history)
-    history.write("reporting_events", 14, 7, "first_response", 3.0, 2)
+    history.put("reporting_events", 14, 7, "first_response", 3.0, 2)
     settle(history)
     history.set_zone(1, "Asia/Kolkata")
 
@@ -115,7 +117,7 @@ def test_ai_usage__first_event_is_older_than_the_history__days_between_are_count
     history = machine()
     history.begin(zone=None, ai=True, segments=False)
     settle(history)
-    history.write("ai_duo_chat_events", 2, 5, "first_response", 3.0, 1)
+    history.put("ai_duo_chat_events", 2, 5, "first_response", 3.0, 1)
 
     history.settle_and_audit()
 
@@ -137,6 +139,6 @@ def test_rollups__of_the_first_date_in_the_east__follow_their_events(machine: ty
 def test_segments__are_switched_off_for_the_only_organisation__current_counts_go(machine: type[Simulation]) -> None:
     history = machine()
     history.begin(zone=None, ai=False, segments=True, is_in_use=True)
-    history.switch("organisation:1", on=False)
+    history.switch_membership(1, on=False)
 
     history.settle_and_audit()

@@ -12,6 +12,8 @@ from flag_engine.segments.evaluator import is_context_in_segment
 
 from tests.simulation.source import AiEvent, Event, Identities, Segment, State
 
+# A row of one of the relations that are copied.
+Kept: TypeAlias = Event | AiEvent
 # (dimension, id, metric) to (count, seconds, seconds in business hours).
 Rollup: TypeAlias = dict[tuple[str, int, str], tuple[int, float, float]]
 
@@ -38,7 +40,7 @@ def from_day(state: State, first: date) -> State:
         relation: {id_: row for id_, row in rows.items() if utc_day(row) >= first}
         for relation, rows in state.rows.items()
     }
-    return replace(state, rows=kept)
+    return replace(state, rows=defaultdict(dict, kept))
 
 
 def zone_of(stored: str | None) -> ZoneInfo | None:
@@ -65,13 +67,13 @@ def ai_events(state: State, relation: str) -> list[AiEvent]:
     return [row for row in state.rows[relation].values() if isinstance(row, AiEvent) and row.event in known]
 
 
-def utc_day(row: Event | AiEvent) -> date:
+def utc_day(row: Kept) -> date:
     return (row.created_at if isinstance(row, Event) else row.timestamp).astimezone(timezone.utc).date()
 
 
 def refused(state: State, relation: str) -> dict[date, set[str]]:
     """The ids of the rows that cannot be kept, by day."""
-    kept: Iterable[Event | AiEvent] = events(state) if relation == "reporting_events" else ai_events(state, relation)
+    kept: Iterable[Kept] = events(state) if relation == "reporting_events" else ai_events(state, relation)
     found: dict[date, set[str]] = defaultdict(set)
     for row in state.rows[relation].values():
         if row not in kept:
@@ -79,7 +81,7 @@ def refused(state: State, relation: str) -> dict[date, set[str]]:
     return dict(found)
 
 
-def copied(row: Event | AiEvent) -> tuple[Any, ...]:
+def copied(row: Kept) -> tuple[Any, ...]:
     """The row as ClickHouse has to hold it."""
     if isinstance(row, Event):
         return (

@@ -10,7 +10,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import TaskID
 
-from analytics_pipeline.cli.enablement import days_done, status_table
+from analytics_pipeline.cli.enablement import status_table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.local.dagster_process import daemon_beside
 from analytics_pipeline.cli.local.export_shown import begin_export, commit_late, show_export
@@ -23,6 +23,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.features import days_done
 from analytics_pipeline.flows.segments.feature import SEGMENTS
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.resources.clickhouse.accounting import Tag

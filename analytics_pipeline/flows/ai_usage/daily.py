@@ -54,10 +54,9 @@ class DailyUsage:
             computed_at = FIGURES.next_version(self.clickhouse, days)
             self._count(staging, "chat", SOURCES[0].table, days, computed_at)
             self._count(staging, "code_suggestions", SOURCES[1].table, days, computed_at)
-            rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
-            found = {day: rows.get(day, 0) for day in days}
             with self.postgres.ledgers.connect() as ledger:
-                swap_days(self.clickhouse, ledger, FIGURES, staging, days)
+                contents = swap_days(self.clickhouse, ledger, FIGURES, staging, days)
+                found = {day: content.rows or 0 for day, content in zip(days, contents, strict=True)}
                 self._record(ledger, found, built_at)
                 lose_days(ledger, FIGURES, uncountable)
         return found

@@ -63,23 +63,33 @@ def remove_expired(landing: LandingZone, store: Postgres, today: date, keep_days
 
 
 def _expired(landing: LandingZone, root: str, first_kept: date) -> dict[str, date]:
-    """The units of days before the first that is kept, but for those that are an environment's newest."""
+    """The units of days before the first that is kept, but for those that are an environment's newest capture."""
     days = sorted(((day_of(prefix), prefix) for prefix in landing.below(root)), reverse=True)
     old = {day: _units(landing, root, prefix) for day, prefix in days if day < first_kept}
     # Whose newest capture has not been found yet.
     unseen = {_name(unit) for units in old.values() for unit in units}
     for day, prefix in days:
         if day >= first_kept and unseen:
-            unseen -= {_name(unit) for unit in _units(landing, root, prefix)}
+            unseen -= _captured(_units(landing, root, prefix))
     found: dict[str, date] = {}
     for day, units in old.items():
-        found |= {unit: day for unit in units if _name(unit) not in unseen}
-        unseen -= {_name(unit) for unit in units}
+        newest = _captured(units) & unseen
+        found |= {unit: day for unit in units if _name(unit) not in newest}
+        unseen -= newest
     return found
 
 
-def _units(landing: LandingZone, root: str, prefix: str) -> list[str]:
-    return [prefix] if root == EXPORTS else landing.below(prefix)
+def _units(landing: LandingZone, root: str, prefix: str) -> dict[str, bool]:
+    """Whether each of the day's units was committed: a capture that died has left files without a manifest."""
+    found: dict[str, bool] = {}
+    for file in landing.stored(prefix):
+        unit = prefix if root == EXPORTS else f"{prefix}/{file.name.partition('/')[0]}"
+        found[unit] = found.get(unit, False) or f"{prefix}/{file.name}" == f"{unit}/{MANIFEST}"
+    return found
+
+
+def _captured(units: Mapping[str, bool]) -> set[str]:
+    return {_name(unit) for unit, is_committed in units.items() if is_committed}
 
 
 def _name(unit: str) -> str:

@@ -5,7 +5,7 @@ computed with. Anything else makes it stale, and readers fall back to the raw ev
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
@@ -31,6 +31,25 @@ class AccountDay:
     @property
     def date(self) -> date:
         return self.bounds.date
+
+
+@dataclass(frozen=True)
+class LocalDays:
+    """The same dates of several accounts. Accounts of one zone share the bounds of its days, which are here once."""
+
+    accounts: Sequence[Account]
+    bounds: Mapping[str, Sequence[DayBounds]]
+
+    def __iter__(self) -> Iterator[AccountDay]:
+        return (AccountDay(account, bounds) for account in self.accounts for bounds in self.bounds[account.timezone])
+
+    def __len__(self) -> int:
+        return sum(len(self.bounds[account.timezone]) for account in self.accounts)
+
+    @property
+    def distinct(self) -> set[DayBounds]:
+        """The bounds, of which many zones have the same."""
+        return {one for ones in self.bounds.values() for one in ones}
 
 
 @dataclass(frozen=True)
@@ -76,13 +95,15 @@ class Copies:
         )
 
 
+def local_days(accounts: Sequence[Account], first: date, last: date) -> LocalDays:
+    """The accounts' days from `first` to `last`."""
+    zones = {account.timezone for account in accounts}
+    return LocalDays(accounts, {zone: day_bounds(zone, first, last) for zone in zones})
+
+
 def account_days(accounts: Iterable[Account], first: date, last: date) -> list[AccountDay]:
-    """Each account's days from `first` to `last`; the bounds of a zone are computed once."""
-    by_zone: dict[str, list[DayBounds]] = {}
-    for account in accounts:
-        if account.timezone not in by_zone:
-            by_zone[account.timezone] = day_bounds(account.timezone, first, last)
-    return [AccountDay(account, bounds) for account in accounts for bounds in by_zone[account.timezone]]
+    """The same, one by one."""
+    return list(local_days(list(accounts), first, last))
 
 
 def copies(postgres: Postgres, first: date, last: date) -> Copies:
@@ -123,9 +144,7 @@ def coverage(
     return {(account, day): Covered(*rest) for account, day, *rest in rows}
 
 
-def forget_others(
-    connection: Connection, dates: Sequence[date], days: Sequence[AccountDay], registry: Registry
-) -> None:
+def forget_others(connection: Connection, dates: Sequence[date], days: LocalDays, registry: Registry) -> None:
     """Of these dates, remove what is covered otherwise than `days` are about to be.
 
     To be done before their rollups are swapped: a process that dies after the swap must not leave a ledger that
@@ -134,27 +153,38 @@ def forget_others(
     connection.execute(_FORGET, {"dates": list(dates), "registry": registry.version, **_columns(days)})
 
 
-def record(
-    connection: Connection, days: Sequence[AccountDay], sources: Copies, registry: Registry, run_id: str
-) -> None:
+def record(connection: Connection, days: LocalDays, sources: Copies, registry: Registry, run_id: str) -> None:
     """The rollups of these days are visible and were computed from `sources`."""
+    bounds = [one for ones in days.bounds.values() for one in ones]
+    complete = {one: sources.is_complete(one) for one in days.distinct}
+    newest = {one: sources.newest(one) for one in complete}
     values = {
-        "complete": [sources.is_complete(day.bounds) for day in days],
-        "source_swapped_at": [sources.newest(day.bounds) for day in days],
+        "complete": _array("true" if complete[one] else "false" for one in bounds),
+        "source_swapped_at": _array(moment.isoformat() if (moment := newest[one]) else "NULL" for one in bounds),
         "registry": registry.version,
         "run_id": run_id,
     }
     connection.execute(sql_file(__package__, "record_coverage.sql"), {**values, **_columns(days)})
 
 
-def _columns(days: Sequence[AccountDay]) -> dict[str, object]:
+def _columns(days: LocalDays) -> dict[str, object]:
+    """The accounts with their zones, and the zones' days: far fewer values than one for each account's day."""
+    numbers = {zone: number for number, zone in enumerate(days.bounds)}
+    bounds = [(numbers[zone], one) for zone, ones in days.bounds.items() for one in ones]
     return {
-        "account": [day.account.id for day in days],
-        "date": [day.date for day in days],
-        "timezone": [day.account.timezone for day in days],
-        "starts_at": [day.bounds.starts_at for day in days],
-        "ends_at": [day.bounds.ends_at for day in days],
+        "account": _array(str(account.id) for account in days.accounts),
+        "timezone": [account.timezone for account in days.accounts],
+        "zone_of_account": _array(str(numbers[account.timezone]) for account in days.accounts),
+        "zone": _array(str(number) for number, _ in bounds),
+        "date": _array(str(one.date) for _, one in bounds),
+        "starts_at": _array(one.starts_at.isoformat() for _, one in bounds),
+        "ends_at": _array(one.ends_at.isoformat() for _, one in bounds),
     }
+
+
+def _array(values: Iterable[str]) -> str:
+    """An array as Postgres writes it, of values that need no quotes: the driver takes as long as all else for them."""
+    return f"{{{','.join(values)}}}"
 
 
 def _end_of(day: date) -> datetime:
@@ -178,10 +208,12 @@ _FORGET = """
     WHERE date = ANY(%(dates)s) AND NOT (
         registry_version = %(registry)s
         AND (account_id, date, timezone, starts_at, ends_at) IN (
-            SELECT * FROM unnest(
-                %(account)s::bigint[], %(date)s::date[], %(timezone)s::text[], %(starts_at)s::timestamptz[],
-                %(ends_at)s::timestamptz[]
-            )
+            SELECT account.id, day.date, account.timezone, day.starts_at, day.ends_at
+            FROM unnest(%(account)s::bigint[], %(timezone)s::text[], %(zone_of_account)s::int[])
+                AS account (id, timezone, zone)
+            JOIN unnest(
+                %(zone)s::int[], %(date)s::date[], %(starts_at)s::timestamptz[], %(ends_at)s::timestamptz[]
+            ) AS day (zone, date, starts_at, ends_at) USING (zone)
         )
     )
 """

@@ -5,7 +5,7 @@ Live figures and rebuilt ones are made by this same code, so they cannot differ.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ from analytics_pipeline.flows.held_days import note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import accounts
-from analytics_pipeline.flows.reporting.ledger import AccountDay, account_days, copies
+from analytics_pipeline.flows.reporting.ledger import AccountDay, LocalDays, copies, local_days
 from analytics_pipeline.flows.reporting.registry import REGISTRY, Payload, Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -99,7 +99,7 @@ class Rollups:
         zoned = accounts(self.postgres).zoned
         last = min(last, last_of_month(first), first + timedelta(days=days_per_pass(len(zoned)) - 1))
         dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        days = account_days(zoned, first, last)
+        days = local_days(zoned, first, last)
         # Read before the events are: a copy that lands meanwhile makes the day stale, not wrong.
         note_losses(self.postgres, self.clickhouse, REPORTING_EVENTS.held)
         sources = copies(self.postgres, first - timedelta(days=2), last + timedelta(days=2))
@@ -108,22 +108,19 @@ class Rollups:
             bounds = cleanup.enter_context(day_bounds_table(self.clickhouse, days, computed_at))
             staging = cleanup.enter_context(self.clickhouse.staging(ROLLUPS.name))
             self._insert_rollups(staging, bounds, days, computed_at)
-            rows = dict(self.clickhouse.query(f"SELECT date, count() FROM {quoted(staging)} GROUP BY date"))
             with self.postgres.ledgers.connect() as connection:
                 ledger.forget_others(connection, dates, days, self.registry)
                 swap_days(self.clickhouse, connection, BOUNDS, bounds, dates)
-                swap_days(self.clickhouse, connection, ROLLUPS, staging, dates)
+                contents = swap_days(self.clickhouse, connection, ROLLUPS, staging, dates)
                 ledger.record(connection, days, sources, self.registry, self.run_id)
-        logger.info("rolled up %s to %s: %d rows of %d account days", first, last, sum(rows.values()), len(days))
-        by_date: dict[date, list[AccountDay]] = {day: [] for day in dates}
-        for one in days:
-            by_date[one.date].append(one)
+        logger.info("rolled up %s to %s of %d account days", first, last, len(days))
+        early = {one.date for one in days.distinct if not sources.is_complete(one)}
         return [
-            RolledDay(day, rows.get(day, 0), len(ones), all(sources.is_complete(one.bounds) for one in ones))
-            for day, ones in by_date.items()
+            RolledDay(day, content.rows or 0, len(zoned), day not in early)
+            for day, content in zip(dates, contents, strict=True)
         ]
 
-    def _insert_rollups(self, staging: str, bounds: str, days: Sequence[AccountDay], computed_at: datetime) -> None:
+    def _insert_rollups(self, staging: str, bounds: str, days: LocalDays, computed_at: datetime) -> None:
         if not days:
             return
         # Once: sent again after a lost answer it would add all rows again. The pass is tried anew, with an empty table.
@@ -131,8 +128,8 @@ class Rollups:
             f"INSERT INTO {quoted(staging)} ({', '.join(ROLLUP_COLUMNS)})"
             f" {rollup_select(self.registry, quoted(bounds))}"
             f" SETTINGS max_bytes_before_external_group_by = {_SPILL_BYTES}",
-            starts_at=min(day.bounds.starts_at for day in days),
-            ends_at=max(day.bounds.ends_at for day in days),
+            starts_at=min(one.starts_at for one in days.distinct),
+            ends_at=max(one.ends_at for one in days.distinct),
             computed_at=computed_at,
             **metric_parameters(self.registry),
         )
@@ -144,7 +141,7 @@ def days_per_pass(accounts: int) -> int:
 
 
 @contextmanager
-def day_bounds_table(clickhouse: ClickHouse, days: Sequence[AccountDay], version: datetime) -> Iterator[str]:
+def day_bounds_table(clickhouse: ClickHouse, days: Iterable[AccountDay], version: datetime) -> Iterator[str]:
     """A staging table shaped like `reporting_day_bounds` with the bounds of these days, for a statement to join."""
     rows = [
         [day.account.id, day.date, day.account.timezone, day.bounds.starts_at, day.bounds.ends_at, version]

@@ -108,8 +108,8 @@ def day_bounds(name: str, first: date, last: date) -> list[DayBounds]:
     Raises:
         UnknownZone: there is no such zone.
     """
-    days = [first + timedelta(days=number) for number in range((last - first).days + 2)]
-    starts = [midnight(day, zone(name)) for day in days]
+    days, tz = [first + timedelta(days=number) for number in range((last - first).days + 2)], zone(name)
+    starts = [midnight(day, tz) for day in days]
     return [DayBounds(*bounds) for bounds in zip(days[:-1], starts[:-1], starts[1:], strict=True)]
 
 

@@ -42,6 +42,17 @@ def live_segments(postgres: Postgres, project_id: int) -> list[Segment]:
     return [_segment(*row) for row in rows]
 
 
+def live_segment(postgres: Postgres, project_id: int, segment_id: int) -> Segment | None:
+    """The project's segment of that id; None: there is none, or it is deleted."""
+    rows = postgres.query(
+        "SELECT id, name, rules::text FROM {segments}"
+        " WHERE project_id = %(project)s AND id = %(segment)s AND deleted_at IS NULL",
+        project=project_id,
+        segment=segment_id,
+    )
+    return _segment(*rows[0]) if rows else None
+
+
 def _segment(id_: int, name: str, text: str) -> Segment:
     try:
         rules = json.loads(text)

@@ -17,7 +17,7 @@ from analytics_pipeline.resources.clickhouse.limits import PARAMETER_BYTES, STAT
 
 SEGMENTS_PER_STATEMENT = 100
 # The predicates share most of their work; evaluating each lazily for itself takes twice as long.
-_SETTINGS = "SETTINGS short_circuit_function_evaluation = 'disable', precise_float_parsing = 1"
+SETTINGS = "SETTINGS short_circuit_function_evaluation = 'disable', precise_float_parsing = 1"
 # Trouble that no single segment causes, so that looking for a culprit would blame the innocent.
 _NOT_THE_SEGMENT = frozenset(
     {
@@ -94,7 +94,7 @@ def ask(
         "FROM identities AS i FINAL\n"
         f"WHERE i.snapshot_date = {{day:Date}} AND i.environment_id IN {{environments:Array(String)}} {which}\n"
         "GROUP BY i.environment_id\n"
-        f"{_SETTINGS}",
+        f"{SETTINGS}",
         day=day,
         environments=[environment.key for environment in environments],
         **parameters,

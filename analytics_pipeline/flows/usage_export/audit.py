@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg import sql
-from typing_extensions import LiteralString
 
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.usage_export.bookmark import FLOW
@@ -13,11 +12,12 @@ from analytics_pipeline.flows.usage_export.pending import backlogs
 from analytics_pipeline.flows.usage_export.source import RELATION, newest
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
 
 # An event that has waited longer than this is late, however many wait.
 OLDEST_PENDING = timedelta(hours=1)
-# How many events ClickHouse is compared with, the newest ones before the bookmark.
-COMPARED = 100_000
+# Records that ClickHouse is asked about at once: a stretch of the batches that it acknowledged.
+STRETCH = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,21 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Batches that a sink has acknowledged: their events' first and last id, and how many records they had."""
+
+    first_id: int
+    last_id: int
+    records: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Events of a name that should have arrived in ClickHouse, and how many of them are there."""
+    """Events of a name, with ids from `first_id` to `last_id`, that should be in ClickHouse, and how many are."""
 
     name: str
+    first_id: int
+    last_id: int
     expected: int
     held: int
 
@@ -78,67 +89,58 @@ def dead_letters(postgres: Postgres) -> Audited[dict[str, int]]:
     return Audited(len(states(postgres)), dict(rows))
 
 
-def missing_in_clickhouse(postgres: Postgres, clickhouse: ClickHouse, sink: str) -> Audited[list[Difference]]:
-    """Names of which ClickHouse lacks events that the log has, among the newest that it has acknowledged.
+def stretches(postgres: Postgres, sink: str) -> list[Stretch]:
+    """All batches that the sink has acknowledged and that are still in the ledger, the newest stretch first."""
+    return [Stretch(*row) for row in postgres.query(sql_file(__package__, "stretches.sql"), sink=sink, most=STRETCH)]
 
-    Of a name events count from the first that is there: it may have been allowed only then. What has gone from the log
-    since is no difference.
+
+def missing_in_clickhouse(
+    postgres: Postgres, clickhouse: ClickHouse, sink: str, stretch: Stretch
+) -> Audited[list[Difference]]:
+    """What ClickHouse lacks of the batches that it has acknowledged between these ids.
+
+    The records of the batches are counted, and the log's events of each name between the first and the last that is
+    there: before and after, the name may not have been allowed. What has gone from the log since is no difference.
     """
-    ((first, last, records, without),) = postgres.query(_DELIVERED, sink=sink, most=COMPARED)
-    if first is None:
-        return Audited(0, [])
+    ids = {"first": stretch.first_id, "last": stretch.last_id}
+    ((without,),) = postgres.query(_WITHOUT, sink=sink, **ids)
+    held = {row[0]: row[1:] for row in clickhouse.query(_HELD, **ids)}
+    ends = {name: [one[place] for one in held.values()] for place, name in ((1, "firsts"), (2, "lasts"))}
+    parameters = {"without": without, "names": [*held], **ids, **ends}
     with postgres.connect() as connection:
-        ((since, until),) = connection.execute(_of_log(postgres, _SPAN), {"first": first, "last": last}).fetchall()
-        held = {
-            name: (events, first_held)
-            for name, events, first_held in clickhouse.query(_HELD, first=first, last=last, since=since, until=until)
-        }
-        parameters = {"first": first, "last": last, "without": without, "names": [*held]}
-        firsts = {"firsts": [first_held for _, first_held in held.values()]}
-        expected: dict[str, int] = dict(
-            connection.execute(_of_log(postgres, _EXPECTED), parameters | firsts).fetchall()
-        )
-    total = sum(events for events, _ in held.values())
-    different = [Difference(name, count, held[name][0]) for name, count in expected.items() if held[name][0] < count]
-    return Audited(records, different if total >= records else [*different, Difference("all names", records, total)])
+        statement = sql.SQL(_EXPECTED).format(event_logs=postgres.relation(RELATION))
+        expected: dict[str, int] = dict(connection.execute(statement, parameters).fetchall())
+    counts = {name: (count, held[name][0]) for name, count in expected.items()}
+    counts["all names"] = (stretch.records, sum(events for events, *_ in held.values()))
+    lacking = [
+        Difference(name, stretch.first_id, stretch.last_id, want, have)
+        for name, (want, have) in counts.items()
+        if have < want
+    ]
+    return Audited(stretch.records, lacking)
 
 
-def _of_log(postgres: Postgres, statement: LiteralString) -> sql.Composed:
-    return sql.SQL(statement).format(event_logs=postgres.relation(RELATION))
-
-
-# The newest batches; and what of their events is no record: refused ones, and ones that have yet to be sent.
-_DELIVERED = """
-    WITH recent AS (
-        SELECT first_id, last_id, records, sum(records) OVER (ORDER BY id DESC) - records AS newer
-        FROM analytics_pipeline.export_deliveries WHERE sink = %(sink)s AND status = 'delivered' AND kind = 'live'
-    )
-    SELECT min(first_id), max(last_id), sum(records)::bigint, (
-        SELECT coalesce(range_agg(one), '{{}}')::text FROM (
-            SELECT int8range(record_key::bigint, record_key::bigint, '[]') AS one FROM analytics_pipeline.dead_letters
-            WHERE flow = 'usage_export' AND unit = %(sink)s
-            UNION ALL SELECT int8range(first_id, last_id, '[]') FROM analytics_pipeline.event_logs_gaps
-            WHERE sink = %(sink)s
-        ) AS missing
-    ) FROM recent WHERE newer < %(most)s
-"""
-
-_SPAN = """
-    SELECT min(timestamp)::timestamptz, max(timestamp)::timestamptz FROM {event_logs}
-    WHERE id BETWEEN %(first)s AND %(last)s AND timestamp >= '1900-01-01' AND timestamp < '2299-12-31'
+# Of events that are no record: refused ones, and ones that have yet to be sent.
+_WITHOUT = """
+    SELECT coalesce(range_agg(one), '{{}}')::text FROM (
+        SELECT int8range(record_key::bigint, record_key::bigint, '[]') AS one FROM analytics_pipeline.dead_letters
+        WHERE flow = 'usage_export' AND unit = %(sink)s AND record_key::bigint BETWEEN %(first)s AND %(last)s
+        UNION ALL SELECT int8range(first_id, last_id, '[]') FROM analytics_pipeline.event_logs_gaps
+        WHERE sink = %(sink)s AND first_id <= %(last)s AND last_id >= %(first)s
+    ) AS missing
 """
 
 _HELD = """
-    SELECT name, uniqExact(event_log_id), min(event_log_id) FROM exported_events
+    SELECT name, uniqExact(event_log_id), min(event_log_id), max(event_log_id) FROM exported_events
     WHERE event_log_id BETWEEN {first:UInt64} AND {last:UInt64}
-        AND timestamp BETWEEN {since:DateTime64(6)} AND {until:DateTime64(6)}
     GROUP BY name
 """
 
 _EXPECTED = """
     SELECT log.name, count(*) FROM {event_logs} AS log
-    INNER JOIN unnest(%(names)s::text[], %(firsts)s::bigint[]) AS held (name, first_id) ON held.name = log.name
-    WHERE log.id BETWEEN %(first)s AND %(last)s AND log.id >= held.first_id
+    INNER JOIN unnest(%(names)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) AS held (name, first_id, last_id)
+        ON held.name = log.name
+    WHERE log.id BETWEEN %(first)s AND %(last)s AND log.id BETWEEN held.first_id AND held.last_id
         AND NOT log.id <@ %(without)s::int8multirange
     GROUP BY log.name
 """

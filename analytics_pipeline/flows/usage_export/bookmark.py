@@ -69,9 +69,7 @@ class Bookmark:
             if not plan.records:
                 self._move(plan.to, past)
                 return None
-            sending = Sending(begin(self.connection, self.sink, kind, plan), plan.ids, plan.to, past)
-            self.connection.execute(_PLAN, [sending.delivery, sending.ids, sending.to, past, self.sink])
-        return sending
+            return Sending(begin(self.connection, self.sink, kind, plan, past), plan.ids, plan.to, past)
 
     def fail(self, sending: Sending, error: str, retry_after: float | None) -> int:
         """Record that the batch was not acknowledged: it is sent again, later each time; returns failures in a row."""
@@ -100,16 +98,22 @@ class Bookmark:
         if done.past is not None:
             # What could not be sent once has been sent again.
             self.connection.execute(_FORGET_LETTERS, [FLOW, self.sink, done.ids])
-        add_dead_letters(self.connection, FLOW, self.sink, letters, self.run_id)
+        if letters:
+            add_dead_letters(self.connection, FLOW, self.sink, letters, self.run_id)
         complete(self.connection, done.delivery, outcome.records, len(letters), outcome.sent_bytes)
-        self.connection.execute(_SUCCEED, [outcome.records, len(letters), self.sink])
-        self._move(done.to, done.past, outcome.records)
+        bookmark = done.to if done.past is None else None
+        self.connection.execute(_SUCCEED, [outcome.records, len(letters), bookmark, self.sink])
+        if done.past is not None:
+            self._move_past(done.to, done.past, outcome.records)
 
-    def _move(self, to: int, past: int | None, records: int = 0) -> None:
+    def _move(self, to: int, past: int | None) -> None:
         if past is None:
             self.connection.execute(_MOVE, [to, self.sink])
         else:
-            self.connection.execute(_MOVE_PAST, [to, records, to, past])
+            self._move_past(to, past, 0)
+
+    def _move_past(self, to: int, past: int, records: int) -> None:
+        self.connection.execute(_MOVE_PAST, [to, records, to, past])
 
     def _pass(self, plan: Plan) -> None:
         gaps.add(self.connection, self.sink, plan.gaps, plan.open_until)
@@ -129,16 +133,11 @@ _FORGET_LETTERS = """
     WHERE flow = %s AND unit = %s AND record_key::bigint <@ %s::int8multirange
 """
 
-_PLAN = """
-    UPDATE analytics_pipeline.event_logs_scrape_state
-    SET planned_delivery = %s, planned_ids = %s, planned_to = %s, planned_past = %s WHERE sink = %s
-"""
-
 _SUCCEED = """
     UPDATE analytics_pipeline.event_logs_scrape_state SET
         planned_delivery = NULL, planned_ids = NULL, planned_to = NULL, planned_past = NULL,
         last_success_at = clock_timestamp(), consecutive_failures = 0, next_attempt_at = NULL,
-        exported = exported + %s, failed = failed + %s
+        exported = exported + %s, failed = failed + %s, bookmark_id = coalesce(%s, bookmark_id)
     WHERE sink = %s
 """
 

@@ -33,9 +33,9 @@ class DeliveryRecord:
     ended_at: datetime | None
 
 
-def begin(connection: Connection, sink: str, kind: Kind, plan: Plan) -> int:
-    """Record that a batch is about to be sent; returns the id of its row."""
-    parameters = [sink, kind, plan.first_id, plan.last_id, plan.records]
+def begin(connection: Connection, sink: str, kind: Kind, plan: Plan, past: int | None) -> int:
+    """Record that a batch, of a history or of none, is about to be sent to the sink; returns the id of its row."""
+    parameters = [sink, kind, plan.first_id, plan.last_id, plan.records, plan.ids, plan.to, past, sink]
     ((delivery,),) = connection.execute(_BEGIN, parameters).fetchall()
     return int(delivery)
 
@@ -58,8 +58,13 @@ def forget_old(connection: Connection) -> None:
 
 
 _BEGIN = """
-    INSERT INTO analytics_pipeline.export_deliveries (sink, kind, first_id, last_id, records, status)
-    VALUES (%s, %s, %s, %s, %s, 'sending') RETURNING id
+    WITH delivery AS (
+        INSERT INTO analytics_pipeline.export_deliveries (sink, kind, first_id, last_id, records, status)
+        VALUES (%s, %s, %s, %s, %s, 'sending') RETURNING id
+    )
+    UPDATE analytics_pipeline.event_logs_scrape_state
+    SET planned_delivery = delivery.id, planned_ids = %s, planned_to = %s, planned_past = %s
+    FROM delivery WHERE sink = %s RETURNING planned_delivery
 """
 
 _COMPLETE = """

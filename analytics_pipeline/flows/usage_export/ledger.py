@@ -101,8 +101,7 @@ def state_of(connection: Connection, sink: str, *, hold: bool = False) -> State 
 
 def measured(connection: Connection, sink: str, batch_size: int, queue: int, oldest: datetime | None) -> None:
     """Keep for monitoring how many events wait for the sink, and when the oldest of them happened (UTC)."""
-    with connection.transaction():
-        connection.execute(_MEASURED, [batch_size, queue, oldest, sink])
+    connection.execute(_MEASURED, [batch_size, queue, oldest, sink])
 
 
 _STATES = """

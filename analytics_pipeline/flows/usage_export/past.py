@@ -70,11 +70,9 @@ def begun(connection: Connection, sink: str, allowed: Sequence[str]) -> list[Pas
 
 def finish(connection: Connection, past: Past) -> None:
     """There is nothing more of it."""
-    with connection.transaction():
-        connection.execute(
-            "UPDATE analytics_pipeline.event_logs_export_past SET finished_at = clock_timestamp() WHERE id = %s",
-            [past.id],
-        )
+    connection.execute(
+        "UPDATE analytics_pipeline.event_logs_export_past SET finished_at = clock_timestamp() WHERE id = %s", [past.id]
+    )
 
 
 _PAST = """

@@ -31,8 +31,7 @@ def backlog(connection: Connection, postgres: Postgres, allowed: AllowList, book
     """The events after this bookmark. One that was passed and may yet come is not counted: it may never."""
     statement = sql.SQL(_BACKLOG).format(event_logs=postgres.relation(RELATION))
     parameters = {"bookmark": bookmark, "names": list(allowed.names), "most": MOST_COUNTED}
-    with connection.transaction():
-        (row,) = connection.execute(statement, parameters).fetchall()
+    (row,) = connection.execute(statement, parameters).fetchall()
     return Backlog(*row)
 
 
@@ -41,8 +40,7 @@ def sinks_to_serve(postgres: Postgres, sinks: Sequence[str]) -> list[str]:
     found = states(postgres)
     asked_for = {one.sink for one in past.open_ones(postgres)}
     with closing(postgres.open(autocommit=True)) as source, closing(postgres.ledgers.open(autocommit=True)) as ledger:
-        with source.transaction():
-            end = newest(source, postgres).id
+        end = newest(source, postgres).id
         reader = EventReader.on(source, postgres, AllowList((), {}), _NOBODY)
         return [
             sink

@@ -3,7 +3,7 @@
 No row of the log passes through Python one by one, and nothing that is not allowed to leave reaches the process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -24,7 +24,7 @@ BYTES_PER_BATCH = 16 << 20
 # Late events are few, so their sizes are not looked at before they are read.
 _LATE_RECORDS = 1_000
 EMPTY = "{}"
-_RECORDS = "records.sql"
+_FILES = _PLAN, _LATE, _RECORDS = "plan.sql", "late.sql", "records.sql"
 _PAYLOADS = ("feature_flags", "public_argument")
 # Of a payload what is allowed, as the text of a JSON object; twice the braces, for it is formatted twice.
 _ALLOWED = """
@@ -83,16 +83,19 @@ class Read:
 
 @dataclass(frozen=True)
 class EventReader:
-    """Reads on one connection to the source; each answer is of a moment of its own."""
+    """Reads on one connection to the source, in autocommit; each answer is of a moment of its own.
+
+    `statements` are the texts by the names of their files.
+    """
 
     connection: Connection
-    log: sql.Composed
+    statements: Mapping[str, str]
     allowed: AllowList
     instance: Instance
 
     @classmethod
     def on(cls, connection: Connection, postgres: Postgres, allowed: AllowList, instance: Instance) -> "EventReader":
-        return cls(connection, event_logs(postgres), allowed, instance)
+        return cls(connection, _statements(connection, postgres), allowed, instance)
 
     def next(
         self,
@@ -106,7 +109,7 @@ class EventReader:
         """The allowed events among the next `rows` after an id, at most so many records; None: there is no event."""
         wanted = self.allowed.names if names is None else names
         row = self._row(
-            "plan.sql",
+            _PLAN,
             after=after,
             until=until,
             names=list(wanted),
@@ -120,15 +123,14 @@ class EventReader:
     def late(self, gaps: str, records: int, bookmark: int) -> tuple[Plan, str] | None:
         """Events that have come into the gaps, of any name at most so many, and the gaps that remain; None: none."""
         rows = min(records, _LATE_RECORDS)
-        row = self._row("late.sql", gaps=gaps, names=list(self.allowed.names), rows=rows)
+        row = self._row(_LATE, gaps=gaps, names=list(self.allowed.names), rows=rows)
         found, remaining, found_count, ids, count, open_until, first_id, last_id = row
         plan = Plan(ids, count, bookmark, open_until, first_id, last_id, found=found)
         return (plan, remaining) if found_count else None
 
     def horizon(self) -> str:
         """All transactions before this one have ended, and what they wrote is seen by what is read from now on."""
-        with self.connection.transaction():
-            row = self.connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
+        row = self.connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
         assert row is not None
         return str(row[0])
 
@@ -150,9 +152,15 @@ class EventReader:
         return Read(Batch(tuple(found), bytes(lines)) if found else None, refused)
 
     def _row(self, name: str, **parameters: Any) -> TupleRow:
-        payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS} if name == _RECORDS else {}
-        statement = sql.SQL(sql_file(__package__, name, **payloads)).format(event_logs=self.log)
-        with self.connection.transaction(), self.connection.cursor(binary=True) as cursor:
-            row = cursor.execute(statement, parameters).fetchone()
+        with self.connection.cursor(binary=True) as cursor:
+            row = cursor.execute(self.statements[name].encode(), parameters).fetchone()
         assert row is not None
         return row
+
+
+def _statements(connection: Connection, postgres: Postgres) -> Mapping[str, str]:
+    """Each with the product's event log in its place, put together once: there are many batches."""
+    log = event_logs(postgres)
+    payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS}
+    texts = {name: sql_file(__package__, name, **(payloads if name == _RECORDS else {})) for name in _FILES}
+    return {name: sql.SQL(text).format(event_logs=log).as_string(connection) for name, text in texts.items()}

@@ -104,19 +104,6 @@ def status(clickhouse: ClickHouse, phase: Phase) -> list[Script]:
     return [Script(phase, name, "pending", None) for _, name in sorted(names.items())]
 
 
-def apply_retention(clickhouse: ClickHouse, snapshot_days: int) -> None:
-    """Keep identity snapshots for `snapshot_days`; rows already past it go with the next merges."""
-    wanted = f"toIntervalDay({snapshot_days})"
-    definition = clickhouse.scalar(
-        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'identities'"
-    )
-    if wanted not in definition:
-        clickhouse.execute(
-            f"ALTER TABLE identities{clickhouse.on_cluster} MODIFY TTL snapshot_date + INTERVAL {snapshot_days} DAY"
-            " SETTINGS materialize_ttl_after_modify = 0"
-        )
-
-
 def _storage(phase: Phase) -> MigrationStorage:
     return MigrationStorage(Path(__file__).parent / phase)
 

@@ -40,7 +40,7 @@ class ClickHouse:
 
     Every write must be safe to repeat, because transient failures are retried up to `attempts` times. With a
     `deadline` the server itself stops a statement when it has passed, and no further one begins. `patience` is for one
-    answer, however it trickles in.
+    answer, however it trickles in. `extra_settings` go with every statement, e.g. the limits of a service.
     """
 
     client: Client
@@ -51,6 +51,7 @@ class ClickHouse:
     patience: Patience
     cost: Cost = field(default_factory=Cost)
     deadline: Deadline | None = None
+    extra_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def limited(self, deadline: Deadline | None) -> "ClickHouse":
         """The same connection and cost, for work that ends with the deadline."""
@@ -223,7 +224,7 @@ class ClickHouse:
         if self.deadline:
             self.deadline.check()
             settings["max_execution_time"] = min(self.deadline.whole_seconds, self.timeout_seconds)
-        return {"log_comment": str(self.tag), **settings}
+        return {"log_comment": str(self.tag), **self.extra_settings, **settings}
 
     def _in_time(self, body: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         for chunk in body:

@@ -13,8 +13,10 @@ from analytics_pipeline.flows.segments.sampling import compare as comparing
 from analytics_pipeline.flows.segments.sampling import sample as sampling
 from analytics_pipeline.flows.segments.sampling.agreement import Disagreement
 from analytics_pipeline.flows.segments.sampling.compare import compare
+from analytics_pipeline.flows.segments.sampling.members import engine_members
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from analytics_pipeline.flows.tenants import all_projects
+from analytics_pipeline.resources.deadline import TimeLimitReached
 from tests.product import KEY, Product, condition, document, today
 
 
@@ -133,6 +135,36 @@ def test_sample__time_is_over__ends_without_a_verdict(counted: Product, monkeypa
     comparison = compare(counted.clickhouse, counted.postgres, today(), "another run")
 
     assert (comparison.counts()["projects"], comparison.projects_left_out, comparison.found) == (0, 1, [])
+
+
+def test_sample__time_is_over_within_a_project__what_was_compared_counts(
+    counted: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 6):
+        counted.add_segment(number, condition("EQUAL", "plan", f"plan-{number}"))
+    monkeypatch.setattr(comparing, "SEGMENTS_AT_ONCE", 2)
+    portions: list[int] = []
+
+    def judged(clickhouse: Any, day: date, sample: sampling.Sample, cases: Any) -> Any:
+        portions.append(len(cases))
+        if len(portions) > 2:
+            raise TimeLimitReached("the check's time is over")
+        return engine_members(clickhouse, day, sample, cases)
+
+    monkeypatch.setattr(comparing, "engine_members", judged)
+
+    counts = compare(counted.clickhouse, counted.postgres, today(), "another run").counts()
+
+    assert portions == [2, 2, 1]
+    assert counts == {
+        "projects": 1,
+        "environments": 1,
+        "segments": 4,
+        "identities": 10,
+        "answers": 40,
+        "projects_left_out": 0,
+        "segments_left_out": 1,
+    }
 
 
 def test_sample__more_segments_than_it_takes__says_how_much_was_compared(

@@ -1,6 +1,8 @@
-"""Rows of a view that lack a key are left out and told, and the others are worked on."""
+"""Rows that lack a key or a day are left out and told, and the others are worked on."""
 
 from typing import Any
+
+import pytest
 
 from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.segments.source import live_segments
@@ -42,4 +44,36 @@ def test_keyless__rows_of_a_view__are_left_out_and_become_dead_letters(product: 
         product.execute(f"DELETE FROM {relation} WHERE {column} IS NULL")
     for flow in ("segments", "reporting"):
         note_keyless(product.postgres, flow, "run")
+    assert _letters(product) == []
+
+
+@pytest.mark.parametrize(
+    ("flow", "relation", "moment", "others"),
+    [
+        ("reporting", "reporting_events", "created_at", {"name": "reply_time", "account_id": 1}),
+        ("ai_usage", "ai_duo_chat_events", "timestamp", {"user_id": 1, "event": 1}),
+        ("ai_usage", "ai_code_suggestion_events", "timestamp", {"user_id": 1, "event": 1}),
+    ],
+)
+def test_keyless__rows_of_no_day__become_dead_letters_until_they_have_one(
+    product: Product, flow: str, relation: str, moment: str, others: dict[str, Any]
+) -> None:
+    product.execute(f"ALTER TABLE {relation} ALTER {moment} DROP NOT NULL")
+    names, places = ", ".join(others), ", ".join(["%s"] * len(others))
+    product.execute(
+        f"INSERT INTO {relation} (id, {moment}, {names}) SELECT id, moment::timestamptz, {places}"
+        " FROM (VALUES (7, NULL), (8, 'now'), (9, 'infinity')) AS row (id, moment)",
+        *others.values(),
+    )
+
+    for _ in range(2):
+        note_keyless(product.postgres, flow, "run")
+
+    assert sorted(_letters(product)) == [
+        ("source", relation, "7", f"the row has no {moment}, so it is of no day"),
+        ("source", relation, "9", f"the {moment} of the row is infinite, so it is of no day"),
+    ]
+
+    product.execute(f"UPDATE {relation} SET {moment} = now() WHERE id <> 8")
+    note_keyless(product.postgres, flow, "run")
     assert _letters(product) == []

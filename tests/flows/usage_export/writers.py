@@ -108,6 +108,14 @@ class Writer:
         while self.prepared:
             self.end_prepared(chance)
 
+    def close(self) -> None:
+        """End the session, and whatever it has prepared."""
+        self.connection.rollback()
+        self.connection.autocommit = True
+        for name in self.prepared:
+            self.connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
+        self.connection.close()
+
     def _next(self) -> int:
         """An id of the sequence, unless somebody has used it already."""
         while True:
@@ -132,8 +140,4 @@ def writers(url: str, count: int, truth: Truth) -> Iterator[list[Writer]]:
         yield sessions
     finally:
         for one in sessions:
-            one.connection.rollback()
-            for name in one.prepared:
-                one.connection.autocommit = True
-                one.connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
-            one.connection.close()
+            one.close()

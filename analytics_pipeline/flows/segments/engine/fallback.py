@@ -59,7 +59,7 @@ def tally(
     if not cases:
         return tallies
     version = _version(clickhouse, day, environments)
-    flattened = _flattened(clickhouse, day, environments)
+    flattened = flattened_traits(clickhouse, day, environments)
     tallies |= {case.segment.id: Tally(failure=FLATTENED) for case in cases if case.reads.traits & flattened}
     deadline = clickhouse.deadline and clickhouse.deadline.earlier(SECONDS_TO_STORE)
     remaining = [case for case in cases if case.segment.id not in tallies]
@@ -140,7 +140,7 @@ def _version(clickhouse: ClickHouse, day: date, environments: Sequence[Environme
     )
 
 
-def _flattened(clickhouse: ClickHouse, day: date, environments: Sequence[Environment]) -> frozenset[str]:
+def flattened_traits(clickhouse: ClickHouse, day: date, environments: Sequence[Environment]) -> frozenset[str]:
     """Trait keys that rows of an earlier version may hold as a map, or as an entry of one."""
     paths: list[str] = clickhouse.scalar(
         "SELECT distinctJSONPaths(i.traits) FROM identities AS i FINAL WHERE i.traits_format < 2"

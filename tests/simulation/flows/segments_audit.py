@@ -10,8 +10,8 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from tests.simulation import truth
-from tests.simulation.source import MEMBERSHIP, PROJECTS, Identities, Segment, Source
-from tests.simulation.stores import Stores
+from tests.simulation.auditor import Auditor
+from tests.simulation.source import MEMBERSHIP, PROJECTS, Identities, Segment
 
 T = TypeVar("T")
 Answer = tuple[int | None, str]
@@ -30,13 +30,7 @@ class Load:
     rows: int
 
 
-@dataclass
-class SegmentAuditor:
-    """Compares snapshots and counts with the product's own history."""
-
-    source: Source
-    stores: Stores
-
+class SegmentsAuditor(Auditor):
     def findings(self) -> Iterator[str]:
         loads = [Load(*row) for row in self.stores.ledger(_LOADS)]
         recent = [load for load in loads if load.day >= self.source.clock.today - _LOOKED_BACK]

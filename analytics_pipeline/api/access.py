@@ -1,0 +1,221 @@
+"""Who asks, and what they may read: the one place that hands out the stores.
+
+A route gets its stores from one of the dependencies `of_instance`, `of_organisation`, `of_project` and `of_account`,
+which grant them for the subject of the path or refuse. There is no other way to the stores, so none to a query.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from analytics_pipeline.api.limits import Limits
+from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
+from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.flows import row_policies
+from analytics_pipeline.flows.tenants import Project, one_project, projects_of
+from analytics_pipeline.resources.postgres import Postgres
+
+# As wide as the keys of the source are.
+Id = Annotated[int, Path(ge=0, le=2**63 - 1, examples=[1])]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The rows that a caller may read: of one organisation, of one account, or of everybody."""
+
+    organisation_id: int | None = None
+    account_id: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return self.organisation_id is None and self.account_id is None
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever asks. `key` tells callers apart for their limits, and is no secret."""
+
+    key: str
+    scope: Scope
+
+
+# Tells whose a token is, as of now; None when it is nobody's, or not for reads.
+Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
+
+
+def nobody(_: Postgres, __: str) -> Caller | None:
+    """The verifier of a service that knows no tokens."""
+    return None
+
+
+@dataclass(frozen=True)
+class Service:
+    """The state that the application shares between requests. `anonymous`: who sends no token sees everything."""
+
+    connections: Connections
+    verify: Verifier
+    limits: Limits
+    anonymous: bool = False
+
+    def verified(self, token: str) -> Caller | None:
+        """Whose the token is; None: nobody's, or not for reads."""
+        return self.verify(self.connections.postgres(), token)
+
+
+# Where pages keep the token of who has signed in.
+COOKIE = "analytics_token"
+_BEARER = HTTPBearer(auto_error=False, description="A token of `analytics-pipeline token`, of scope `read`.")
+_ANYBODY = Caller("anonymous", EVERYTHING)
+
+
+def service_of(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
+    """Who asks, within their limits.
+
+    Raises:
+        Problem: the token is missing or not valid, or the caller has asked too often.
+    """
+    service = service_of(request)
+    found = _identified(service, request, sent)
+    request.scope["state"].update(headers=service.limits.spend(found.key), scope=found.scope)
+    return found
+
+
+def _identified(service: Service, request: Request, sent: HTTPAuthorizationCredentials | None) -> Caller:
+    shared: Caller | None = request.scope["state"].get("shared")
+    if shared is not None:
+        return shared
+    token = request.cookies.get(COOKIE) if sent is None else sent.credentials
+    if token is None:
+        if service.anonymous and _is_local(request):
+            return _ANYBODY
+        raise _unauthenticated("There is no token.")
+    found = service.verified(token)
+    if found is None:
+        raise _unauthenticated("The token is not known, has expired, was revoked, or is not for reads.")
+    return found
+
+
+def _unauthenticated(detail: str) -> Problem:
+    return Problem(UNAUTHENTICATED, detail, {"WWW-Authenticate": "Bearer"})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether this machine asks, by a name of its own: a page elsewhere cannot point its own name here."""
+    client = request.client.host if request.client else ""
+    return _is_loopback(client) and (request.url.hostname == "localhost" or _is_loopback(request.url.hostname or ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+CallerOf = Annotated[Caller, Depends(caller)]
+
+
+def _granted(request: Request, filters: Mapping[str, str] | None) -> Stores:
+    """The stores, whose ClickHouse shows only rows that the filters let through; None: everybody's."""
+    narrowed: Mapping[str, Any] = {} if filters is None else {"additional_table_filters": dict(filters)}
+    stores = Stores(service_of(request).connections, narrowed)
+    request.scope["state"]["cost"] = stores.cost
+    return stores
+
+
+def of_instance(request: Request, who: CallerOf) -> Stores:
+    """The stores, for a subject that is nobody's alone.
+
+    Raises:
+        Problem: the caller's scope is narrower than everything.
+    """
+    if not who.scope.is_everything:
+        raise not_found()
+    return _granted(request, None)
+
+
+def of_account(request: Request, who: CallerOf, account: Id) -> Stores:
+    """The stores, for questions about the account of the path.
+
+    Raises:
+        Problem: it is not in the caller's scope.
+    """
+    if not who.scope.is_everything and who.scope.account_id != account:
+        raise not_found()
+    return _granted(request, row_policies.filters_of_account(account))
+
+
+def of_organisation(request: Request, who: CallerOf, organisation: Id) -> Stores:
+    """The stores, for questions about the organisation of the path.
+
+    Raises:
+        Problem: it is not in the caller's scope.
+    """
+    return _of_organisation(request, who, organisation)
+
+
+def _of_organisation(request: Request, who: Caller, organisation: int) -> Stores:
+    if not who.scope.is_everything and who.scope.organisation_id != organisation:
+        raise not_found()
+    owned = projects_of(service_of(request).connections.postgres(), organisation)
+    return _granted(request, row_policies.of_organisation(organisation, owned))
+
+
+@dataclass(frozen=True)
+class OfProject:
+    """A project of the path, and the stores for questions about it."""
+
+    project: Project
+    stores: Stores
+
+
+def of_project(request: Request, who: CallerOf, project: Id) -> OfProject:
+    """The project of the path and its stores.
+
+    Raises:
+        Problem: there is none, or it is not in the caller's scope.
+    """
+    if who.scope.account_id is not None:
+        raise not_found()
+    found = one_project(service_of(request).connections.postgres(), project)
+    if found is None:
+        raise not_found()
+    return OfProject(found, _of_organisation(request, who, found.organisation_id))
+
+
+@dataclass(frozen=True)
+class Within:
+    """The caller's scope and the stores, for subjects of several tenants, whose reads narrow by the scope."""
+
+    scope: Scope
+    stores: Stores
+
+
+def within_scope(request: Request, who: CallerOf) -> Within:
+    """The stores as far as the caller's scope goes."""
+    if who.scope.account_id is not None:
+        return Within(who.scope, of_account(request, who, who.scope.account_id))
+    if who.scope.organisation_id is not None:
+        return Within(who.scope, _of_organisation(request, who, who.scope.organisation_id))
+    return Within(who.scope, of_instance(request, who))
+
+
+Instance = Annotated[Stores, Depends(of_instance)]
+Account = Annotated[Stores, Depends(of_account)]
+Organisation = Annotated[Stores, Depends(of_organisation)]
+InProject = Annotated[OfProject, Depends(of_project)]
+InScope = Annotated[Within, Depends(within_scope)]
+GRANTS = (of_instance, of_organisation, of_project, of_account, within_scope)

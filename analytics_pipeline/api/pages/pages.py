@@ -1,0 +1,38 @@
+"""All pages of the dashboard, and how one that cannot be shown says so."""
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from analytics_pipeline.api.pages import ai_usage, enablement, overview, reporting, session, sharing, usage_export
+from analytics_pipeline.api.pages.rendering import asset, notice
+from analytics_pipeline.api.problems import UNAUTHENTICATED, response_of, told
+
+ROUTER = APIRouter(include_in_schema=False)
+for part in (session, sharing, overview, reporting, ai_usage, usage_export, enablement):
+    ROUTER.include_router(part.ROUTER)
+
+
+@ROUTER.get("/static/style.css")
+def style() -> Response:
+    return asset("style.css")
+
+
+@ROUTER.get("/static/live.js")
+def live() -> Response:
+    return asset("live.js")
+
+
+def problem_of(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with the exception: a page where pages are, else as the API has it.
+
+    Who looks at a page without a token is led to where they can sign in.
+    """
+    if request.url.path.startswith("/v") or "text/html" not in request.headers.get("accept", ""):
+        return response_of(error)
+    found = told(error)
+    if found.kind is UNAUTHENTICATED:
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(asked)}", 303, {"Cache-Control": "no-store"})
+    return notice(request, found)

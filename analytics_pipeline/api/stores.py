@@ -1,0 +1,117 @@
+"""The stores as the service uses them: one pooled client of each per process, opened when it is first needed."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+from openfeature.client import OpenFeatureClient
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.feature_flags import feature_flags
+from analytics_pipeline.resources.postgres import Postgres, postgres
+
+STATEMENT_SECONDS = 30
+POSTGRES_CONNECTIONS = 8
+# Of every statement of the service. A server's own profile may be narrower; nothing here widens it.
+READ_PROFILE: Mapping[str, Any] = {
+    "readonly": 2,
+    "max_rows_to_read": 1_000_000_000,
+    "max_bytes_to_read": 100_000_000_000,
+    "max_result_rows": 100_000,
+    "result_overflow_mode": "throw",
+    "max_memory_usage": 4_000_000_000,
+    "max_bytes_before_external_group_by": 1_000_000_000,
+    "max_bytes_before_external_sort": 1_000_000_000,
+    # A statement is stopped by the clock, not by an estimate of how long it will take.
+    "timeout_before_checking_execution_speed": 0,
+}
+
+
+class Connections:
+    """The process's clients. Safe to share between threads; to be closed at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened = ExitStack()
+        self._lock = Lock()
+        # A ClickHouse that is waited for keeps nobody from Postgres.
+        self._clickhouse_lock = Lock()
+        self._clickhouse: ClickHouse | None = None
+        self._postgres: Postgres | None = None
+        self._flags: OpenFeatureClient | None = None
+
+    def postgres(self) -> Postgres:
+        """The application's database with kept connections.
+
+        Raises:
+            NotConfigured: `DATABASE_URL` is not set.
+        """
+        with self._lock:
+            if self._postgres is None:
+                pooled = postgres(self.settings).pooled(POSTGRES_CONNECTIONS)
+                self._postgres = self._opened.enter_context(pooled)
+            return self._postgres
+
+    def clickhouse(self) -> ClickHouse:
+        """ClickHouse under the read-only profile; one that does not answer is asked again at the next call.
+
+        Raises:
+            NotConfigured: `CLICKHOUSE_URL` is not set.
+            ConnectionError: it does not answer, or refuses.
+        """
+        with self._clickhouse_lock:
+            if self._clickhouse is None:
+                opened = connect(self.settings, Tag("api", "read"), attempts=2, timeout_seconds=STATEMENT_SECONDS)
+                self._clickhouse = replace(self._opened.enter_context(opened), extra_settings=READ_PROFILE)
+            return self._clickhouse
+
+    def flags(self) -> OpenFeatureClient:
+        """The feature flags, as they were at most a second ago.
+
+        Raises:
+            FlagsUnavailable: their provider cannot begin.
+        """
+        store = self.postgres()
+        with self._lock:
+            if self._flags is None:
+                self._flags = feature_flags(self.settings, store)
+            return self._flags
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores as one request may read them, and what reading has cost so far.
+
+    Only `access` makes them, for a subject that it has granted. `narrowed` are further settings of each statement of
+    ClickHouse, which hide the rows of others.
+    """
+
+    connections: Connections
+    narrowed: Mapping[str, Any]
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def settings(self) -> Settings:
+        return self.connections.settings
+
+    @property
+    def postgres(self) -> Postgres:
+        return self.connections.postgres()
+
+    @property
+    def flags(self) -> OpenFeatureClient:
+        return self.connections.flags()
+
+    @cached_property
+    def clickhouse(self) -> ClickHouse:
+        found = self.connections.clickhouse()
+        return replace(found, cost=self.cost, extra_settings={**found.extra_settings, **self.narrowed})

@@ -1,0 +1,120 @@
+"""Segments through HTTP: sizes, members with the rules of the product, and the segments of one identity."""
+
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.product import ENVIRONMENT, PROJECT, Product, condition, document, today
+
+SEGMENTS = f"/v1/projects/{PROJECT}/segments"
+MEMBERS = f"{SEGMENTS}/1/members"
+
+
+@pytest.fixture
+def counted(product: Product) -> Product:
+    """Three members of segment 1, one stranger, and segment 2, which SQL cannot say."""
+    product.add_segment(2, condition("REGEX", "plan", "^(?=pro)"))
+    product.put(
+        *(document(name, plan="pro", tags=["a", {"b": 1}]) for name in ("Ada", "bea", "cyd")),
+        document("dan", plan="free"),
+    )
+    assert product.materialise().success
+    return product
+
+
+def test_segments__of_a_project__have_their_sizes(counted: Product, client: TestClient) -> None:
+    found = client.get(SEGMENTS).json()["data"]
+
+    assert [(row["segment"], row["memberships"][0]["count"], row["memberships"][0]["status"]) for row in found] == [
+        (1, 3, "counted"),
+        (2, 3, "fallback"),
+    ]
+
+
+def test_segments__never_counted__are_unknown_and_not_zero(product: Product, client: TestClient) -> None:
+    (row,) = client.get(SEGMENTS).json()["data"]
+
+    assert row["memberships"][0] == {
+        "environment": ENVIRONMENT,
+        "environment_name": "Production",
+        "count": None,
+        "status": "unknown",
+        "reason": "it was not counted yet; the next run of segment_counts does",
+        "last_synced_at": None,
+    }
+
+
+def test_segments__feature_off__have_no_memberships(counted: Product, client: TestClient) -> None:
+    counted.set_flag(1, enabled=False)
+
+    assert [row["memberships"] for row in client.get(SEGMENTS).json()["data"]] == [[], []]
+    assert client.get(MEMBERS, params={"environment": ENVIRONMENT}).status_code == 404
+
+
+def test_counts__of_days__are_unknown_where_nobody_counted(counted: Product, client: TestClient) -> None:
+    yesterday = today() - timedelta(days=1)
+    found = client.get(f"{SEGMENTS}/1/counts", params={"from": str(yesterday), "to": str(today())}).json()
+
+    assert [(row["date"], row["count"], row["status"]) for row in found["data"]] == [
+        (str(yesterday), None, "unknown"),
+        (str(today()), 3, "counted"),
+    ]
+    assert found["missing"] == [{"first": str(yesterday), "last": str(yesterday)}]
+
+
+def test_members__page_by_page__are_the_engines_with_their_traits(counted: Product, client: TestClient) -> None:
+    first = client.get(MEMBERS, params={"environment": ENVIRONMENT, "limit": 2})
+    second = client.get(first.links["next"]["url"])
+
+    assert [row["identifier"] for row in first.json()["data"]] == ["Ada", "bea"]
+    assert second.json()["data"] == [
+        {
+            "identifier": "cyd",
+            "identity_key": f"env-key-{ENVIRONMENT}_cyd",
+            "traits": {"plan": "pro", "tags": ["a", {"b": 1}]},
+        }
+    ]
+    # A page that exactly fits is the last one.
+    assert second.json()["next_cursor"] is None
+
+
+@pytest.mark.parametrize(("text", "found"), [("AD", ["Ada"]), ("%", []), ("b", ["bea"]), ("", ["Ada", "bea", "cyd"])])
+def test_members__with_a_text__are_those_that_hold_it(
+    counted: Product, client: TestClient, text: str, found: list[str]
+) -> None:
+    rows = client.get(MEMBERS, params={"environment": ENVIRONMENT, "q": text}).json()["data"]
+
+    assert [row["identifier"] for row in rows] == found
+
+
+def test_members__of_what_sql_cannot_say__are_unknown_with_the_reason(counted: Product, client: TestClient) -> None:
+    found = client.get(f"{SEGMENTS}/2/members", params={"environment": ENVIRONMENT}).json()
+
+    assert (found["data"], found["coverage"]) == ([], "unknown")
+    assert found["reason"].startswith("its members cannot be listed: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status"),
+    [
+        (MEMBERS, {"environment": 999}, 404),
+        (MEMBERS, {"environment": ENVIRONMENT, "limit": 201}, 400),
+        (MEMBERS, {}, 400),
+        (f"{SEGMENTS}/99/members", {"environment": ENVIRONMENT}, 404),
+        ("/v1/projects/99/segments", {}, 404),
+    ],
+)
+def test_members__of_nothing__are_refused(
+    product: Product, client: TestClient, path: str, params: dict[str, int], status: int
+) -> None:
+    assert client.get(path, params=params).status_code == status
+
+
+def test_identity__in_every_segment__has_the_engines_answer(counted: Product, client: TestClient) -> None:
+    path = f"/v1/projects/{PROJECT}/environments/{ENVIRONMENT}/identities"
+    ada, dan = (client.get(f"{path}/{name}/segments").json()["data"] for name in ("Ada", "dan"))
+
+    assert [(row["segment"], row["is_member"]) for row in ada] == [(1, True), (2, True)]
+    assert [(row["segment"], row["is_member"]) for row in dan] == [(1, False), (2, False)]
+    assert client.get(f"{path}/nobody/segments").status_code == 404

@@ -1,0 +1,158 @@
+"""Databases of a test's own in both stores, migrated and without rows.
+
+Postgres copies a template. ClickHouse has no templates, and making twenty tables takes it longer than most tests, so
+its databases go from test to test: what a test wrote into is made anew, the rest stays.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from analytics_pipeline.config import Settings
+from analytics_pipeline.migrations import migrate
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.names import quoted
+from analytics_pipeline.resources.postgres import postgres
+from analytics_pipeline.resources.sql_files import sql_file
+
+# What a database consists of: tables with their definitions, and names of the parts in which rows are.
+_Definitions: TypeAlias = dict[str, str]
+_Parts: TypeAlias = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class _ClickHouseDatabase:
+    name: str
+    definitions: _Definitions
+    parts: _Parts
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Makes them on one stack. `free` are ClickHouse's that no test uses at the moment."""
+
+    environment: Mapping[str, str]
+    template: str
+    postgres: psycopg.Connection
+    clickhouse: ClickHouse
+    free: list[_ClickHouseDatabase] = field(default_factory=list)
+
+    @contextmanager
+    def lent(self) -> Iterator[Mapping[str, str]]:
+        """A database in each store, as environment variables that lead there."""
+        with _created(self.postgres, self.template) as name:
+            database = self.free.pop() if self.free else self._new()
+            try:
+                yield {
+                    "DATABASE_URL": _at(self.environment["DATABASE_URL"], name),
+                    "CLICKHOUSE_URL": _at(self.environment["CLICKHOUSE_URL"], database.name),
+                }
+            finally:
+                self._take_back(database)
+
+    def _new(self) -> _ClickHouseDatabase:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.clickhouse.execute(f"CREATE DATABASE {quoted(name)} ENGINE = Atomic")
+        for table, definition in _definitions(self.clickhouse, self.template).items():
+            self.clickhouse.execute(definition.replace(self.template, name))
+            if table.startswith("schema_versions"):
+                self.clickhouse.execute(
+                    f"INSERT INTO {quoted(name)}.{quoted(table)} SELECT * FROM {quoted(self.template)}.{quoted(table)}"
+                )
+        return _ClickHouseDatabase(name, _definitions(self.clickhouse, name), _parts(self.clickhouse, name))
+
+    def _take_back(self, database: _ClickHouseDatabase) -> None:
+        """Empty it for the next test, or drop it where it is not as it was made, or somebody still works in it."""
+        touched = _touched(self.clickhouse, database)
+        if touched is None:
+            self.clickhouse.execute(f"DROP DATABASE {quoted(database.name)} SYNC")
+            return
+        for table in touched:
+            self.clickhouse.execute(f"DROP TABLE {quoted(database.name)}.{quoted(table)} SYNC")
+            self.clickhouse.execute(database.definitions[table])
+        self.free.append(database)
+
+
+@contextmanager
+def databases(environment: Mapping[str, str]) -> Iterator[Databases]:
+    """Migrate a template in both stores, which takes a second, and make databases like it."""
+    with (
+        psycopg.connect(environment["DATABASE_URL"], autocommit=True) as server,
+        _exported(environment),
+        connect(Settings.load(), Tag("tests", "database")) as clickhouse,
+        _created(server, "template1") as template,
+    ):
+        clickhouse.execute(f"CREATE DATABASE {quoted(template)} ENGINE = Atomic")
+        own = {name: _at(environment[name], template) for name in ("DATABASE_URL", "CLICKHOUSE_URL")}
+        with _exported(own):
+            settings = Settings.load()
+            migrate(settings)
+            with postgres(settings).connect() as connection:
+                connection.execute(sql_file("analytics_pipeline.demo", "schema.sql"))
+        yield Databases(environment, template, server, clickhouse)
+
+
+@contextmanager
+def _created(server: psycopg.Connection, template: str) -> Iterator[str]:
+    """A Postgres database, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield name
+    finally:
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _exported(variables: Mapping[str, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
+def _at(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def _definitions(clickhouse: ClickHouse, database: str) -> _Definitions:
+    """Statements that create its tables and then its views."""
+    rows = clickhouse.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}"
+        " ORDER BY engine = 'View', name",
+        database=database,
+    )
+    return dict(rows)
+
+
+def _parts(clickhouse: ClickHouse, database: str) -> _Parts:
+    """Names of the parts of each table, also of those that are merged or dropped, and of its mutations."""
+    rows = clickhouse.query(
+        "SELECT table, arraySort(groupArray(name)) FROM ("
+        " SELECT table, name FROM system.parts WHERE database = {database:String} UNION ALL"
+        " SELECT table, mutation_id FROM system.mutations WHERE database = {database:String}"
+        ") GROUP BY table",
+        database=database,
+    )
+    return dict(rows)
+
+
+def _touched(clickhouse: ClickHouse, database: _ClickHouseDatabase) -> list[str] | None:
+    """The tables that a test wrote into; None where it changed more than rows, or somebody still works there."""
+    ((working,),) = clickhouse.query(
+        "SELECT count() FROM system.processes WHERE current_database = {database:String}", database=database.name
+    )
+    if working or _definitions(clickhouse, database.name) != database.definitions:
+        return None
+    parts = _parts(clickhouse, database.name)
+    touched = [table for table in database.definitions if parts.get(table) != database.parts.get(table)]
+    return None if any(table.startswith("schema_versions") for table in touched) else touched
