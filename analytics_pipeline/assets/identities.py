@@ -104,8 +104,7 @@ def raw_identities(
             captures, failures = method.capture(day, tenants.environments) if method else ([], [])
         if failures:
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
-        expired = _remove_expired(settings, zone, store, day)
-        return _capture_metadata(captures) | tenants_metadata(tenants) | expired
+        return _capture_metadata(captures) | tenants_metadata(tenants) | _remove_expired(settings, zone, store, day)
 
     yield from materialize_days(context, capture)
 

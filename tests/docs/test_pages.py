@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from analytics_pipeline import secret_files
 from analytics_pipeline.cli import main
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
@@ -160,6 +161,7 @@ def test_paths__that_pages_name__exist() -> None:
 def test_variables__that_pages_name__are_in_the_example_of_settings() -> None:
     example = re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     known = {*example, *(name.upper() for name in Settings.model_fields)}
+    known |= {f"{name}{secret_files.SUFFIX}" for name in secret_files.VARIABLES}
     # By their first word: the names of other systems are none of ours.
     ours = "|".join({name.partition("_")[0] for name in known})
     named = {

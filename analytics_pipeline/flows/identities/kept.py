@@ -93,7 +93,7 @@ def _captured(units: Mapping[str, bool]) -> set[str]:
 
 
 def _name(unit: str) -> str:
-    """What the unit is of, whatever its day: an environment, or the whole table."""
+    """The environment that the unit is of, or the whole table: the same on every day."""
     root, *_, last = unit.split("/")
     return root if root == EXPORTS else last
 
