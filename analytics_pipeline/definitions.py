@@ -9,6 +9,7 @@ import dagster as dg
 from analytics_pipeline.assets import sources
 from analytics_pipeline.assets.ai_usage import ai_usage_daily, code_suggestion_events, duo_chat_events
 from analytics_pipeline.assets.identities import identity_snapshots, raw_identities
+from analytics_pipeline.assets.product_events import ALL as PRODUCT_EVENT_FIGURES
 from analytics_pipeline.assets.product_events import analytics_events
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
 from analytics_pipeline.assets.segments import segment_counts
@@ -24,6 +25,14 @@ from analytics_pipeline.checks.identities import (
     every_environment_loaded,
     no_environment_emptied,
     snapshot_rows_equal_capture,
+)
+from analytics_pipeline.checks.product_events import (
+    FIGURES_EQUAL_EVENTS,
+    clocks_agree,
+    few_events_refused,
+    no_event_lost,
+    no_event_twice,
+    retention_holds,
 )
 from analytics_pipeline.checks.reporting import (
     changes_are_followed,
@@ -49,6 +58,7 @@ from analytics_pipeline.resources.configurable import (
     PostgresResource,
 )
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
+from analytics_pipeline.schedules.product_events import hourly_product_events
 from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
 from analytics_pipeline.schedules.segments import segments_closed_days
 from analytics_pipeline.sensors import enablement
@@ -128,7 +138,20 @@ _FLOWS: Mapping[FlowName, _Flow] = {
         looks=(lambda settings: usage_export_of(settings.export_usage_data_interval_seconds),),
         stores=(exported_events,),
     ),
-    "product_events": _Flow(days=None, assets=(), checks=(), stores=(analytics_events,)),
+    "product_events": _Flow(
+        days=partitions.daily,
+        assets=PRODUCT_EVENT_FIGURES,
+        checks=(
+            *FIGURES_EQUAL_EVENTS,
+            no_event_twice,
+            no_event_lost,
+            retention_holds,
+            clocks_agree,
+            few_events_refused,
+        ),
+        schedules=(hourly_product_events,),
+        stores=(analytics_events,),
+    ),
 }
 
 

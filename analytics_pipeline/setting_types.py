@@ -13,6 +13,10 @@ FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_exp
 FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 
 
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
 def _matching(pattern: str, message: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII):
@@ -36,6 +40,15 @@ ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
 Days = Annotated[int, Field(ge=1, le=36_500)]
+# Never read as JSON: `type.member=action`, separated by spaces.
+_PrivacyAction = Annotated[
+    str,
+    _matching(
+        r"[a-z_]+\.[a-z_]+=(keep|drop|hmac|truncate|template)",
+        "must look like task_created.command=keep, with keep, drop, hmac, truncate or template",
+    ),
+]
+EventPrivacy = Annotated[tuple[_PrivacyAction, ...], NoDecode, BeforeValidator(_words)]
 
 
 def _names(value: object) -> object:

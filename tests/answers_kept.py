@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from botocore.loaders import JSONFileLoader
 from clickhouse_connect.driver.httpclient import HttpClient
+from dagster import AssetKey, JobDefinition
 
 _DAGSTER = "dagster:"
 _SETTINGS = "FROM system.settings"
@@ -29,6 +30,26 @@ def dagster_migrations() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def jobs_of_selections() -> Iterator[None]:
+    """The job of some assets of a job, which Dagster describes to the last type before each run of it in a process."""
+    make = JobDefinition.as_ephemeral_job
+    kept: dict[tuple[JobDefinition, frozenset[AssetKey]], JobDefinition] = {}
+
+    def made_once(job: JobDefinition, resource_defs: Any, input_values: Any, **selections: Any) -> JobDefinition:
+        assets = selections.get("asset_selection")
+        if resource_defs or input_values or selections.get("op_selection") or not assets:
+            return make(job, resource_defs, input_values, **selections)
+        asked = (job, frozenset(assets))
+        if asked not in kept:
+            kept[asked] = make(job, resource_defs, input_values, **selections)
+        return kept[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobDefinition, "as_ephemeral_job", made_once)
         yield
 
 

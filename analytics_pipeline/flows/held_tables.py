@@ -123,7 +123,11 @@ class MonthTable(HeldTable):
         make_visible(clickhouse, self._slice(days), staging)
 
     def at_a_glance(self, clickhouse: ClickHouse) -> dict[date, Content]:
-        return {day: Content(None, version) for day, version in self._versions(clickhouse, self.name).items()}
+        return {day: Content(None, version) for day, version in self.versions(clickhouse).items()}
+
+    def versions(self, clickhouse: ClickHouse) -> dict[date, int]:
+        """The newest version of each day, in milliseconds."""
+        return self._versions(clickhouse, self.name)
 
     def closely(self, clickhouse: ClickHouse, days: Collection[date]) -> dict[date, Content]:
         rows = dict(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analytics_pipeline.flows.ai_usage.daily import DailyUsage
 from tests.product import Product, failure_text, today
 from tests.sensors.enablement import ASSETS, at
-from tests.thorough import on_engines
+from tests.thorough import on_engines, rarely
 
 DAY = today() - timedelta(days=5)
 NEXT = DAY + timedelta(days=1)
@@ -76,7 +76,8 @@ def test_events__of_the_day__arrive_with_floored_timestamps_and_closed_paths(emp
 
 
 @pytest.mark.parametrize(
-    ("path", "stored"), [(None, "0/"), ("", "0/"), ("/", "0/"), ("0/", "0/"), ("1/23//", "1/23/"), ("1/2/3", "1/2/3/")]
+    ("path", "stored"),
+    [(None, "0/"), *rarely(("", "0/"), ("/", "0/")), ("0/", "0/"), *rarely(("1/23//", "1/23/"), ("1/2/3", "1/2/3/"))],
 )
 def test_namespace__however_it_is_written__is_one_path(empty_product: Product, path: str | None, stored: str) -> None:
     empty_product.add_chat(NOON, id=1, namespace_path=path)
@@ -87,7 +88,7 @@ def test_namespace__however_it_is_written__is_one_path(empty_product: Product, p
 
 
 @pytest.mark.parametrize(
-    ("payload", "size"), [(None, 0), ({}, 0), ({"suggestion_size": None}, 0), ({"suggestion_size": "5"}, 5)]
+    ("payload", "size"), [(None, 0), ({}, 0), *rarely(({"suggestion_size": None}, 0), ({"suggestion_size": "5"}, 5))]
 )
 def test_payload__without_what_is_asked_for__gets_safe_defaults(
     empty_product: Product, payload: dict[str, Any] | None, size: int
@@ -104,8 +105,7 @@ def test_payload__without_what_is_asked_for__gets_safe_defaults(
     ("columns", "reason"),
     [
         ({"event": 99}, "the event id is not in the registry"),
-        ({"event": -1}, "the event id is not in the registry"),
-        ({"user": -1}, "the event has no user"),
+        *rarely(({"event": -1}, "the event id is not in the registry"), ({"user": -1}, "the event has no user")),
     ],
 )
 def test_event__that_cannot_be_kept__is_a_dead_letter_and_stops_nobody(
@@ -300,8 +300,7 @@ def test_copy__fails_half_way__the_old_day_stays_whole(empty_product: Product) -
     [
         ("duo_chat_events", "chat_events_equal_source"),
         ("code_suggestion_events", "suggestion_events_equal_source"),
-        ("ai_usage_daily", "figures_count_every_event_once"),
-        ("ai_usage_daily", "ledgers_know_every_day"),
+        *rarely(("ai_usage_daily", "figures_count_every_event_once"), ("ai_usage_daily", "ledgers_know_every_day")),
     ],
 )
 def test_check__of_a_good_and_a_damaged_day__passes_and_fails(empty_product: Product, asset: str, check: str) -> None:

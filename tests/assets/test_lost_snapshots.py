@@ -11,6 +11,7 @@ from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from tests.product import KEY, Product, condition, document, failure_text, today
+from tests.thorough import rarely
 
 
 class Killed(BaseException):
@@ -161,7 +162,7 @@ def test_load__killed_between_swap_and_ledger__nobody_vouches_until_it_is_loaded
     assert (product.loads(), product.current()) == ({KEY: ("completed", 1)}, {(1, 100): (0, "counted")})
 
 
-@pytest.mark.parametrize("place", [(IdentityLedger, "forget_gone"), (ClickHouse, "attach_partition")])
+@pytest.mark.parametrize("place", [(IdentityLedger, "forget_gone"), *rarely(((ClickHouse, "attach_partition"),))])
 def test_environment_gone__killed_around_the_removal__next_run_leaves_neither_rows_nor_ledger(
     two: Product, place: tuple[type, str]
 ) -> None:
@@ -234,7 +235,7 @@ def test_counts__project_gone_on_an_open_day__nothing_of_it_is_left(product: Pro
     assert set(product.loads()) == {KEY}
 
 
-@pytest.mark.parametrize("place", [(RefreshLedger, "forget"), (ClickHouse, "attach_partition")])
+@pytest.mark.parametrize("place", [(RefreshLedger, "forget"), *rarely(((ClickHouse, "attach_partition"),))])
 def test_counts__killed_while_those_of_a_gone_project_are_removed__next_run_removes_them(
     product: Product, place: tuple[type, str]
 ) -> None:

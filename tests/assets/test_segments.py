@@ -8,6 +8,7 @@ import time_machine
 from flag_engine.utils.hashing import get_hashed_percentage_for_object_ids
 
 from tests.product import KEY, Product, condition, document, failure_text, today
+from tests.thorough import rarely
 
 
 def test_counts__several_segments__all_counted_in_every_environment(product: Product) -> None:
@@ -93,7 +94,7 @@ def test_counts__rules_are_malformed__segment_is_unknown_and_says_so(product: Pr
     }
 
 
-@pytest.mark.parametrize("sibling", [{}, {"color": "red"}, {"plan": "pro"}])
+@pytest.mark.parametrize("sibling", [{}, *rarely({"color": "red"}, {"plan": "pro"})])
 def test_counts__nobody_is_there_for_broken_rules_to_fail_on__is_zero_whatever_siblings_hold(
     product: Product, sibling: dict[str, str]
 ) -> None:
@@ -286,7 +287,7 @@ def test_counts__chart_cannot_be_made__counts_are_stored_and_the_run_succeeds(
     assert "counts_over_time" not in materialization.metadata
 
 
-@pytest.mark.parametrize("levels", [150, 400, 1500])
+@pytest.mark.parametrize("levels", [150, *rarely(400, 1500)])
 def test_counts__rules_nested_without_end__only_that_segment_is_unknown(product: Product, levels: int) -> None:
     leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'
     rules = '[{"type": "ALL", "rules": ' * levels + f"[{leaf}]" + "}]" * levels
@@ -300,7 +301,7 @@ def test_counts__rules_nested_without_end__only_that_segment_is_unknown(product:
     assert reason.startswith("its rules cannot be read")
 
 
-@pytest.mark.parametrize("levels", [1, 20, 90])
+@pytest.mark.parametrize("levels", [1, *rarely(20, 90)])
 def test_counts__rules_nested_deeply__are_counted(product: Product, levels: int) -> None:
     leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'
     rules = '[{"type": "ALL", "rules": ' * levels + f"[{leaf}]" + "}]" * levels
@@ -348,7 +349,7 @@ def test_counts__hostile_trait_keys_and_values__counted_as_text(product: Product
     assert counts == dict.fromkeys(range(10, 10 + len(hostile)), 1)
 
 
-@pytest.mark.parametrize("table", ["segment_counts", "identities"])
+@pytest.mark.parametrize("table", ["segment_counts", *rarely("identities")])
 def test_counts__tables_are_absent__fails_with_the_command_that_makes_them(product: Product, table: str) -> None:
     product.materialise("raw_identities", "identity_snapshots")
     product.clickhouse.execute(f"DROP TABLE {table} SYNC")

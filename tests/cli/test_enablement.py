@@ -12,6 +12,7 @@ from analytics_pipeline.demo.product import demo_product
 from analytics_pipeline.flows.enablement.epochs import ATTEMPTS, Changes
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, PlannedEpoch
 from tests.product import Product
+from tests.thorough import rarely
 
 DONE, FAILED, USAGE, PENDING, CONFIGURATION, UNREACHABLE = range(6)
 FIRST, LAST = date(2026, 5, 1), date(2026, 5, 3)
@@ -130,9 +131,11 @@ def test_status__off_after_two_epochs__tells_on_from_off_and_the_rows_of_both(em
     [
         ({"state": "completed"}, DONE),
         ({"state": "requested"}, PENDING),
-        ({"state": "running"}, PENDING),
-        ({"state": "failed"}, FAILED),
-        ({"state": "failed", "closed_at": LAST}, DONE),
+        *rarely(
+            ({"state": "running"}, PENDING),
+            ({"state": "failed"}, FAILED),
+            ({"state": "failed", "closed_at": LAST}, DONE),
+        ),
     ],
 )
 def test_status__of_open_histories__is_the_exit_code(

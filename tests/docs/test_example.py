@@ -12,6 +12,7 @@ from tests.docs.example import PAGE, add_to_copy, files, patched, quotes
 
 # The copy's tests have engines of their own.
 pytestmark = pytest.mark.timeout(600)
+_QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
 @pytest.fixture
@@ -62,14 +63,28 @@ def test_patched__lines_that_stay__have_to_stand_there_once() -> None:
         patched("a\na\n", " a\n+new\n")
 
 
+def test_example__added_to_a_copy__is_seen_by_dagster_and_its_tests_are_found(copy: Path) -> None:
+    files = ("tests/test_definitions.py", "tests/assets/test_environment_sizes.py")
+
+    run(copy, "pytest", *_QUIET, *files, "-k", "definitions", "--snapshot-update")
+
+    snapshots = [path.read_text() for path in (copy / "tests/__snapshots__/test_definitions").iterdir()]
+    assert any("environment_sizes" in snapshot for snapshot in snapshots)
+
+
+@pytest.mark.slow
 def test_example__added_to_a_copy__passes_its_tests(copy: Path) -> None:
-    quiet = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     run(copy, "tests.migrations.test_clickhouse_migrations")
-    run(copy, "pytest", *quiet, "tests/test_definitions.py", "--snapshot-update")
+    run(copy, "pytest", *_QUIET, "tests/test_definitions.py", "--snapshot-update")
 
     shown = run(
         copy,
-        *("pytest", *quiet, "tests/assets/test_environment_sizes.py", "tests/migrations/test_clickhouse_migrations.py"),
+        *(
+            "pytest",
+            *_QUIET,
+            "tests/assets/test_environment_sizes.py",
+            "tests/migrations/test_clickhouse_migrations.py",
+        ),
         *("tests/test_definitions.py", "-k", "sizes or rendered or tables or definitions"),
     )
 

@@ -14,7 +14,8 @@ from tests.docs.example import EXAMPLE
 from tests.docs.pages import ROOT, SHOWN, Block, blocks, blocks_of, inline_code, pages
 
 RUN = ("bash", "python", "sql clickhouse", "sql postgres", "yaml")
-TEST_VARIABLE = "ANALYTICS_TEST_DATA"
+# Of the tests, and of deploy/compose.
+OTHER_VARIABLES = {"ANALYTICS_TEST_DATA", "ANALYTICS_IMAGE"}
 QUOTED = ("diff", "python", "sql")
 
 PAGE = """
@@ -167,7 +168,7 @@ def test_variables__that_pages_name__are_in_the_example_of_settings() -> None:
     named = {
         (page, found[0])
         for page, code in inline_code()
-        if (found := re.match(rf"({ours})_[A-Z0-9_]*[A-Z0-9](?==|$)", code)) and found[0] != TEST_VARIABLE
+        if (found := re.match(rf"({ours})_[A-Z0-9_]*[A-Z0-9](?==|$)", code)) and found[0] not in OTHER_VARIABLES
     }
 
     assert sorted(f"{page}: {name}" for page, name in named if name not in known) == []

@@ -89,6 +89,7 @@ def _is_capturing(product: Product) -> bool:
     return product.postgres.is_leased(f"identities:{today()}")
 
 
+@pytest.mark.slow
 def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(
     followed_product: Product, server: DagsterServer
 ) -> None:
@@ -113,6 +114,7 @@ def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(
     assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_reporting__rows_arrive_while_the_daemon_runs__reach_the_rollups(
     followed_product: Product, server: DagsterServer
 ) -> None:

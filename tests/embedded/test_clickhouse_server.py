@@ -10,6 +10,7 @@ import pytest
 import urllib3
 
 from tests.embedded.clickhouse_harness import PASSWORD, Server, run_refused, running_server, wait_until
+from tests.thorough import rarely
 
 
 def test_ping__without_credentials__answers_ok(clickhouse_server: Server) -> None:
@@ -72,7 +73,7 @@ def test_start__after_kill__sweeps_temporary_files_and_keeps_the_data(tmp_path: 
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *rarely(signal.SIGINT)])
 def test_stop__query_and_insert_running__ends_soon_with_success(tmp_path: Path, number: signal.Signals) -> None:
     with running_server(tmp_path) as server:
         client, outcome = server.client(), []

@@ -22,6 +22,7 @@ from analytics_pipeline.migrations.clickhouse import PHASES, rendered
 from analytics_pipeline.migrations.postgres import revisions
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
+from tests.migrations.product_event_figures import PRODUCT_EVENT_FIGURES
 
 GOLDEN = Path(__file__).parent / "golden"
 CLUSTERS: Mapping[str, str | None] = {"single": None, "cluster": "main"}
@@ -463,6 +464,10 @@ _ROLLUPS_KEY = "account_id, metric, dimension_type, dimension_id, date"
 # What the tables of figures were before they were kept by month; the next release drops them.
 BY_DAY = ("ai_usage_daily_by_day", "reporting_day_bounds_by_day", "reporting_rollups_by_day")
 CONTRACT = {
+    **{
+        name: (columns, "ReplacingMergeTree(computed_at, is_deleted)", "toYYYYMM(date)", key, key)
+        for name, (columns, key) in PRODUCT_EVENT_FIGURES.items()
+    },
     "identities": (
         IDENTITIES,
         "ReplacingMergeTree(inserted_at, is_deleted)",

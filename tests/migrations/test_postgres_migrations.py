@@ -30,6 +30,7 @@ TABLES = [
     "export_deliveries",
     "held_days",
     "identity_loads",
+    "product_event_days",
     "reporting_coverage",
     "segment_membership_counts",
     "segment_refreshes",

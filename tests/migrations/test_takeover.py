@@ -13,6 +13,7 @@ from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations.clickhouse.takeover import TABLES, TakeoverFailed, take_over
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
+from tests.thorough import rarely
 
 _PATIENCE = timedelta(milliseconds=100)
 NAMES = [table.name for table in TABLES]
@@ -79,7 +80,7 @@ def test_take_over__twice__the_second_does_nothing(by_day: ClickHouse) -> None:
     assert (_rows(by_day), _layouts(by_day)) == (before, TAKEN_OVER)
 
 
-@pytest.mark.parametrize("statement", ["TRUNCATE", "INSERT", "EXCHANGE", "RENAME"])
+@pytest.mark.parametrize("statement", ["TRUNCATE", *rarely("INSERT"), "EXCHANGE", *rarely("RENAME")])
 def test_take_over__dies_before_a_statement__the_next_one_finishes(
     by_day: ClickHouse, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:

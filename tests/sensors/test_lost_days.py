@@ -24,6 +24,7 @@ from tests.flows.reporting.desk import (
 from tests.product import Product, today
 from tests.sensors.enablement import assert_complete, late_rows, launch, occurrences, settle
 from tests.sensors.test_late_rows import follow, hourly, noon, tick
+from tests.thorough import rarely
 
 OLD = today() - timedelta(days=6)
 WEEK = [OLD + timedelta(days=number) for number in range(7)]
@@ -227,7 +228,7 @@ def missing(product: Product) -> list[tuple[date, date]]:
     return AiUsageReads(product.clickhouse, product.postgres).missing(Scope("", WEEK[-4], today()))
 
 
-@pytest.mark.parametrize("table", ["duo_chat_events", "code_suggestion_events", "ai_usage_daily"])
+@pytest.mark.parametrize("table", ["duo_chat_events", *rarely("code_suggestion_events", "ai_usage_daily")])
 def test_usage__day_is_dropped__is_brought_in_again(
     usage: Product,
     instance: dg.DagsterInstance,
@@ -257,7 +258,7 @@ def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_b
     assert missing(usage) == []
 
 
-@pytest.mark.parametrize(("asset", "swap"), [("duo_chat_events", _SWAP), ("ai_usage_daily", _FIGURES_SWAP)])
+@pytest.mark.parametrize(("asset", "swap"), [("ai_usage_daily", _FIGURES_SWAP), *rarely(("duo_chat_events", _SWAP))])
 def test_usage__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_no_ghost(
     usage: Product,
     instance: dg.DagsterInstance,

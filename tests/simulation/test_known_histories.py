@@ -37,6 +37,7 @@ def settle(history: Simulation) -> None:
         history.clock.forward(timedelta(minutes=20))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_stores__lose_days_of_every_table__all_of_them_come_back(machine: type[Simulation]) -> None:
     history = started(machine)

@@ -4,17 +4,15 @@ Each run of the export is a process of its own, in which a store may be cut off 
 """
 
 import os
-import random
-import sys
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import count
 from pathlib import Path
+from random import Random
 
 import dagster as dg
 import psycopg
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export import allow_list, ledger, past
@@ -35,13 +33,6 @@ _NOON = datetime(2026, 3, 8, 12, tzinfo=timezone.utc)
 # An id that somebody drew a day before he used it is given up.
 _MOST_MINUTES = 20 * 60
 _MOST_RUNS = 30
-_sinks = st.sampled_from(SINKS)
-_faults = st.one_of(
-    st.none(),
-    st.builds(Fault, st.sampled_from(["death", "cut"]), st.integers(1, 120)),
-    st.builds(Fault, st.sampled_from(["death", "cut"]), st.integers(1, 30), writes=st.just(value=True)),
-    st.builds(Fault, st.just("death"), st.integers(1, 6), containing=st.just("exported_events")),
-)
 
 
 @dataclass(frozen=True)
@@ -57,99 +48,91 @@ class Export:
         return asked
 
 
-class ExportSimulation(RuleBasedStateMachine):
-    """`product`, `receiver` and `home` are the test's; all else is of the history alone."""
+class History:
+    """All that happens follows from `chance`. Stores and the receiver are emptied first."""
 
-    product: Product
-    receiver: Receiver
-    home: Path
-    replay = ""
-    number = count()
-
-    def __init__(self) -> None:
-        super().__init__()
-        name = f"history-{next(self.number)}"
-        self.exports = self.home / f"{name}-exports"
-        os.environ["EXPORT_SINKS"] = f"own=clickhouse: disk={self.exports.as_uri()} hook={self.receiver.url}"
-        self.product.execute(_EMPTY)
-        self.product.clickhouse.execute("TRUNCATE TABLE exported_events")
-        self.receiver.forget()
-        self.clock = Clock(psycopg.connect(self.product.postgres.url, autocommit=True))
+    def __init__(self, product: Product, receiver: Receiver, home: Path, chance: Random, stack: ExitStack) -> None:
+        self.product, self.receiver, self.chance = product, receiver, chance
+        self.exports = home / "exports"
+        os.environ["EXPORT_SINKS"] = f"own=clickhouse: disk={self.exports.as_uri()} hook={receiver.url}"
+        product.execute(_EMPTY)
+        product.clickhouse.execute("TRUNCATE TABLE exported_events")
+        receiver.forget()
+        connection = stack.enter_context(closing(psycopg.connect(product.postgres.url, autocommit=True)))
+        self.clock = Clock(connection)
         self.clock.set(_NOON)
-        self.pipeline = Pipeline.create(dict(os.environ), self.clock, self.home / name, self.home / "template")
-        truth = Truth()
-        self.sessions = [Writer(psycopg.connect(self.product.postgres.url), truth) for _ in range(3)]
+        self.pipeline = Pipeline.create(dict(os.environ), self.clock, home / "dagster", home.parent / "template")
+        writers = [Writer(psycopg.connect(product.postgres.url), Truth()) for _ in range(3)]
+        for one in writers:
+            one.truth = writers[0].truth
+        self.sessions = [stack.enter_context(closing(one)) for one in writers]
         self.minutes = 0
 
-    @initialize(batch=st.sampled_from([1, 2, 3, 1000]), cache=st.sampled_from([1, 3]))
-    def set_up(self, batch: int, cache: int) -> None:
+    def live(self, steps: int) -> None:
+        """The product, the export, its sinks and its operators do what they like; in the end nothing may be wrong."""
         allow_list.add(self.product.postgres, [ALLOWED])
-        self.product.execute(f"ALTER SEQUENCE event_logs_id_seq CACHE {cache}")
-        self.product.execute(_BATCH, batch)
+        self.product.execute(f"ALTER SEQUENCE event_logs_id_seq CACHE {self.chance.choice([1, 3])}")
+        self.product.execute(_BATCH, self.chance.choice([1, 2, 3, 1000]))
         begin(self.product, *SINKS)
+        others: list[Callable[[], None]] = [self.receive, self.time_passes, self.pause, self.replay, self.allow_past]
+        for _ in range(steps):
+            self.act()
+            self.chance.choice([self.export, self.export, self.export, self.chance.choice(others)])()
+        self.settle()
 
-    # What the product does.
+    def act(self) -> None:
+        """All sessions do something, in turns."""
+        for _ in range(self.chance.randrange(12)):
+            self.chance.choice(self.chance.choice(self.sessions).steps)(self.chance)
 
-    @rule(session=st.integers(0, 2), seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=6))
-    def act(self, session: int, seeds: list[int]) -> None:
-        for seed in seeds:
-            chance = random.Random(seed)  # noqa: S311 - a history that can be repeated
-            chance.choice(self.sessions[session].steps)(chance)
-
-    # What the export does, and what befalls it.
-
-    @rule(fault=_faults)
-    def export(self, fault: Fault | None) -> None:
+    def export(self) -> None:
+        fault = self.fault()
         try:
             self.pipeline.do(Export(), fault)
-        except (Died, RuntimeError, ConnectionError, psycopg.Error):
+        except (Died, RuntimeError, ConnectionError):
             # The next one goes on where it ended.
             if fault is None:
                 raise
 
-    @rule(mode=st.sampled_from(MODES))
-    def receive(self, mode: str) -> None:
-        self.receiver.mode = mode
+    def fault(self) -> Fault | None:
+        kind = self.chance.choice(["death", "cut"])
+        some = [
+            Fault("death", self.chance.randrange(1, 120)),
+            Fault("cut", self.chance.randrange(1, 120)),
+            Fault("death", self.chance.randrange(1, 30), writes=True),
+            Fault("death" if kind == "death" else "cut", self.chance.randrange(1, 5), containing="exported_events"),
+        ]
+        return self.chance.choice([None, *some])
 
-    @precondition(lambda self: self.minutes < _MOST_MINUTES)
-    @rule(minutes=st.sampled_from([1, 7, 61, 400]))
-    def time_passes(self, minutes: int) -> None:
-        self.minutes += minutes
-        self.clock.forward(timedelta(minutes=minutes))
+    def receive(self) -> None:
+        """The web server is another one from now on."""
+        self.receiver.mode = self.chance.choice(MODES)
 
-    # What operators do.
+    def time_passes(self) -> None:
+        minutes = self.chance.choice([1, 7, 61, 400])
+        if self.minutes + minutes < _MOST_MINUTES:
+            self.minutes += minutes
+            self.clock.forward(timedelta(minutes=minutes))
 
-    @rule(sink=_sinks, is_paused=st.booleans())
-    def pause(self, sink: str, *, is_paused: bool) -> None:
-        (ledger.pause if is_paused else ledger.resume)(self.product.postgres, sink)
+    def pause(self) -> None:
+        """Or resume."""
+        change = self.chance.choice([ledger.pause, ledger.resume])
+        change(self.product.postgres, self.chance.choice(SINKS))
 
-    @rule(sink=_sinks, first=st.integers(1, 30), length=st.integers(0, 30))
-    def replay_some(self, sink: str, first: int, length: int) -> None:
-        past.replay(self.product.postgres, sink, first, first + length)
+    def replay(self) -> None:
+        first = self.chance.randrange(1, 40)
+        past.replay(self.product.postgres, self.chance.choice(SINKS), first, first + self.chance.randrange(40))
 
-    @rule()
     def allow_past(self) -> None:
         """What was not allowed leaves from now on, and so does what there is of it."""
         allow_list.add(self.product.postgres, [FORBIDDEN])
         past.request(self.product.postgres, SINKS, [FORBIDDEN])
 
-    # And what has to come of it.
-
-    def teardown(self) -> None:
-        # After a failure, or when hypothesis gives an example up, there is nothing to be audited.
-        try:
-            if sys.exc_info()[0] is None:
-                self.settle_and_audit()
-        finally:
-            for one in self.sessions:
-                one.close()
-            self.clock.connection.close()
-
-    def settle_and_audit(self) -> None:
+    def settle(self) -> None:
         """Everybody commits or gives up, sinks work again; when nothing more is to be sent, nothing may be wrong."""
         for one in self.sessions:
-            one.end_all(random.Random(1))  # noqa: S311 - a history that can be repeated
-        self.receiver.mode = "takes"
+            one.end_all(self.chance)
+        self.receiver.mode = MODES[0]
         for sink in SINKS:
             ledger.resume(self.product.postgres, sink)
         for _ in range(_MOST_RUNS):
@@ -158,10 +141,9 @@ class ExportSimulation(RuleBasedStateMachine):
             if not asked:
                 break
         else:
-            raise AssertionError(f"it never comes to rest: {asked}\n{self.replay}")
+            raise AssertionError(f"it never comes to rest: {asked}")
         wrong = [*findings(self.product, self.exports, self.receiver)]
-        where = f"What the processes said is in {self.pipeline.home / 'children.log'}"
-        assert not wrong, "\n".join([*wrong, where, self.replay])
+        assert not wrong, "\n".join([*wrong, f"What the processes said is in {self.pipeline.home / 'children.log'}"])
 
 
 _BATCH = """

@@ -19,7 +19,7 @@ from analytics_pipeline.flows.days import day_start, next_day
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, ledger, stored
 from tests.product import Product
-from tests.thorough import on_engines
+from tests.thorough import on_engines, rarely
 
 
 def retype(product: Product, column: str, type_: str, relation: str = "reporting_events") -> None:
@@ -105,12 +105,22 @@ def test_copy__money__is_the_amount(empty_product: Product) -> None:
             ["n/a", "", " 5", "1e400", "1,5", "0x10", "NaN", "--1"],
             "not a number of double",
         ),
-        ("value", "numeric", ("1.5", 1.5), ["1e400", "-1e309", "1e-400"], "beyond what double precision holds"),
-        ("inbox_id", "numeric", ("12.0", 12), ["12.7", "9223372036854775808", "NaN", "Infinity"], "not a whole number"),
+        *rarely(
+            ("value", "numeric", ("1.5", 1.5), ["1e400", "-1e309", "1e-400"], "beyond what double precision holds"),
+            (
+                "inbox_id",
+                "numeric",
+                ("12.0", 12),
+                ["12.7", "9223372036854775808", "NaN", "Infinity"],
+                "not a whole number",
+            ),
+        ),
         ("inbox_id", "float8", ("-3", -3), ["1e300", "12.7", "NaN", "-Infinity", "9.3e18"], "not a whole number"),
-        ("user_id", "real", ("7", 7), ["1e30", "0.5"], "not a whole number"),
-        ("account_id", "numeric", ("1", 1), ["1.5"], "not a whole number"),
-        ("id", "numeric", ("77", 77), [], ""),
+        *rarely(
+            ("user_id", "real", ("7", 7), ["1e30", "0.5"], "not a whole number"),
+            ("account_id", "numeric", ("1", 1), ["1.5"], "not a whole number"),
+            ("id", "numeric", ("77", 77), [], ""),
+        ),
     ],
 )
 def test_copy__value_that_does_not_fit__refuses_its_row_alone(
@@ -290,9 +300,11 @@ LONG = "7" * 131_073
     ("payload", "language", "unreadable"),
     [
         (f'{{"language": "go", "n": {LONG}}}', "", "payload"),
-        (f'{{"language": "go", "n": 0.{LONG}}}', "", "payload"),
-        (f'{{"language": "go", "n": 0.{LONG[:15_000]}e-999}}', "go", ""),
-        (f'{{"language": "go", "n": "{LONG}", "m": "\\\\\\" {LONG}"}}', "go", ""),
+        *rarely(
+            (f'{{"language": "go", "n": 0.{LONG}}}', "", "payload"),
+            (f'{{"language": "go", "n": 0.{LONG[:15_000]}e-999}}', "go", ""),
+            (f'{{"language": "go", "n": "{LONG}", "m": "\\\\\\" {LONG}"}}', "go", ""),
+        ),
     ],
 )
 def test_copy__json_with_a_number_that_no_jsonb_holds__costs_that_row_its_payload_alone(

@@ -9,6 +9,7 @@ from analytics_pipeline.flows.reporting.accounts import accounts
 from analytics_pipeline.flows.reporting.compare import By, Compared, Comparison, Difference, Figure, Line, periods
 from tests.flows.reporting.desk import add_account, add_event, at, build, copy
 from tests.product import Product
+from tests.thorough import rarely
 
 DAY = date(2026, 3, 8)
 DAYS = Days(date(2026, 3, 6), date(2026, 3, 10))
@@ -44,7 +45,7 @@ def total(found: list[Compared]) -> Line:
     return sum((one.total for one in found), Line())
 
 
-@pytest.mark.parametrize(("by", "count"), [("day", 5), ("week", 2), ("month", 1)])
+@pytest.mark.parametrize(("by", "count"), [("day", 5), *rarely(("week", 2), ("month", 1))])
 def test_compare__rollups_are_right__all_keys_are_equal(desk: Product, by: By, count: int) -> None:
     found = compare(desk, DAYS, by)
 
@@ -91,10 +92,11 @@ def test_compare__same_conversation_on_two_days_of_a_week__is_no_difference(empt
     ("change", "line"),
     [
         ("UPDATE count = count + 1", Line(2, 0, 0, 0, 1, 2.5)),
-        ("UPDATE sum_value = sum_value + 0.05", Line(2, 0, 0, 0, 0, 0.025)),
+        *rarely(("UPDATE sum_value = sum_value + 0.05", Line(2, 0, 0, 0, 0, 0.025))),
         ("UPDATE sum_value_business_hours = sum_value_business_hours - 0.05", Line(2, 0, 0, 0, 0, 0.025)),
-        ("UPDATE sum_value = sum_value + 0.01", Line(2, 2, 0, 0, 0, 0.005)),
-        ("DELETE", Line(2, 0, 2, 0, 2, 7.5)),
+        *rarely(
+            ("UPDATE sum_value = sum_value + 0.01", Line(2, 2, 0, 0, 0, 0.005)), ("DELETE", Line(2, 0, 2, 0, 2, 7.5))
+        ),
     ],
 )
 def test_compare__rollup_was_spoilt__is_seen_exactly(empty_product: Product, change: str, line: Line) -> None:

@@ -18,7 +18,7 @@ from analytics_pipeline.flows.reporting.rollups import RolledDay, Rollups, days_
 from analytics_pipeline.flows.reporting.zones import zone
 from tests.flows.reporting.desk import Rollup, add_account, add_event, at, build, compute, copy, covered, rollups
 from tests.product import Product
-from tests.thorough import on_engines
+from tests.thorough import on_engines, rarely
 
 DAY = date(2026, 2, 11)
 
@@ -85,7 +85,7 @@ def test_rollups__bot_handoffs__count_conversations_once_in_each_dimension(empty
     }
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("value", [None, *rarely(float("nan"), float("inf"), float("-inf"))])
 def test_rollups__value_is_unknown__counts_as_zero_seconds(empty_product: Product, value: float | None) -> None:
     add_account(empty_product)
     for one, other in ((value, 5), (10, value)):
@@ -204,7 +204,7 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing may handle it."""
 
 
-@pytest.mark.parametrize("swaps_before_death", [0, 1, 2])
+@pytest.mark.parametrize("swaps_before_death", [*rarely(0), 1, *rarely(2)])
 def test_rollups__killed_around_the_swap__leave_nothing_that_vouches_for_wrong_rows(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch, swaps_before_death: int
 ) -> None:

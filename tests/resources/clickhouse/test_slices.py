@@ -18,7 +18,7 @@ from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.clickhouse.slices import Slice, replace_slice
-from tests.thorough import on_engines
+from tests.thorough import on_engines, rarely
 
 DAY, OTHER_DAY = date(2026, 1, 1), date(2026, 1, 2)
 FIRST = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -190,7 +190,7 @@ with connect(Settings.load(), Tag("tests", "killed")) as clickhouse:
 """
 
 
-@pytest.mark.parametrize("place", ["before tombstones", "before attach"])
+@pytest.mark.parametrize("place", [*rarely("before tombstones"), "before attach"])
 def test_replace__killed_half_way__slice_is_whole_and_the_next_run_repairs(facts: ClickHouse, place: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", KILLED, place], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -9,6 +9,7 @@ from analytics_pipeline.flows.reporting.errors import UnknownDimension
 from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point
 from tests.flows.reporting.desk import add_account, add_conversation, add_event, ask, at, build, reports
 from tests.product import Product
+from tests.thorough import rarely
 
 either_source = pytest.mark.parametrize("rollup", [True, False], ids=["rollup", "raw"])
 
@@ -221,16 +222,18 @@ def test_bots__rollups_from_before_conversations_were_kept__the_events_answer(em
 @pytest.mark.parametrize(
     ("zone", "since", "until", "group_by", "lengths"),
     [
-        ("America/New_York", "2026-03-07 05:00", "2026-03-10 04:00", "day", [48, 46, 48]),
-        ("America/New_York", "2026-03-08 05:00", "2026-03-09 04:00", "hour", [2] * 23),
         ("America/New_York", "2026-03-07 12:30", "2026-03-09 16:00", "day", [33, 46, 24]),
         ("America/New_York", "2026-03-06 12:30", "2026-03-09 16:00", "week", [81, 70]),
-        ("Australia/Lord_Howe", "2026-04-03 13:00", "2026-04-05 13:30", "day", [48, 49]),
         ("Australia/Lord_Howe", "2026-04-04 13:00", "2026-04-05 13:30", "hour", [2] * 24 + [1]),
-        ("Pacific/Apia", "2011-12-29 10:00", "2011-12-31 10:00", "day", [48, 48]),
         ("Asia/Kathmandu", "2025-12-29 18:15", "2026-01-01 18:15", "month", [96, 48]),
-        ("Asia/Kathmandu", "2025-12-29 18:15", "2026-01-01 18:15", "year", [96, 48]),
-        ("America/St_Johns", "2010-11-06 02:30", "2010-11-08 03:30", "day", [48, 50]),
+        *rarely(
+            ("America/New_York", "2026-03-07 05:00", "2026-03-10 04:00", "day", [48, 46, 48]),
+            ("America/New_York", "2026-03-08 05:00", "2026-03-09 04:00", "hour", [2] * 23),
+            ("Australia/Lord_Howe", "2026-04-03 13:00", "2026-04-05 13:30", "day", [48, 49]),
+            ("Pacific/Apia", "2011-12-29 10:00", "2011-12-31 10:00", "day", [48, 48]),
+            ("Asia/Kathmandu", "2025-12-29 18:15", "2026-01-01 18:15", "year", [96, 48]),
+            ("America/St_Johns", "2010-11-06 02:30", "2010-11-08 03:30", "day", [48, 50]),
+        ),
     ],
 )
 @either_source

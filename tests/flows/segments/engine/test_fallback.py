@@ -19,6 +19,7 @@ from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.deadline import Deadline
 from tests.flows.segments.differential import DAY, Person, count, load
 from tests.product import Product, condition
+from tests.thorough import rarely
 
 # Backtracks without end on a text of "a"s and something else.
 _HOSTILE = "(a+)+$"
@@ -236,7 +237,7 @@ def test_fallback__list_in_a_row_of_an_earlier_version__is_unknown(empty_product
 
 
 @pytest.mark.parametrize(
-    ("name", "traits"), [("a.b", {"a": {"b": "x"}}), ("a.b", {"a.b": "x"}), ("a", {"a": {"b": "x"}})]
+    ("name", "traits"), [("a.b", {"a": {"b": "x"}}), *rarely(("a.b", {"a.b": "x"}), ("a", {"a": {"b": "x"}}))]
 )
 @pytest.mark.parametrize("operator", ["EQUAL", "IS_SET", "IS_NOT_SET", "REGEX"])
 def test_counts__map_or_dotted_key_in_a_row_of_an_earlier_version__is_unknown(
@@ -269,15 +270,18 @@ def test_counts__map_and_dotted_key__are_told_apart(empty_product: Product) -> N
     }
 
 
-@pytest.mark.parametrize("operator", [*sorted(MATCHERS_BY_OPERATOR), "IS_SET", "IS_NOT_SET", "IN", "PERCENTAGE_SPLIT"])
-def test_counts__text_of_more_digits_than_python_reads__is_unknown(empty_product: Product, operator: str) -> None:
+def test_counts__text_of_more_digits_than_python_reads__is_unknown(empty_product: Product) -> None:
     """The engine raises before it looks at the operator."""
     _fill_one_environment(empty_product, [{"k": "9" * 4301}, {"k": "1"}])
+    operators = [*sorted(MATCHERS_BY_OPERATOR), "IS_SET", "IS_NOT_SET", "IN", "PERCENTAGE_SPLIT"]
+    segments = [_segment(number, operator, "k", "50") for number, operator in enumerate(operators, start=1)]
 
-    ((count, status, reason),) = _answers(empty_product, _segment(1, operator, "k", "50"))
+    answers = _answers(empty_product, *segments)
 
-    assert (count, status) == (None, "failed")
-    assert reason.startswith("the engine raises ValueError: Exceeds the limit (4300 digits)")
+    reason = "the engine raises ValueError: Exceeds the limit (4300 digits)"
+    assert [(count, status, text[: len(reason)]) for count, status, text in answers] == [
+        (None, "failed", reason)
+    ] * len(operators)
 
 
 def test_counts__long_text_that_is_no_number__counts_as_the_engine_decides(empty_product: Product) -> None:
