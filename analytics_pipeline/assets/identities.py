@@ -104,12 +104,12 @@ def raw_identities(
             captures, failures = method.capture(day, tenants.environments) if method else ([], [])
         if failures:
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
-        return _capture_metadata(captures) | tenants_metadata(tenants) | _remove_expired(settings, zone, store, day)
+        return {**_capture_metadata(captures), **tenants_metadata(tenants), **_expiry(settings, zone, store, day)}
 
     yield from materialize_days(context, capture)
 
 
-def _remove_expired(settings: Settings, zone: LandingZone, store: Postgres, day: date) -> Mapping[str, Any]:
+def _expiry(settings: Settings, zone: LandingZone, store: Postgres, day: date) -> Mapping[str, Any]:
     """Once the day is captured, older ones may go; nothing is said where captures are kept for ever."""
     keep_days = settings.landing_retention_days
     return {} if keep_days is None else {"captures_expired": remove_expired(zone, store, day, keep_days)}

@@ -1,17 +1,22 @@
 """The whole pipeline as containers of the image: it works, and goes on working when any of them is killed."""
 
+import json
 import os
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from analytics_pipeline.embedded import dagster_ui
+from analytics_pipeline_sdk import AnalyticsClient, CustomEvent
+from tests.databases import Databases
 from tests.e2e.conftest import own_instance
 from tests.e2e.dagster_server import DagsterServer, wait_for
 from tests.e2e.test_enablement import add_usage, copies_held_up, runs, state
@@ -21,6 +26,7 @@ from tests.product import Product, condition, document, new_product, today
 from tests.sensors.enablement import assert_complete, make_due
 
 pytestmark = pytest.mark.timeout(900)
+EVENTS = 2_000
 LARGEST_BYTES = 400_000_000
 # Places of this machine: containers have their own, or the secret's file.
 NOT_THEIRS = {
@@ -43,18 +49,23 @@ class Deployment:
     surroundings: Surroundings
     containers: Mapping[str, Container]
     dagster: DagsterServer
+    reads: str
+    events: str
+
+    def token(self, name: str, *words: str) -> str:
+        return self.surroundings.run("analytics-pipeline", "token", "create", name, *words)
 
 
 @pytest.fixture(scope="module")
 def product(
-    stack_environment: Mapping[str, str], migrated: str, tmp_path_factory: pytest.TempPathFactory
+    stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     with pytest.MonkeyPatch.context() as exported:
         for name, value in stack_environment.items():
             exported.setenv(name, value)
         landing = tmp_path_factory.mktemp("landing")
         landing.chmod(0o777)
-        with own_instance(exported), new_product(stack_environment, migrated, landing, exported) as made:
+        with own_instance(exported), new_product(stores, landing, exported) as made:
             yield made
 
 
@@ -83,7 +94,7 @@ def _directory(product: Product) -> Path:
 
 @pytest.fixture(scope="module")
 def deployment(product: Product, surroundings: Surroundings) -> Iterator[Deployment]:
-    code, web = free_port(), free_port()
+    code, web, read, events = (free_port() for _ in range(4))
     address = {"CODE_SERVER_HOST": "127.0.0.1", "CODE_SERVER_PORT": str(code)}
     grpc = ("dagster", "api", "grpc", "--host", "127.0.0.1", "--port", str(code))
     module = ("--module-name", "analytics_pipeline.definitions", "--location-name", "analytics_pipeline")
@@ -93,6 +104,18 @@ def deployment(product: Product, surroundings: Surroundings) -> Iterator[Deploym
         "code-server": Container("code-server", surroundings, (*grpc, *module)),
         "webserver": Container("webserver", surroundings, ui, f"http://127.0.0.1:{web}/server_info", address),
         "daemon": Container("daemon", surroundings, daemon, "", address),
+        "serve": Container(
+            "serve",
+            surroundings,
+            ("analytics-pipeline", "serve", "--port", str(read)),
+            f"http://127.0.0.1:{read}/health",
+        ),
+        "ingest": Container(
+            "ingest",
+            surroundings,
+            ("analytics-pipeline", "ingest", "--port", str(events)),
+            f"http://127.0.0.1:{events}/readyz",
+        ),
     }
     try:
         surroundings.run("analytics-pipeline", "migrate", "pre")
@@ -101,7 +124,14 @@ def deployment(product: Product, surroundings: Surroundings) -> Iterator[Deploym
         surroundings.run("analytics-pipeline", "migrate", "post")
         wait_for(lambda: dagster_ui.loaded_locations(web), lambda found: found is not None, 120)
         session = dagster_ui.Session(uuid.uuid4().hex, f"http://127.0.0.1:{web}", ())
-        yield Deployment(product, surroundings, containers, DagsterServer(web, session))
+        yield Deployment(
+            product,
+            surroundings,
+            containers,
+            DagsterServer(web, session),
+            f"http://127.0.0.1:{read}",
+            f"http://127.0.0.1:{events}",
+        )
     finally:
         for container in containers.values():
             container.remove()
@@ -130,6 +160,35 @@ def test_containers__all_started__a_day_is_materialised_through_the_ui(deploymen
         ("env-key-100", "bob"): {"plan": "free"},
     }
     assert product.current() == {(1, 100): (1, "counted")}
+    (segment,) = _read(deployment, "/v1/projects/10/segments")["items"]
+    assert [(one["environment"], one["count"]) for one in segment["memberships"]] == [(100, 1)]
+
+
+def _read(deployment: Deployment, path: str) -> Any:
+    """The read API's answer to a new reader."""
+    token = deployment.token(f"reader-{uuid.uuid4().hex[:8]}", "--scope", "read")
+    request = urllib.request.Request(deployment.reads + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - of this machine
+        return json.load(response)
+
+
+def test_containers__ingestion_killed_in_the_middle__every_event_is_stored_once(deployment: Deployment) -> None:
+    token = deployment.token("services", "--scope", "ingest", "--organisation", "1")
+    with AnalyticsClient(deployment.events, token=token, service="tests") as client:
+        for number in range(EVENTS):
+            client.track(CustomEvent("opened", {"number": number}))
+            if number == EVENTS // 2:
+                client.flush(0.2)
+                deployment.containers["ingest"].kill()
+        deployment.containers["ingest"].restart()
+        assert client.flush(60)
+        stats = client.stats()
+
+    assert (stats.accepted, stats.delivered + stats.duplicate) == (EVENTS, EVENTS)
+    stored = deployment.product.clickhouse.query(
+        "SELECT count(), uniqExact(event_id), uniqExact(toString(data.properties.number)) FROM analytics_events FINAL"
+    )
+    assert stored == [(EVENTS, EVENTS, EVENTS)]
 
 
 def test_containers__each_killed_in_the_middle__the_history_is_complete_once(deployment: Deployment) -> None:

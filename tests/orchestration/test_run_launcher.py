@@ -48,7 +48,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 def _answers(client: DagsterGrpcClient) -> bool:
-    return client.health_check_query() == "SERVING"
+    return bool(client.health_check_query() == "SERVING")  # type: ignore[no-untyped-call]
 
 
 def _health(instance: dg.DagsterInstance, address: dict[str, Any] | None) -> tuple[WorkerStatus, str | None]:
