@@ -19,6 +19,7 @@ from analytics_pipeline.setting_types import (
     ClassPath,
     ClickHouseUrl,
     ClusterName,
+    EventPrivacy,
     ExportLabel,
     FirstDay,
     LandingUrl,
@@ -158,6 +159,10 @@ class Settings(_Environment):
 
     event_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     event_recompress_after_days: Annotated[int, Field(ge=1, le=36_500)] = 7
+    # Members of events that are treated otherwise than by default.
+    event_privacy: EventPrivacy = ()
+    # Of one token.
+    event_rate_per_minute: Annotated[int, Field(ge=100, le=1_000_000_000)] = 3_000_000
     event_privacy_key: Annotated[SecretStr, Field(min_length=16)] | None = None
 
     # What the links of shared pages are signed with.

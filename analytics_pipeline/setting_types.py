@@ -4,9 +4,14 @@ import re
 from datetime import date
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from analytics_pipeline import addresses
+
+
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
 
 
 def _matching(pattern: str, message: str) -> AfterValidator:
@@ -31,3 +36,12 @@ ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200
 # Partitions are days that ClickHouse's Date can hold.
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
+# Never read as JSON: `type.member=action`, separated by spaces.
+_PrivacyAction = Annotated[
+    str,
+    _matching(
+        r"[a-z_]+\.[a-z_]+=(keep|drop|hmac|truncate|template)",
+        "must look like task_created.command=keep, with keep, drop, hmac, truncate or template",
+    ),
+]
+EventPrivacy = Annotated[tuple[_PrivacyAction, ...], NoDecode, BeforeValidator(_words)]

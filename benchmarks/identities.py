@@ -9,19 +9,15 @@ and counting with a pass that is written by hand: both get their share of a busy
 """
 
 import argparse
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
 
 import boto3
 import psutil
-from boto3.dynamodb.conditions import Key
 from botocore.config import Config
-from flag_engine.segments.evaluator import is_context_in_segment
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +27,6 @@ from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import SnapshotLoad
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.flows.segments.counting import count_segments
-from analytics_pipeline.flows.tenants import Environment
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -40,15 +35,12 @@ from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import postgres
 from benchmarks.canned_dynamodb import canned_dynamodb
 from benchmarks.handwritten import count_by_hand
+from benchmarks.identities_elsewhere import ENVIRONMENT_LIST, count_singly, evaluate, insert_rows, read_by_resource
 from benchmarks.memory import peak_memory
 from benchmarks.stores import stores
-from benchmarks.workload import ENVIRONMENTS, environment_key, segments, traits
+from benchmarks.workload import ENVIRONMENTS, segments
 
-ENVIRONMENT_LIST = [Environment(n + 1, environment_key(n), f"Environment {n}", 1, 1) for n in range(ENVIRONMENTS)]
-PART_READ = 10_000
 ROUNDS = 3
-PART_LOADED = 20_000
-PART_EVALUATED = 1_000
 RESOURCE, SINGLY, FIRST = "boto3 resource, flatten, json", "one query per segment and environment", "the first of each"
 # Targets: how much faster than an alternative, in how many seconds two million are counted, and in how much memory.
 FASTER = {RESOURCE: 20, SINGLY: 5, FIRST: 10}
@@ -120,7 +112,7 @@ def _ours(
 
     reading, by_resource = _in_turns(
         lambda: _measured("reading", "raw_identities", captured),
-        lambda: _measured("reading", RESOURCE, lambda: _read_by_resource(endpoint)),
+        lambda: _measured("reading", RESOURCE, lambda: read_by_resource(endpoint)),
     )
     loading = _measured("loading", "identity_snapshots", loaded)
     counting = _measured("counting", "segment_counts, one pass", lambda: _count(warehouse, day, total))
@@ -164,68 +156,10 @@ def _counted_many(warehouse: ClickHouse, day: date, total: int, copies: int) -> 
 def _alternatives(warehouse: ClickHouse, day: date, total: int) -> list[Measured]:
     warehouse.execute("CREATE TABLE alternative AS identities")
     return [
-        _measured("loading", "client.insert, 1,000 rows each", lambda: _insert_rows(warehouse, day)),
-        _measured("counting", SINGLY, lambda: _count_singly(warehouse, day, total)),
-        _measured("counting", "flag_engine in Python", _evaluate),
+        _measured("loading", "client.insert, 1,000 rows each", lambda: insert_rows(warehouse, day)),
+        _measured("counting", SINGLY, lambda: count_singly(warehouse, day, total)),
+        _measured("counting", "flag_engine in Python", evaluate),
     ]
-
-
-def _read_by_resource(endpoint: str) -> int:
-    """What the documentation of boto3 teaches, to JSON lines in memory: whole pages, until it is enough."""
-    table = boto3.resource("dynamodb", endpoint_url=endpoint, config=Config(retries={"mode": "adaptive"})).Table("t")
-    lines = 0
-    for page in _resource_pages(table):
-        for item in page["Items"]:
-            flat = {trait["trait_key"]: trait["trait_value"] for trait in item["identity_traits"]}
-            json.dumps({"identifier": item["identifier"], "traits": flat}, default=float)
-            lines += 1
-        if lines >= PART_READ:
-            break
-    return lines
-
-
-def _resource_pages(table: Any) -> Iterator[dict[str, Any]]:
-    for environment in ENVIRONMENT_LIST:
-        query: dict[str, Any] = {
-            "IndexName": "environment_api_key-identifier-index",
-            "KeyConditionExpression": Key("environment_api_key").eq(environment.key),
-        }
-        while True:
-            page = table.query(**query)
-            yield page
-            if "LastEvaluatedKey" not in page:
-                break
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-
-def _insert_rows(warehouse: ClickHouse, day: date) -> int:
-    columns = ["snapshot_date", "project_id", "environment_id", "identifier", "identity_key", "traits", "inserted_at"]
-    now = datetime.now(timezone.utc)
-    for start in range(0, PART_LOADED, 1_000):
-        rows = [[day, 1, "e", f"user-{n}", f"e_user-{n}", traits(n), now] for n in range(start, start + 1_000)]
-        warehouse.client.insert("alternative", rows, column_names=columns)
-    return PART_LOADED
-
-
-def _count_singly(warehouse: ClickHouse, day: date, identities: int) -> int:
-    for segment in segments():
-        for environment in ENVIRONMENT_LIST:
-            count_segments(warehouse, day, [segment], [environment])
-    return identities
-
-
-def _evaluate() -> int:
-    contexts: list[Any] = [
-        {
-            "environment": {"key": "e", "name": "E"},
-            "identity": {"identifier": str(n), "key": f"e_{n}", "traits": traits(n)},
-        }
-        for n in range(PART_EVALUATED)
-    ]
-    for segment in segments():
-        for context in contexts:
-            is_context_in_segment(context, segment.context)
-    return PART_EVALUATED
 
 
 def _measured(stage: str, way: str, work: Callable[[], int]) -> Measured:

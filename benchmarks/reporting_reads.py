@@ -13,6 +13,8 @@ from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.flows.held_tables import DayTable
 from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import accounts
+from analytics_pipeline.flows.reporting.reads.conversations import conversation_cells
+from analytics_pipeline.flows.reporting.reads.periods import whole
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import READ_FLAG, Answer
 from analytics_pipeline.flows.reporting.reads.reports import Reports
@@ -63,6 +65,10 @@ class ReadBench:
             yield Row(work, "from rollups", seconds, f"{1 / seconds:.0f} /s", goals=goals)
             goals = [Goal.at_least(longer / seconds, 10, "raw")] if is_year and is_large else []
             yield Row(work, "from raw events", longer, f"{1 / longer:.0f} /s", faster=longer / seconds, goals=goals)
+            if read is _summary and is_year:
+                by_agent, period = replace(query, dimension="agent"), [whole(query)]
+                counted = seconds_of("source", conversation_cells, self.postgres, period, by_agent, rounds=ROUNDS)
+                yield Row(work, "of both: the source counts conversations", counted)
 
     def refresh(self, number: int) -> Iterator[Row]:
         """One day refreshed again and again while an account's year is read; then the same with tables by day."""
@@ -84,6 +90,9 @@ class ReadBench:
             yield Row(f"{name}, account {number}", "1 year", one)
         for back in range(1, years):
             self._repeat_year(back)
+        # As a minute later: until then each of those months is in several parts.
+        for table in ("reporting_rollups", BOUNDS.name):
+            self.clickhouse.execute(f"OPTIMIZE TABLE {table} FINAL")
         for name, read in _REPORTS.items():
             one = self._read(read, self._query(number, 365), rollups=True)[1]
             answer, all_, _ = self._read(read, self._query(number, years * 365), rollups=True)

@@ -121,7 +121,7 @@ def test_embedded__is_known_only_where_engines_are_started() -> None:
 
 
 def test_servers__are_known_only_where_something_is_served() -> None:
-    assert _importing_elsewhere(("api", "cli.serve", "embedded"), SERVERS) == []
+    assert _importing_elsewhere(("api", "cli.ingest", "cli.serve", "embedded"), SERVERS) == []
 
 
 def test_routes__ask_the_flows_reads_alone() -> None:

@@ -6,6 +6,7 @@ is looked up whenever it is used, so that one which is revoked ends at once.
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import psycopg
 
 from analytics_pipeline.errors import Refused
-from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.postgres import Connection, Postgres
 
 Scope = Literal["ingest", "read"]
 # Tells what it is to whoever finds it where it should not be.
@@ -129,6 +130,17 @@ def authenticate(store: Postgres, secret: str) -> Token | None:
     return token
 
 
+def valid(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Those of the tokens that have not ended, as part of a transaction; that they are used is noted."""
+    connection.execute(_ALL_USED, {"ids": list(ids), "every": _USED_EVERY})
+    return {one for (one,) in connection.execute(_VALID, {"ids": list(ids)}).fetchall()}
+
+
+def is_ready(store: Postgres) -> bool:
+    """Whether Postgres answers and has the table."""
+    return store.query("SELECT to_regclass('analytics_pipeline.api_tokens') IS NOT NULL") == [(True,)]
+
+
 def _hashed(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
@@ -156,3 +168,15 @@ _FIND = """
     WHERE token_hash = %(hash)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
 """
 _USED = "UPDATE analytics_pipeline.api_tokens SET last_used_at = clock_timestamp() WHERE id = %(id)s RETURNING id"
+_VALID = """
+    SELECT id FROM analytics_pipeline.api_tokens
+    WHERE id = ANY(%(ids)s) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
+"""
+_ALL_USED = """
+    UPDATE analytics_pipeline.api_tokens SET last_used_at = clock_timestamp()
+    WHERE id IN (
+        SELECT id FROM analytics_pipeline.api_tokens
+        WHERE id = ANY(%(ids)s) AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - %(every)s)
+        FOR UPDATE SKIP LOCKED
+    )
+"""

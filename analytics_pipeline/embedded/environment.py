@@ -37,6 +37,8 @@ _NOT_THE_PRODUCTS = (
     "EVENT_RETENTION_DAYS",
     "EVENT_RECOMPRESS_AFTER_DAYS",
     "EVENT_PRIVACY_KEY",
+    "EVENT_PRIVACY",
+    "EVENT_RATE_PER_MINUTE",
 )
 AWS_CONFIG = "aws.config"
 _NOTE = "start_dates.json"

@@ -28,8 +28,8 @@ _kept = cache(create_engine)
 # Dagster's storage makes an engine for each of its calls. One that keeps its connection does the same.
 for module in (sqlite_run_storage, sqlite_schedule_storage, consolidated_sqlite_event_log):
     module.create_engine = lambda url, **_: _kept(url)  # type: ignore[attr-defined]
-# Of what a run says to Dagster the pipeline reads only how it ended and what it materialised.
-_READ = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+# Of what a run says to Dagster the pipeline reads only how it ended, which steps failed, and what it materialised.
+_READ = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.STEP_FAILURE}
 
 
 def _is_read(_: dg.DagsterInstance, entry: dg.EventLogEntry) -> bool:

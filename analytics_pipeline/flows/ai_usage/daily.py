@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.ai_usage.registry import events_of
-from analytics_pipeline.flows.ai_usage.source import SOURCES
+from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
 from analytics_pipeline.flows.days import by_month
 from analytics_pipeline.flows.held_days import lose_days, lost_days, note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
@@ -52,8 +52,7 @@ class DailyUsage:
             uncountable = self._lost_events().intersection(days)
             ((built_at,),) = self.postgres.ledgers.query("SELECT now()")
             computed_at = FIGURES.next_version(self.clickhouse, days)
-            self._count(staging, "chat", SOURCES[0].table, days, computed_at)
-            self._count(staging, "code_suggestions", SOURCES[1].table, days, computed_at)
+            self._count(staging, days, computed_at)
             with self.postgres.ledgers.connect() as ledger:
                 contents = swap_days(self.clickhouse, ledger, FIGURES, staging, days)
                 found = {day: content.rows or 0 for day, content in zip(days, contents, strict=True)}
@@ -68,23 +67,22 @@ class DailyUsage:
             note_losses(self.postgres, self.clickhouse, table)
         return set[date]().union(*(lost_days(self.postgres, table) for table in held))
 
-    def _count(self, staging: str, feature: str, table: str, days: Sequence[date], computed_at: datetime) -> None:
-        events = events_of(feature)
-        has_code = feature == "code_suggestions"
+    def _count(self, staging: str, days: Sequence[date], computed_at: datetime) -> None:
+        chat, code = events_of("chat"), events_of("code_suggestions")
         # Once: sent again after a lost answer it would count all events again. The build is tried anew.
         replace(self.clickhouse, attempts=1).execute(
             sql_file(
                 __package__,
                 "daily.sql",
                 STAGING=quoted(staging),
-                TABLE=quoted(table),
-                LANGUAGE="language" if has_code else "''",
-                SIZE="suggestion_size" if has_code else "0",
+                CHAT=quoted(DUO_CHAT_EVENTS.table),
+                CODE=quoted(CODE_SUGGESTION_EVENTS.table),
                 SPILL=str(_SPILL_BYTES),
             ),
-            feature=feature,
-            ids=list(events),
-            names=[event.name for event in events.values()],
+            chat_ids=list(chat),
+            chat_names=[event.name for event in chat.values()],
+            code_ids=list(code),
+            code_names=[event.name for event in code.values()],
             first=days[0],
             last=days[-1],
             computed_at=computed_at,

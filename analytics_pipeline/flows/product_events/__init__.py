@@ -1,0 +1,1 @@
+"""Product events: what services send, checked, made less personal, stored once."""

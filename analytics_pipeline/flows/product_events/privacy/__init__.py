@@ -1,0 +1,1 @@
+"""What is stored of members that may hold something personal."""

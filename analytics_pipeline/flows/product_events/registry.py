@@ -1,0 +1,105 @@
+"""The types of events, and where each of their members is stored: the SDK's types are the only list.
+
+A member whose name a column of `analytics_events` has goes there, every other one into its column `data`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from analytics_pipeline_sdk.events import EVENT_TYPES, AnyEvent, CustomEvent, Event, wire_name
+
+# Members of events that have a column of their own. `name` is that of custom events alone.
+_COLUMNS = frozenset(
+    {
+        "service",
+        "user_id",
+        "task_id",
+        "project_id",
+        "cocoon_id",
+        "integration_id",
+        "provider",
+        "success",
+        "duration_ms",
+        "duration_seconds",
+        "exit_code",
+        "endpoint",
+        "method",
+        "status_code",
+        "error_type",
+        "error_message",
+    }
+)
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A row of `analytics_events`: its columns in their order. Moments are seconds since 1970, to the millisecond."""
+
+    organisation_id: int
+    event_id: UUID
+    timestamp: float
+    received_at: float
+    skew_ms: int | None
+    event_type: str
+    name: str | None
+    service: str
+    hostname: str
+    environment: str
+    sdk: str
+    user_id: UUID | None = None
+    task_id: UUID | None = None
+    project_id: UUID | None = None
+    cocoon_id: UUID | None = None
+    integration_id: UUID | None = None
+    provider: str | None = None
+    success: bool | None = None
+    duration_ms: int | None = None
+    duration_seconds: int | None = None
+    exit_code: int | None = None
+    endpoint: str | None = None
+    method: str | None = None
+    status_code: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    data: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The organisation and the id: stored once."""
+        return self.organisation_id, self.event_id.int
+
+
+COLUMNS: tuple[str, ...] = Row.__struct_fields__
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How events of one type become rows: its name, and which of its members are columns."""
+
+    type: str
+    columns: tuple[str, ...]
+
+
+def _shape(kind: type[Event]) -> Shape:
+    own = {*_COLUMNS, "name"} if kind is CustomEvent else _COLUMNS
+    return Shape(wire_name(kind), tuple(name for name in kind.__struct_fields__ if name in own))
+
+
+def _every_type() -> tuple[type[Event], ...]:
+    """The types of the list, and the old spellings, which are read as well."""
+    kinds: tuple[type[Event], ...] = AnyEvent.__args__
+    return kinds
+
+
+SHAPES: Mapping[type[Event], Shape] = {kind: _shape(kind) for kind in _every_type()}
+MEMBERS: Mapping[str, tuple[str, ...]] = {wire_name(kind): kind.__struct_fields__ for kind in EVENT_TYPES}
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of every event that is accepted, and of a batch."""
+    from analytics_pipeline.flows.product_events.decoding import WholeBatch
+
+    return msgspec.json.schema(WholeBatch)
