@@ -17,6 +17,7 @@ _COMMANDS = {
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
     "events": ("events:events", "Events of product services: see them come in, look after rejected ones."),
     "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
+    "grants": ("grants:grants", "Print the SQL of organisations' own users of ClickHouse."),
     "ingest": ("ingest:ingest", "Take the events that product services send."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
     "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
@@ -27,7 +28,17 @@ _COMMANDS = {
 }
 # The others work on the embedded engines, which must not meet production's settings.
 _ON_YOUR_STORES = (
-    *("doctor", "enablement", "events", "export", "ingest", "migrate", "reporting", "serve", "settings", "token"),
+    "doctor",
+    "enablement",
+    "events",
+    "export",
+    "grants",
+    "ingest",
+    "migrate",
+    "reporting",
+    "serve",
+    "settings",
+    "token",
 )
 
 
