@@ -56,7 +56,8 @@ def test(sink: str, *, as_json: bool) -> None:
 @click.argument("sink")
 @json_option
 def pause(sink: str, *, as_json: bool) -> None:
-    """Send nothing more to SINK. Its bookmark stays, so nothing is lost while the event log keeps the events."""
+    """Send no further batch to SINK, also in a run that is serving it. Its bookmark stays, so nothing is lost while
+    the event log keeps the events."""
     _told(sink, "paused", ledger.pause(postgres(Settings.load()), sink), as_json=as_json)
 
 
@@ -76,4 +77,4 @@ def _told(sink: str, what: str, done: bool, *, as_json: bool) -> None:
     if as_json:
         print_json({"sink": sink, "state": what})
     else:
-        click.echo(f"{sink} is {what}; the next run, within its interval, follows that.")
+        click.echo(f"{sink} is {what}.")

@@ -12,7 +12,7 @@ from datetime import timedelta
 from analytics_pipeline.flows.dead_letters import DeadLetter, add_dead_letters
 from analytics_pipeline.flows.usage_export import gaps
 from analytics_pipeline.flows.usage_export.deliveries import Kind, begin, complete
-from analytics_pipeline.flows.usage_export.errors import Superseded
+from analytics_pipeline.flows.usage_export.errors import Paused, Superseded
 from analytics_pipeline.flows.usage_export.ledger import Sending, State, state_of
 from analytics_pipeline.flows.usage_export.records import Plan
 from analytics_pipeline.resources.postgres import Connection
@@ -58,18 +58,26 @@ class Bookmark:
 
         Raises:
             Superseded: another run has gone on with this sink; nothing was recorded.
+            Paused: the sink was paused meanwhile; the end of `done` was recorded, and nothing is to be sent.
         """
         with self.connection.transaction():
-            self._hold(done)
+            is_paused = self._hold(done).paused_at is not None
             if done and outcome:
                 self._finish(done, outcome)
             if plan is None:
                 return None
-            self._pass(plan)
-            if not plan.records:
-                self._move(plan.to, past)
-                return None
-            return Sending(begin(self.connection, self.sink, kind, plan, past), plan.ids, plan.to, past)
+            if not is_paused:
+                return self._begin(plan, kind, past)
+        raise Paused(f"the sink {self.sink} was paused; the rest waits for: analytics-pipeline export resume")
+
+    def _begin(self, plan: Plan, kind: Kind, past: int | None) -> Sending | None:
+        """Pass what the plan found, and record the batch that it makes, if it makes one."""
+        gaps.add(self.connection, self.sink, plan.gaps, plan.open_until)
+        gaps.fill(self.connection, self.sink, plan.found, plan.open_until)
+        if not plan.records:
+            self._move(plan.to, past)
+            return None
+        return Sending(begin(self.connection, self.sink, kind, plan, past), plan.ids, plan.to, past)
 
     def fail(self, sending: Sending, error: str, retry_after: float | None) -> int:
         """Record that the batch was not acknowledged: it is sent again, later each time; returns failures in a row."""
@@ -89,7 +97,7 @@ class Bookmark:
 
     def _hold(self, done: Sending | None) -> State:
         state = state_of(self.connection, self.sink, hold=True)
-        if state is None or state.planned_delivery != (done and done.delivery):
+        if state is None or (state.sending and state.sending.delivery) != (done and done.delivery):
             raise Superseded(f"another run has gone on with the sink {self.sink}; this one has recorded nothing more")
         return state
 
@@ -115,17 +123,12 @@ class Bookmark:
     def _move_past(self, to: int, past: int, records: int) -> None:
         self.connection.execute(_MOVE_PAST, [to, records, to, past])
 
-    def _pass(self, plan: Plan) -> None:
-        gaps.add(self.connection, self.sink, plan.gaps, plan.open_until)
-        gaps.fill(self.connection, self.sink, plan.found, plan.open_until)
-
 
 def pause_after(failures: int, retry_after: float | None) -> timedelta:
     """How long a sink is left alone after so many failures in a row; at least as long as it asked for, in seconds."""
     pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
     jittered = pause.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - keeps no secret
-    wished = min(retry_after or 0.0, LONGEST_PAUSE.total_seconds())
-    return timedelta(seconds=max(jittered, wished))
+    return timedelta(seconds=max(jittered, retry_after or 0.0))
 
 
 _FORGET_LETTERS = """

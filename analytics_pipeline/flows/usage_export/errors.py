@@ -25,3 +25,7 @@ class SinkFailed(Passing):
 
 class Superseded(Passing):
     """Another run has gone on with the sink meanwhile; what this one sent is the same that the other sends."""
+
+
+class Paused(Refused):
+    """Somebody has paused the sink while a run was serving it; nothing more was sent."""

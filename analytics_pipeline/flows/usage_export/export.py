@@ -8,7 +8,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export.allow_list import allow_list
 from analytics_pipeline.flows.usage_export.bookmark import Bookmark
 from analytics_pipeline.flows.usage_export.deliveries import forget_old
-from analytics_pipeline.flows.usage_export.errors import ExportDisabled, SinkFailed, Superseded
+from analytics_pipeline.flows.usage_export.errors import ExportDisabled, Paused, SinkFailed, Superseded
 from analytics_pipeline.flows.usage_export.ledger import State, create, measured
 from analytics_pipeline.flows.usage_export.line import Line, Run, Served
 from analytics_pipeline.flows.usage_export.pending import backlog
@@ -80,6 +80,8 @@ def _serve(run: Run, name: str, opened: Callable[[str], Sink]) -> Served:
         served.status, served.error = "skipped: lease_held", str(error)
     except Superseded as error:
         served.status, served.error = "skipped: superseded", str(error)
+    except Paused as error:
+        served.status, served.error = "paused", str(error)
     except SinkFailed as error:
         served.status, served.error = "failed", str(error)
     return served

@@ -26,7 +26,7 @@ PAST_SECONDS = 10.0
 
 @dataclass
 class Served:
-    """The work of a run for a sink. `status` is `served`, `failed`, `time_over` or `skipped: …`; `error` says why."""
+    """The work of a run for a sink. `status`: served, failed, paused, time_over or `skipped: …`; `error` says why."""
 
     sink: str
     status: str = "served"

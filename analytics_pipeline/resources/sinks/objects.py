@@ -1,6 +1,8 @@
 """Compressed files by day in a directory or a bucket. A batch is there when its manifest is, which is written last."""
 
+import errno
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +41,8 @@ FORMAT = "usage-events/1"
 EVENTS, MANIFESTS, TESTS = "events", "manifests", "tests"
 NO_DAY = "unknown"
 _LEVEL = 3
+# As the system says it, in whatever it is wrapped.
+_NO_SPACE = os.strerror(errno.ENOSPC)
 _REFUSALS = (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError, PermissionError)
 
 
@@ -117,7 +121,8 @@ class ObjectSink:
         except (NotADirectoryError, FileExistsError):
             raise self._refusal("a file is in the place of a directory") from None
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise SinkUnavailable(f"The sink {self.name} did not store the batch: {type(error).__name__}") from None
+            told = "no space is left on its disk" if _NO_SPACE in str(error) else type(error).__name__
+            raise SinkUnavailable(f"The sink {self.name} did not store the batch: {told}") from None
 
     def _refusal(self, reason: str) -> SinkRefused:
         return SinkRefused(f"The sink {self.name} cannot be written: {reason}. Check EXPORT_SINKS")

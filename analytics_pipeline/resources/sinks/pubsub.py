@@ -104,14 +104,7 @@ class PubSubSink:
         code = type(error).__name__
         if code in ("InvalidArgument", "BadRequest", "OutOfRange"):
             return _MessagesRefused(f"Pub/Sub refuses it: {code}")
-        if code in (
-            "NotFound",
-            "PermissionDenied",
-            "Forbidden",
-            "Unauthenticated",
-            "Unauthorized",
-            "FailedPrecondition",
-        ):
+        if code in _ABOUT_US:
             return SinkRefused(
                 f"The topic of the sink {self.name} cannot be used: {code}. It has to exist, and the credentials need"
                 " pubsub.topics.publish and pubsub.topics.get on it"

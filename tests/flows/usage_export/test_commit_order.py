@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export import gaps
-from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
+from analytics_pipeline.resources.sinks.base import Batch, Sink, SinkUnavailable
 from analytics_pipeline.resources.sinks.registry import open_sink
 from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
 from tests.flows.usage_export.receivers import Between, Receiver
@@ -96,8 +96,8 @@ def _write(writer: Writer, seed: int, events: int) -> None:
     writer.commit(chance)
 
 
-def _concurrently(product: Product, events: int, threads: int) -> tuple[set[int], list[int]]:
-    begin(product, "receiver")
+def _concurrently(product: Product, events: int, threads: int, *others: Sink) -> tuple[set[int], list[int]]:
+    begin(product, "receiver", *(other.name for other in others))
     receiver, truths = Receiver(), [Truth() for _ in range(threads)]
     sessions = [Writer(psycopg.connect(product.postgres.url), truth) for truth in truths]
     workers = [
@@ -106,10 +106,10 @@ def _concurrently(product: Product, events: int, threads: int) -> tuple[set[int]
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
-        run(product, receiver, batch=500)
+        run(product, receiver, *others, batch=500)
     for one in sessions:
         one.connection.close()
-    run(product, receiver)
+    run(product, receiver, *others)
     return set[int]().union(*(truth.committed for truth in truths)), receiver.ids
 
 
@@ -147,12 +147,20 @@ def test_export__clickhouse_acknowledges_and_the_answer_is_lost__holds_each_even
 
 
 @pytest.mark.slow
-def test_export__a_hundred_thousand_events_by_writers_at_work__each_leaves_once(empty_product: Product) -> None:
+@pytest.mark.timeout(900)
+def test_export__a_hundred_thousand_events_by_writers_at_work__each_leaves_once(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPORT_SINKS", "own=clickhouse:")
+    settings = Settings.load()
     allow(empty_product, ALLOWED)
 
-    committed, received = _concurrently(empty_product, 100_000, 8)
+    with closing(open_sink(settings.sinks[0], settings)) as own:
+        committed, received = _concurrently(empty_product, 100_000, 8, own)
 
     assert sorted(received) == sorted(committed)
+    held = empty_product.clickhouse.query("SELECT event_log_id FROM exported_events FINAL ORDER BY event_log_id")
+    assert [event_id for (event_id,) in held] == sorted(committed)
 
 
 def test_gaps__given_up__when_old_and_nobody_can_fill_them(empty_product: Product) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from analytics_pipeline.flows.usage_export.allow_list import remove
 from analytics_pipeline.flows.usage_export.bookmark import pause_after
+from analytics_pipeline.flows.usage_export.ledger import pause, resume
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
 from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
 from tests.flows.usage_export.receivers import Receiver
@@ -218,7 +219,28 @@ def test_pause__after_failures_in_a_row__doubles_up_to_five_minutes_and_hears_th
         0.8 * wanted <= found <= 1.2 * wanted for wanted, found in zip((5, 10, 20, 160, 300, 300), pauses, strict=True)
     )
     assert pause_after(1, 120).total_seconds() == 120
-    assert pause_after(1, 9_999).total_seconds() == 300
+    assert pause_after(1, 3_600).total_seconds() == 3_600
+
+
+def test_export__paused_while_a_run_serves_it__gets_no_further_batch_until_it_is_resumed(
+    empty_product: Product,
+) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 3)
+    begin(empty_product, "receiver")
+    receiver = Receiver(afterwards=lambda _: _pause(empty_product))
+
+    (paused,) = run(empty_product, receiver, batch=1)
+    assert (paused.status, receiver.ids, bookmark(empty_product)) == ("paused", [1], 1)
+    receiver.afterwards = lambda _: None
+    resume(empty_product.postgres, "receiver")
+    run(empty_product, receiver, batch=1)
+
+    assert receiver.ids == [1, 2, 3]
+
+
+def _pause(product: Product) -> None:
+    pause(product.postgres, "receiver")
 
 
 def test_export__a_sink_that_another_run_has_gone_on_with__is_left_to_it(empty_product: Product) -> None:
@@ -234,6 +256,23 @@ def test_export__a_sink_that_another_run_has_gone_on_with__is_left_to_it(empty_p
     (served,) = run(empty_product, Receiver(afterwards=taken_over))
 
     assert (served.status, bookmark(empty_product)) == ("skipped: superseded", 2)
+
+
+def test_export__half_of_a_plan_was_removed_by_hand__is_planned_anew(empty_product: Product) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 2)
+    begin(empty_product, "receiver")
+
+    def away(_: Batch) -> None:
+        raise SinkUnavailable("it is away")
+
+    run(empty_product, Receiver(trouble=away))
+    empty_product.execute("UPDATE analytics_pipeline.event_logs_scrape_state SET planned_ids = NULL")
+    due_again(empty_product)
+    receiver = Receiver()
+    (served,) = run(empty_product, receiver)
+
+    assert (served.status, receiver.ids, bookmark(empty_product)) == ("served", [1, 2], 2)
 
 
 def test_export__name_is_removed_after_a_failure__the_batch_does_not_leave_any_more(empty_product: Product) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,28 @@ def test_check_and_send__place_is_no_directory__are_refused(tmp_path: Path, prep
     for ask in ASKS:
         with pytest.raises(SinkRefused, match=r"a file is in the place of a directory\. Check EXPORT_SINKS$"):
             ask(sink)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a disk of 16 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount a file system here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_send__disk_is_full__is_told_and_nothing_was_delivered(small_disk: Path) -> None:
+    sink = _opened((small_disk / "exports").as_uri())
+    noise = [record(number, referrer=os.urandom(400).hex()) for number in range(100)]
+
+    with pytest.raises(SinkUnavailable, match=r"did not store the batch: no space is left on its disk$"):
+        sink.send(batch_of(noise))
+
+    assert [*manifests(local_store(small_disk / "exports"))] == []
 
 
 def test_check_and_send__bucket_is_missing__are_refused(environment: Mapping[str, str]) -> None:
