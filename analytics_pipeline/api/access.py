@@ -16,7 +16,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
-from analytics_pipeline.api.tokens import authenticate
+from analytics_pipeline.api.tokens import Token, authenticate, with_id
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of
 from analytics_pipeline.resources.postgres import Postgres
@@ -57,14 +57,25 @@ class Caller:
 
 # Tells whose a token is, as of now; None when it is nobody's, or not for reads.
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
+# Tells the same by the key of a caller who has had one.
+Recall: TypeAlias = Callable[[Postgres, str], Caller | None]
+_BY_TOKEN = "token-"  # noqa: S105 - how keys of holders begin
 
 
 def reader(postgres: Postgres, secret: str) -> Caller | None:
     """The holder of a token for reads, as of now; the verifier of every service but those of tests."""
-    found = authenticate(postgres, secret)
+    return _reader(authenticate(postgres, secret))
+
+
+def still_reader(postgres: Postgres, key: str) -> Caller | None:
+    """The reader of this key, while their token holds."""
+    return _reader(with_id(postgres, int(key.removeprefix(_BY_TOKEN)))) if key.startswith(_BY_TOKEN) else None
+
+
+def _reader(found: Token | None) -> Caller | None:
     if found is None or found.scope != "read":
         return None
-    return Caller(f"token-{found.id}", Scope(found.organisation_id, found.account_id))
+    return Caller(f"{_BY_TOKEN}{found.id}", Scope(found.organisation_id, found.account_id))
 
 
 @dataclass(frozen=True)
@@ -75,10 +86,15 @@ class Service:
     verify: Verifier
     limits: Limits
     anonymous: bool = False
+    recall: Recall = still_reader
 
     def verified(self, token: str) -> Caller | None:
         """Whose the token is; None: nobody's, or not for reads."""
         return self.verify(self.connections.postgres(), token)
+
+    def recalled(self, key: str) -> Caller | None:
+        """The caller of this key as of now; None: their token has ended, or they never had one."""
+        return self.recall(self.connections.postgres(), key)
 
 
 # Where pages keep the token of who has signed in.
@@ -126,6 +142,9 @@ def _unauthenticated(detail: str) -> Problem:
 def _is_local(request: Request) -> bool:
     """Whether this machine asks, by a name of its own: a page elsewhere cannot point its own name here."""
     client = request.client.host if request.client else ""
+    if request.headers.get("host") != request.url.netloc:
+        # A name that is none: the URL has the server's own address in its place.
+        return False
     return _is_loopback(client) and (request.url.hostname == "localhost" or _is_loopback(request.url.hostname or ""))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import wraps
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -179,12 +180,18 @@ def _response(request: Request, media: str, row: type[Any], answer: Listing[Any]
     else:
         rows, following = answer.page.rows, answer.page.next_cursor
         body = {**envelope, "data": rows, "next_cursor": following}
-    links = {"Link": f'<{request.url.include_query_params(cursor=following)}>; rel="next"'} if following else {}
+    links = _links(request, following) if following else {}
     if media == formats.JSON:
         return Response(formats.json_of(body), headers=links, media_type=media)
     shown = {**envelope, "missing": envelope["missing"][:_RANGES_IN_HEADER], "next_cursor": following}
     told = {"X-Answer": json.dumps(msgspec.to_builtins(shown))}
     return Response(formats.rendered(media, row, rows), headers={**links, **told}, media_type=media)
+
+
+def _links(request: Request, following: str) -> dict[str, str]:
+    """The next page as a header, which holds nothing but ASCII."""
+    address = request.url.replace(path=quote(request.scope["path"])).include_query_params(cursor=following)
+    return {"Link": f'<{address}>; rel="next"'}
 
 
 def _envelope(told: Told) -> dict[str, Any]:
@@ -221,4 +228,4 @@ def _unchanged(tag: str) -> Response:
 
 def _cached(tag: str) -> dict[str, str]:
     """A cache keeps the answer for this client alone, and asks each time whether it still holds, which costs little."""
-    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
+    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, Cookie"}

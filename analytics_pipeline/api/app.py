@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from analytics_pipeline.api.access import Service, Verifier, reader
+from analytics_pipeline.api.access import Recall, Service, Verifier, reader, still_reader
 from analytics_pipeline.api.headers import Guard
 from analytics_pipeline.api.limits import new_limits
 from analytics_pipeline.api.pages import pages
@@ -30,7 +30,9 @@ with a reason, never 0.
 """
 
 
-def create_app(settings: Settings, verify: Verifier = reader, *, anonymous: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings, verify: Verifier = reader, recall: Recall = still_reader, *, anonymous: bool = False
+) -> FastAPI:
     """The application. `anonymous`: whoever asks from this machine without a token may read everything."""
     connections = Connections(settings)
 
@@ -49,7 +51,7 @@ def create_app(settings: Settings, verify: Verifier = reader, *, anonymous: bool
         redoc_url=None,
     )
     limits = new_limits(settings.api_requests_per_minute, settings.api_requests_per_day)
-    app.state.service = Service(connections, verify, limits, anonymous)
+    app.state.service = Service(connections, verify, limits, anonymous, recall)
     add_handlers(app, pages.problem_of)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"/v{VERSION}")

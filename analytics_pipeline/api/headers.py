@@ -45,22 +45,26 @@ class Guard:
             error = Problem(TOO_LARGE_BODY, f"The most is {LARGEST_BODY:,} bytes.", {"Connection": "close"})
             await response_of(error)(scope, receive, completed)
             return
-        if _holds_nul(scope):
-            error = Problem(INVALID, "No text that is asked for holds the character NUL.")
+        if not _is_text(scope):
+            error = Problem(INVALID, "What is asked for is UTF-8, without the character NUL.")
             await response_of(error)(scope, receive, completed)
             return
         await self._app(scope, receive, completed)
 
 
-def _holds_nul(scope: Scope) -> bool:
-    """Whether the path or a parameter has the character that no text of Postgres has."""
-    return "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]
+def _is_text(scope: Scope) -> bool:
+    """Whether path and parameters are UTF-8, without the character that no text of Postgres has."""
+    try:
+        query = scope["query_string"].decode()
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in scope["path"] and "\0" not in query and "%00" not in query
 
 
 def _length(scope: Scope) -> int:
-    """Bytes of the body that the request announces. One of unknown length is too long: no read needs one."""
+    """Bytes of the body that the request announces. One of unknown length is too long: no form needs one."""
     headers = Headers(scope=scope)
-    if "transfer-encoding" in headers and scope["method"] in ("GET", "HEAD"):
+    if "transfer-encoding" in headers:
         return LARGEST_BODY + 1
     text = headers.get("content-length", "0")
     return int(text) if text.isdecimal() else LARGEST_BODY + 1

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ Row = TypeVar("Row")
 Other = TypeVar("Other")
 
 _LARGEST = 2**63 - 1
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _LONGEST_CURSOR = 4_000
 CURSOR = Query(max_length=_LONGEST_CURSOR, description="`next_cursor` of the page before; none for the first page.")
 
@@ -37,7 +39,7 @@ class Page:
             key = msgspec.json.decode(base64.urlsafe_b64decode(self.cursor.encode()), type=kind)
         except (ValueError, msgspec.MsgspecError):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list") from None
-        if any(isinstance(part, int) and abs(part) > _LARGEST for part in key):
+        if not all(map(_can_be_bound, key)):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list")
         return key
 
@@ -52,6 +54,13 @@ class Taken(Generic[Row]):
     def of(self, rows: Sequence[Other]) -> "Taken[Other]":
         """The same page of what was made of its rows."""
         return Taken(rows, self.next_cursor)
+
+
+def _can_be_bound(part: Any) -> bool:
+    """Whether every store can hold the part of a key."""
+    if isinstance(part, datetime):
+        return part.tzinfo is not None and _FIRST_YEAR <= part.year <= _LAST_YEAR
+    return not isinstance(part, int) or 0 <= part <= _LARGEST
 
 
 def cursor_of(key: Sequence[Any]) -> str:

@@ -130,6 +130,12 @@ def authenticate(store: Postgres, secret: str) -> Token | None:
     return token
 
 
+def with_id(store: Postgres, id_: int) -> Token | None:
+    """The token of this id; None when there is none, or none any more."""
+    rows = store.query(_WITH_ID, id=id_)
+    return _token(rows[0]) if rows else None
+
+
 def valid(connection: Connection, ids: Collection[int]) -> set[int]:
     """Those of the tokens that have not ended, as part of a transaction; that they are used is noted."""
     connection.execute(_ALL_USED, {"ids": list(ids), "every": _USED_EVERY})
@@ -162,11 +168,13 @@ _REVOKE = """
     UPDATE analytics_pipeline.api_tokens SET revoked_at = clock_timestamp() WHERE name = %(name)s AND revoked_at IS NULL
     RETURNING id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
 """
-_FIND = """
+_HOLDING = """
     SELECT id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
     FROM analytics_pipeline.api_tokens
-    WHERE token_hash = %(hash)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
 """
+_FIND = f"{_HOLDING} AND token_hash = %(hash)s"
+_WITH_ID = f"{_HOLDING} AND id = %(id)s"
 _USED = "UPDATE analytics_pipeline.api_tokens SET last_used_at = clock_timestamp() WHERE id = %(id)s RETURNING id"
 _VALID = """
     SELECT id FROM analytics_pipeline.api_tokens

@@ -1,7 +1,10 @@
 """Who may read what: tokens, anonymous reads of this machine, limits, bodies; and nobody sees another tenant's rows."""
 
+import asyncio
+import base64
 import json
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +20,7 @@ from analytics_pipeline.api import tokens
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.api.formats import CSV, JSON, NDJSON
+from analytics_pipeline.api.headers import Guard
 from analytics_pipeline.api.stores import Connections, Stores
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.row_policies import TENANT_COLUMNS
@@ -57,6 +61,8 @@ def test_tokens__revoked_expired_or_for_ingestion__read_nothing(empty_product: P
         ("127.0.0.1", "127.0.0.1:8093", 200),
         ("::1", "localhost:8093", 200),
         ("127.0.0.1", "rebound.example.com", 401),
+        # No name that HTTP knows, but one that browsers and name servers take.
+        ("127.0.0.1", "re{bound.example.com", 401),
         ("10.0.0.1", "127.0.0.1:8093", 401),
     ],
 )
@@ -64,7 +70,7 @@ def test_anonymous__reads__only_from_this_machine_by_its_own_name(
     shared_world: Product, client: str, host: str, status: int
 ) -> None:
     app: Any = create_app(shared_world.settings, Tokens(), anonymous=True)
-    with TestClient(app, client=(client, 1)) as asked:
+    with TestClient(app, base_url="http://127.0.0.1:8093", client=(client, 1)) as asked:
         assert asked.get("/v1/pipeline/freshness", headers={"Host": host}).status_code == status
 
 
@@ -86,6 +92,38 @@ def test_bodies__larger_than_a_question__are_refused(asked: TestClient) -> None:
 
     assert (found.status_code, found.json()["type"]) == (413, "/problems/body-too-large")
     assert asked.post("/v1/enablements").status_code == 405
+
+
+def test_bodies__of_unknown_length__are_refused_before_they_are_read(asked: TestClient) -> None:
+    read: list[bytes] = []
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(10):
+            read.append(b"x" * 65_536)
+            yield read[-1]
+
+    answer = asked.post("/sign-in", content=endless())
+
+    assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+
+
+def test_query__that_is_no_text__is_refused() -> None:
+    sent: list[Any] = []
+
+    async def refused() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/v1/enablements", "query_string": b"x=\xff", "headers": []}
+        await Guard(_unreachable)(scope, _unreachable, send)
+
+    asyncio.run(refused())
+
+    assert sent[0]["status"] == 400
+
+
+async def _unreachable(*_: Any) -> Any:
+    raise AssertionError
 
 
 def test_others__and_what_is_absent__look_the_same(asked: TestClient) -> None:
@@ -203,6 +241,23 @@ def test_parameters__hostile__are_answered_or_refused(asked: TestClient, hostile
             if parameter["in"] == "query":
                 found = asked.get(url, params={**query, parameter["name"]: hostile})
                 assert found.status_code in (200, 400, 404), (url, parameter["name"], hostile[:20], found.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/v1/accounts/71/reports/resolutions_count/timeseries", ["2026-01-06T00:00:00"]),
+        ("/v1/accounts/71/reports/resolutions_count/events", ["2026-01-06T00:00:00", 5]),
+        ("/v1/ai-usage/events", ["0001-01-01T00:00:00+14:00", "chat", 5]),
+        ("/v1/ai-usage/events", ["9999-12-31T23:59:59-14:00", "chat", 5]),
+        ("/v1/ai-usage/users", [-5, 7]),
+    ],
+)
+def test_cursors__of_somebodys_own_making__are_refused(asked: TestClient, path: str, key: list[Any]) -> None:
+    _, query = question(path.replace("resolutions_count", "{metric}"))
+    cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+    assert asked.get(path, params={**query, "cursor": cursor}).status_code == 400
 
 
 def test_identifiers__hostile__are_of_nobody(asked: TestClient) -> None:

@@ -1,6 +1,7 @@
 """Segments through HTTP: sizes, members with the rules of the product, and the segments of one identity."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -118,3 +119,15 @@ def test_identity__in_every_segment__has_the_engines_answer(counted: Product, cl
     assert [(row["segment"], row["is_member"]) for row in ada] == [(1, True), (2, True)]
     assert [(row["segment"], row["is_member"]) for row in dan] == [(1, False), (2, False)]
     assert client.get(f"{path}/nobody/segments").status_code == 404
+
+
+def test_identity__of_any_letters__has_a_next_page_by_its_own_address(product: Product, client: TestClient) -> None:
+    product.add_segment(2, condition("EQUAL", "plan", "pro"))
+    product.put(document("日本 ?#", plan="pro"))
+    assert product.materialise().success
+    path = f"/v1/projects/{PROJECT}/environments/{ENVIRONMENT}/identities/{quote('日本 ?#', safe='')}/segments"
+
+    first = client.get(path, params={"limit": 1})
+    second = client.get(first.links["next"]["url"])
+
+    assert [first.json()["data"][0]["segment"], second.json()["data"][0]["segment"]] == [1, 2]

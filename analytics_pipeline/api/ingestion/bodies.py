@@ -21,6 +21,8 @@ _FORMS: Mapping[str, Form] = {
 }
 _GZIP = zlib.MAX_WBITS | 16
 _LARGEST_WINDOW = 8 << 20
+# What is left of the body is copied for each: thousands of empty ones would keep a worker from everybody else.
+_MOST_MEMBERS = 100
 
 
 def form_of(headers: Mapping[bytes, bytes]) -> Form:
@@ -80,7 +82,11 @@ def _decompressed(sent: bytes, encoding: str) -> bytes:
 def _unzipped(sent: bytes) -> bytes:
     """What is inside, up to one byte more than is taken."""
     found = b""
+    members = 0
     while sent and len(found) <= LARGEST_BATCH_BYTES:
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise Refusal(400, f"the body has more than {_MOST_MEMBERS} gzip members")
         member = zlib.decompressobj(_GZIP)
         found += member.decompress(sent, LARGEST_BATCH_BYTES + 1 - len(found))
         if not member.eof and len(found) <= LARGEST_BATCH_BYTES:

@@ -1,5 +1,6 @@
 """Senders: whose a token is, and how many events it may still send."""
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ class Senders:
     """Tokens of scope `ingest`, remembered for some seconds."""
 
     store: Postgres
-    _known: dict[str, tuple[Token | None, float]] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[bytes, tuple[Token | None, float]] = field(default_factory=dict, init=False, repr=False)
 
     async def sender(self, headers: Mapping[bytes, bytes]) -> Token:
         """The token of a request.
@@ -49,13 +50,15 @@ class Senders:
         self._known.clear()
 
     async def _found(self, secret: str) -> Token | None:
-        token, until = self._known.get(secret, (None, 0.0))
+        # Whatever is sent as a token is kept at one size.
+        key = hashlib.sha256(secret.encode("latin-1")).digest()
+        token, until = self._known.get(key, (None, 0.0))
         if time.monotonic() < until:
             return token
         token = await to_thread.run_sync(authenticate, self.store, secret)
         if len(self._known) >= _MOST_KNOWN:
             self.forget()
-        self._known[secret] = (token, time.monotonic() + (_GOOD_SECONDS if token else _BAD_SECONDS))
+        self._known[key] = (token, time.monotonic() + (_GOOD_SECONDS if token else _BAD_SECONDS))
         return token
 
 

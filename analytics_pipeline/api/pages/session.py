@@ -1,6 +1,6 @@
 """Signing in: a token that was checked once goes into a cookie that no script can read and no other site can send."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,6 +11,8 @@ from analytics_pipeline.api.pages.frame.rendering import form
 from analytics_pipeline.api.problems import INVALID, Problem
 
 ROUTER = APIRouter(include_in_schema=False)
+
+_MOST_FIELDS = 10
 
 
 @ROUTER.get("/sign-in")
@@ -46,17 +48,19 @@ async def fields(request: Request) -> dict[str, str]:
     """The fields of a form of ours.
 
     Raises:
-        Problem: the form stands on a page of somebody else.
+        Problem: the form stands on a page of somebody else, or is none.
     """
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.url.netloc:
+    if origin is not None and origin.partition("://")[2] != request.url.netloc:
         raise Problem(INVALID, "This form was sent from another site.")
     body = (await request.body()).decode("utf-8", "replace")
-    return {name: values[0] for name, values in parse_qs(body, max_num_fields=10).items()}
+    try:
+        return {name: values[0] for name, values in parse_qs(body, max_num_fields=_MOST_FIELDS).items()}
+    except ValueError:
+        raise Problem(INVALID, f"A form has at most {_MOST_FIELDS} fields.") from None
 
 
 def _local(address: str) -> str:
     """An address of this service; what could lead elsewhere leads to the overview."""
-    parts = urlsplit(address)
-    leads_elsewhere = parts.scheme or parts.netloc or address[:2] in ("//", "/\\")
-    return address if address.startswith("/") and address.isprintable() and not leads_elsewhere else "/"
+    is_local = address.startswith("/") and address[:2] not in ("//", "/\\") and address.isprintable()
+    return address if is_local else "/"

@@ -1,18 +1,20 @@
 """Links that let anybody who has them see one page, as their maker saw it, until they expire.
 
-A link holds the page's address and the scope of its maker, signed with `DASHBOARD_SECRET`; a new secret ends all links.
+A link holds the page's address and who made it, signed with `DASHBOARD_SECRET`. It shows what its maker may see at the
+time, and nothing once the maker's token has ended; a new secret ends all links.
 """
 
-from dataclasses import asdict
-from urllib.parse import parse_qs, urlencode, urlsplit
+from dataclasses import replace
+from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from analytics_pipeline.api.access import Caller, CallerOf, Scope, service_of
+from analytics_pipeline.api.access import CallerOf, service_of
 from analytics_pipeline.api.pages.frame.rendering import PLACES, form, notice
 from analytics_pipeline.api.pages.session import fields
 from analytics_pipeline.api.problems import INVALID, NOT_AVAILABLE, Problem, not_found
@@ -29,10 +31,13 @@ _NEVER_SHARED = ("/tokens",)
 async def share(request: Request, who: CallerOf) -> Response:
     """Make a link to the page that the form names."""
     address = (await fields(request)).get("page", "")
-    path = urlsplit(address).path
+    path = address.partition("?")[0]
     if path in _NEVER_SHARED or path not in {place.path for place in PLACES}:
         raise Problem(INVALID, "page: it is no page that can be shared.")
-    signed = _signer(service_of(request).connections.settings).dumps({"page": address, "scope": asdict(who.scope)})
+    service = service_of(request)
+    if await run_in_threadpool(service.recalled, who.key) is None:
+        raise Problem(INVALID, "A page is shared by somebody with a token: it ends the link when it ends.")
+    signed = _signer(service.connections.settings).dumps({"page": address, "maker": who.key})
     link = f"{request.url.scheme}://{request.url.netloc}{PREFIX}{signed}"
     return form(request, "shared.html", title="A link to share", link=link, days=DAYS)
 
@@ -48,31 +53,39 @@ class Shared:
             await self._app(scope, receive, send)
             return
         try:
-            page, granted = _opened(self._settings, scope["path"].removeprefix(PREFIX))
+            page, maker = _opened(self._settings, scope["path"].removeprefix(PREFIX))
+            who = await run_in_threadpool(service_of(Request(scope)).recalled, maker)
+            if who is None:
+                raise _ended()
         except Problem as problem:
             scope.setdefault("state", {})
             await notice(Request(scope), problem)(scope, receive, send)
             return
-        parts = urlsplit(page)
+        path, _, asked = page.partition("?")
         # Of what the address itself asks only a panel counts: an open page asks for it again.
         panel = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("panel", [])
-        query = "&".join([*filter(None, [parts.query]), *(urlencode({"panel": one}) for one in panel[:1])])
-        scope.setdefault("state", {})["shared"] = Caller(f"shared {page}", granted)
-        seen = {"path": parts.path, "raw_path": parts.path.encode(), "query_string": query.encode()}
+        query = "&".join([*filter(None, [asked]), *(urlencode({"panel": one}) for one in panel[:1])])
+        scope.setdefault("state", {})["shared"] = replace(who, key=f"{who.key} shared {page}")
+        seen = {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
         await self._app({**scope, **seen}, receive, send)
 
 
-def _opened(settings: Settings, signed: str) -> tuple[str, Scope]:
+def _opened(settings: Settings, signed: str) -> tuple[str, str]:
+    """The page, and the key of who made the link."""
     try:
         found = _signer(settings).loads(signed, max_age=DAYS * 86_400)
     except SignatureExpired:
-        raise Problem(INVALID, "This link has expired: ask who gave it to you for a new one.") from None
+        raise _ended() from None
     except BadSignature:
         raise not_found() from None
-    return found["page"], Scope(**found["scope"])
+    return found["page"], found["maker"]
+
+
+def _ended() -> Problem:
+    return Problem(INVALID, "This link has expired: ask who gave it to you for a new one.")
 
 
 def _signer(settings: Settings) -> URLSafeTimedSerializer:
     if settings.dashboard_secret is None:
         raise Problem(NOT_AVAILABLE, "Pages cannot be shared: DASHBOARD_SECRET is not set.")
-    return URLSafeTimedSerializer(settings.dashboard_secret.get_secret_value(), "analytics_pipeline.shared")
+    return URLSafeTimedSerializer(settings.dashboard_secret.get_secret_value(), "analytics_pipeline.link")

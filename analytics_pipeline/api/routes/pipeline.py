@@ -69,7 +69,11 @@ def pipeline_costs(
     """Statements of ClickHouse by organisation and flow; null is what is nobody's alone."""
     rows = costs(stores.clickhouse, hours)
     told = Told("query_log", reason=_NO_LOG if rows is None else None)
-    return Listing(cut(rows or [], page, lambda row: (row.organisation or -1, row.flow), tuple[int, str]), told)
+    return Listing(cut(rows or [], page, _place, tuple[bool, int, str]), told)
+
+
+def _place(row: Cost) -> tuple[bool, int, str]:
+    return row.organisation is not None, row.organisation or 0, row.flow
 
 
 _HISTORY = {

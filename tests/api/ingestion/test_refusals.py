@@ -73,6 +73,8 @@ def test_token__in_use__is_noted(empty_product: Product, worker: Worker) -> None
         (zstandard.compress(b" " * (100 * MIB)), {"content_encoding": "zstd"}, 413),
         (zlib.compress(b"[]"), {"content_encoding": "gzip"}, 400),
         (b"[" + b",".join([b"1"] * 10_001) + b"]", {}, 400),
+        # Each costs a copy of all that follow.
+        (gzip.compress(b"[") + gzip.compress(b"") * 200 + gzip.compress(b"]"), {"content_encoding": "gzip"}, 400),
     ],
 )
 def test_body__that_is_not_taken__is_refused(worker: Worker, body: bytes, headers: dict[str, str], status: int) -> None:

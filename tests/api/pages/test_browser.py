@@ -36,7 +36,7 @@ def address(shared_world: Product) -> Iterator[str]:
     secret = {"dashboard_secret": "a secret of 16 characters"}
     settings = Settings.model_validate({**shared_world.settings.model_dump(), **secret})
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings, Tokens()), log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings, Tokens(), Tokens()), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

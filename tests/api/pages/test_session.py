@@ -1,14 +1,18 @@
 """Who may look at pages: by a token that was signed in with, or by a link that somebody shared."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.api.tokens import create as created
+from analytics_pipeline.api.tokens import revoke
 from analytics_pipeline.config import Settings
 from tests.api.world import Tokens
 from tests.product import Product
@@ -61,7 +65,7 @@ def test_sign_in__wrong_token__is_refused_and_nothing_is_kept(visitor: TestClien
     assert "wrong" not in answer.text
 
 
-@pytest.mark.parametrize("following", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere", "x"])
+@pytest.mark.parametrize("following", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere", "x", "//["])
 def test_sign_in__to_be_led_elsewhere__leads_to_the_overview(visitor: TestClient, following: str) -> None:
     answer = visitor.post("/sign-in", data={"token": "all", "next": following}, follow_redirects=False)
 
@@ -70,6 +74,22 @@ def test_sign_in__to_be_led_elsewhere__leads_to_the_overview(visitor: TestClient
 
 def test_form__from_another_site__is_refused(visitor: TestClient) -> None:
     answer = visitor.post("/sign-in", data={"token": "all"}, headers={"Origin": "https://elsewhere.example"})
+
+    assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "origin"),
+    [
+        ("/sign-in", {"token": "all"}, "http://["),
+        ("/sign-in", {f"field-{number}": "" for number in range(11)} | {"token": "all"}, "http://testserver"),
+        ("/share", {"page": "//["}, "http://testserver"),
+    ],
+)
+def test_form__that_no_page_of_ours_sends__is_refused(
+    client: TestClient, path: str, fields: dict[str, str], origin: str
+) -> None:
+    answer = client.post(path, data=fields, headers={"Origin": origin})
 
     assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
 
@@ -105,7 +125,7 @@ def _shared(empty_product: Product, tokens: Tokens, page: str, secret: str | Non
     """The link that somebody signed in gets for a page; '' when there is none."""
     values = {} if secret is None else {"dashboard_secret": secret}
     settings = Settings.model_validate({**empty_product.settings.model_dump(), **values})
-    client = TestClient(create_app(settings, tokens), headers=HTML, raise_server_exceptions=False)
+    client = TestClient(create_app(settings, tokens, tokens), headers=HTML, raise_server_exceptions=False)
     _sign_in(client, "all")
     answer = client.post("/share", data={"page": page})
     client.cookies.clear()
@@ -121,6 +141,61 @@ def test_shared_link__without_a_token__shows_its_page_and_nothing_else(empty_pro
     assert (page.status_code, "Histories" in page.text, "<nav" in page.text) == (200, True, False)
     assert client.get(f"{link}?panel=histories").text.startswith("<section")
     assert client.get("/enablement", follow_redirects=False).status_code == 303
+
+
+def test_shared_link__maker_has_another_scope_by_now__shows_what_that_shows(
+    empty_product: Product, tokens: Tokens
+) -> None:
+    client, link = _shared(empty_product, tokens, "/ai-usage", "a secret of 16 characters")
+    tokens.scopes["all"] = Scope(organisation_id=1)
+
+    assert client.get(link).status_code == 404
+
+
+def test_shared_link__its_makers_token_has_ended__shows_nothing_more(empty_product: Product) -> None:
+    store, secret = empty_product.postgres, SecretStr("a secret of 16 characters")
+    app = create_app(empty_product.settings.model_copy(update={"dashboard_secret": secret}))
+    client = TestClient(app, headers=HTML, raise_server_exceptions=False)
+
+    def link(name: str, lifetime: timedelta | None = None) -> str:
+        made = created(store, name, "read", organisation_id=1, lifetime=lifetime)
+        headers = {"Authorization": f"Bearer {made.secret}"}
+        answer = client.post("/share", data={"page": "/enablement"}, headers=headers)
+        found = re.search(r'href="([^"]*/shared/[^"]*)"', answer.text)
+        assert found
+        return unescape(found[1])
+
+    links = [link("revoked"), link("expired"), link("in-use")]
+    before = [client.get(one).status_code for one in links]
+    revoke(store, "revoked")
+    empty_product.execute("UPDATE analytics_pipeline.api_tokens SET expires_at = now() WHERE name = 'expired'")
+
+    assert before == [200, 200, 200]
+    assert [client.get(one).status_code for one in links] == [400, 400, 200]
+
+
+def test_shared_links__to_one_page__spend_each_their_makers_own_limit(empty_product: Product, tokens: Tokens) -> None:
+    few = {"dashboard_secret": SecretStr("a secret of 16 characters"), "api_requests_per_minute": 2}
+    app = create_app(empty_product.settings.model_copy(update=few), tokens, tokens)
+    client = TestClient(app, headers=HTML, raise_server_exceptions=False)
+    links = []
+    for maker in ("organisation-1", "organisation-2"):
+        answer = client.post("/share", data={"page": "/enablement"}, headers={"Authorization": f"Bearer {maker}"})
+        links += [unescape(one) for one in re.findall(r'href="([^"]*/shared/[^"]*)"', answer.text)]
+
+    spent = [client.get(links[0]).status_code for _ in range(3)]
+
+    assert (spent, client.get(links[1]).status_code) == ([200, 200, 429], 200)
+
+
+def test_share__by_nobody_in_particular__is_refused(empty_product: Product) -> None:
+    secret = {"dashboard_secret": SecretStr("a secret of 16 characters")}
+    app = create_app(empty_product.settings.model_copy(update=secret), anonymous=True)
+    client = TestClient(app, base_url="http://127.0.0.1", headers=HTML, client=("127.0.0.1", 1))
+
+    answer = client.post("/share", data={"page": "/enablement"})
+
+    assert (answer.status_code, "somebody with a token" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize("change", [lambda link: link[:-2] + "xx", lambda link: link.replace("/shared/", "/shared/A")])
@@ -140,7 +215,7 @@ def test_shared_link__of_another_secret__opens_nothing(empty_product: Product, t
 
 def test_share__without_a_secret__says_what_is_missing(empty_product: Product, tokens: Tokens) -> None:
     settings = empty_product.settings
-    client = TestClient(create_app(settings, tokens), headers=HTML, raise_server_exceptions=False)
+    client = TestClient(create_app(settings, tokens, tokens), headers=HTML, raise_server_exceptions=False)
     _sign_in(client, "all")
 
     answer = client.post("/share", data={"page": "/enablement"})

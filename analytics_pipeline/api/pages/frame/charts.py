@@ -1,5 +1,6 @@
 """Charts as SVG, made on the server: they need no JavaScript, and the page's own style gives them their colours."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from pygal.style import Style
 # What pygal adds for pages that have neither a style of their own nor a policy that forbids what stands inside.
 _FOREIGN = ("style", "script")
 _LABELS = 5
+# What XML cannot hold, not even escaped.
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Chart:
     def svg(self) -> Markup:
         """The drawing. Names are escaped by the library."""
         drawn = _KINDS[self.kind](**_options(self.labels, len(self.series)))
-        drawn.x_labels = list(self.labels)
+        drawn.x_labels = [_drawable(label) for label in self.labels]
         for one in self.series:
-            drawn.add(one.name, list(one.values))
+            drawn.add(_drawable(one.name), list(one.values))
         drawn.add_xml_filter(_bare)
         return Markup(drawn.render(is_unicode=True))  # noqa: S704 - the library escapes what it is given
 
@@ -76,6 +79,10 @@ def _options(labels: Sequence[str], series: int) -> dict[str, Any]:
         "no_data_text": "nothing to show",
         "formatter": _number,
     }
+
+
+def _drawable(text: str) -> str:
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _number(value: float | None) -> str:

@@ -16,6 +16,12 @@ def test_svg__of_hostile_names__escapes_them_and_has_no_style_or_script() -> Non
     assert "&lt;script&gt;" in drawn
 
 
+def test_svg__of_characters_that_xml_has_not__shows_that_something_stood_there() -> None:
+    drawn = Chart("t", ("a\x01", "b"), (Series("one\0", (1, 2)), Series("two\uffff", (3, 4)))).svg
+
+    assert all(f"{name}\N{REPLACEMENT CHARACTER}" in drawn for name in ("a", "one", "two"))
+
+
 def test_svg__a_value_is_unknown__is_a_gap() -> None:
     known = Chart("t", tuple("abcde"), (Series("one", (1, 2, 5, 3, 4)),)).svg
     gap = Chart("t", tuple("abcde"), (Series("one", (1, 2, None, 3, 4)),)).svg
