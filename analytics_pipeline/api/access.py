@@ -57,8 +57,7 @@ class Caller:
 
 # Tells whose a token is, as of now; None when it is nobody's, or not for reads.
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
-# Tells the same by the key of a caller who has had one.
-Recall: TypeAlias = Callable[[Postgres, str], Caller | None]
+Recall: TypeAlias = Verifier  # The same by the key of a caller who has had one.
 _BY_TOKEN = "token-"  # noqa: S105 - how keys of holders begin
 
 
@@ -141,11 +140,10 @@ def _unauthenticated(detail: str) -> Problem:
 
 def _is_local(request: Request) -> bool:
     """Whether this machine asks, by a name of its own: a page elsewhere cannot point its own name here."""
-    client = request.client.host if request.client else ""
-    if request.headers.get("host") != request.url.netloc:
-        # A name that is none: the URL has the server's own address in its place.
-        return False
-    return _is_loopback(client) and (request.url.hostname == "localhost" or _is_loopback(request.url.hostname or ""))
+    client, name = request.client.host if request.client else "", request.url.hostname or ""
+    # In the place of a name that is none the URL has the server's own address.
+    is_told = request.headers.get("host") == request.url.netloc
+    return is_told and _is_loopback(client) and (name == "localhost" or _is_loopback(name))
 
 
 def _is_loopback(host: str) -> bool:
