@@ -1,14 +1,14 @@
-"""Ingestion of events: what a worker reads in a second of processor time, beside FastAPI with pydantic, and what it stores.
+"""Ingestion of events: what a worker takes in a second, beside FastAPI with pydantic, and what it stores.
 
     python -m benchmarks.event_ingestion  [--events N]
 
-Each server is a process of its own on this machine, asked over the same connections, with the same bodies: batches of 100
-events of all types. To verdict nothing is stored; the figure is events for each second of the server's processor time.
+Each server is a process of its own on this machine, asked over the same connections, with the same bodies: batches of
+100 events. To verdict nothing is stored; the figure is events for each second of the server's processor time. Ours
+makes the rows in that time, under the privacy policy; the other one validates and answers.
 Acknowledged means stored in ClickHouse, once by id, by `analytics-pipeline ingest` on the embedded engines.
 """
 
 import argparse
-import gzip
 import http.client
 import json
 import os
@@ -87,6 +87,7 @@ def verdicts(events: int, bad: int) -> tuple[float, float]:
     for _ in range(ROUNDS):
         for name, rates in found.items():
             with _server(f"benchmarks.event_servers:{name}") as (port, process):
+                _send(port, sent[:20], "")
                 before = _processor_seconds(process)
                 _send(port, sent, "")
                 rates.append(events / (_processor_seconds(process) - before))
@@ -154,20 +155,19 @@ def _wait(port: int) -> None:
 
 
 def _send(port: int, sent: Sequence[bytes], secret: str, connections: int = CONNECTIONS) -> None:
-    """Send all bodies, gzipped, over so many connections; every one has to be answered event by event."""
+    """Send all bodies over so many connections; every one has to be answered event by event."""
     wrong: list[int] = []
 
     def work(some: Sequence[bytes]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        headers = {"Authorization": f"Bearer {secret}", "Content-Encoding": "gzip", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
         for body in some:
             connection.request("POST", "/v1/events/batch", body, headers)
             answer = connection.getresponse()
             if answer.status != 200 or len(json.loads(answer.read())["verdicts"]) != BATCH:
                 wrong.append(answer.status)
 
-    packed = [gzip.compress(body, 1) for body in sent]
-    threads = [threading.Thread(target=work, args=(packed[number::connections],)) for number in range(connections)]
+    threads = [threading.Thread(target=work, args=(sent[number::connections],)) for number in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
