@@ -94,7 +94,8 @@ def test_others__and_what_is_absent__look_the_same(asked: TestClient) -> None:
             url, query = question(path)
             if _may(path, scope, 1, 71):
                 continue
-            absent, _ = question(path.replace("{project}", str(_ABSENT)).replace("{account}", str(_ABSENT)))
+            names = ("{project}", "{account}", "{organisation}")
+            absent, _ = question(re.sub("|".join(map(re.escape, names)), str(_ABSENT), path))
             answers = [asked.get(one, params=query, headers=headers(token)) for one in (url, absent)]
             assert [one.status_code for one in answers] == [404, 404], (url, token)
             assert answers[0].content == answers[1].content
