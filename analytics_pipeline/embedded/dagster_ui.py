@@ -60,21 +60,6 @@ def start_daemon(session: Session, environment: Mapping[str, str], log: Path) ->
     return _started(("dagster._daemon", "run"), (), session, environment, log)
 
 
-def start_api(session: Session, environment: Mapping[str, str], port: int, log: Path) -> "subprocess.Popen[bytes]":
-    """Start the read API for whoever asks from this machine, marked like the rest, so that it ends with it."""
-    processes.rotate(log)
-    program = (sys.executable, "-m", "analytics_pipeline", "serve")
-    return processes.start(
-        processes.Command(
-            arguments=(*program, "--anonymous", "--port", str(port)),
-            signature=program,
-            environment={**os.environ, **environment, _MARK: session.token, "PYTHONPATH": _python_path()},
-            directory=Path(environment["DAGSTER_HOME"]),
-            log=log,
-        )
-    )
-
-
 def _started(
     module: tuple[str, str], options: tuple[str, ...], session: Session, environment: Mapping[str, str], log: Path
 ) -> "subprocess.Popen[bytes]":
