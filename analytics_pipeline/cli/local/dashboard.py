@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from analytics_pipeline.cli.local.beside import new_secret, start
 from analytics_pipeline.cli.local.dagster_process import free_port
+from analytics_pipeline.cli.serve import PORT
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.postgres import postgres
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.dagster_ui import Session
     from analytics_pipeline.embedded.stack import Stack
-
-PORT = 8093
 
 
 @dataclass(frozen=True)

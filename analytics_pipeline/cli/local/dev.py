@@ -104,7 +104,7 @@ def _welcome(url: str, dashboard: Dashboard, locations: list["Location"], log: P
         "  /runs          what ran and what it cost",
         "  /automation    schedules and sensors, each with a switch",
         "",
-        f"[bold]{dashboard.url}[/bold]  the dashboard; sign in with",
+        f"[bold]{dashboard.url}[/bold]  the dashboard, and the read API at /openapi.json; sign in with",
         f"  {dashboard.token}",
         "",
         "In another terminal, on the same data:",
