@@ -1,4 +1,4 @@
-"""Who asks, and what they may read: the one place that hands out the stores.
+"""Access: who asks, and what they may read. The one place that hands out the stores.
 
 A route gets its stores from one of the dependencies `of_instance`, `of_organisation`, `of_project` and `of_account`,
 which grant them for the subject of the path or refuse. There is no other way to the stores, so none to a query.
@@ -16,6 +16,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.api.tokens import authenticate
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of
 from analytics_pipeline.resources.postgres import Postgres
@@ -35,13 +36,20 @@ class Scope:
     def is_everything(self) -> bool:
         return self.organisation_id is None and self.account_id is None
 
+    @property
+    def tenant(self) -> str | None:
+        """The tenant as the ledgers name it, e.g. `account:7`; None: everybody."""
+        if self.account_id is not None:
+            return f"account:{self.account_id}"
+        return None if self.organisation_id is None else f"organisation:{self.organisation_id}"
+
 
 EVERYTHING = Scope()
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever asks. `key` tells callers apart for their limits, and is no secret."""
+    """A party that asks. `key` tells callers apart for their limits, and is no secret."""
 
     key: str
     scope: Scope
@@ -51,9 +59,12 @@ class Caller:
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]
 
 
-def nobody(_: Postgres, __: str) -> Caller | None:
-    """The verifier of a service that knows no tokens."""
-    return None
+def reader(postgres: Postgres, secret: str) -> Caller | None:
+    """The holder of a token for reads, as of now; the verifier of every service but those of tests."""
+    found = authenticate(postgres, secret)
+    if found is None or found.scope != "read":
+        return None
+    return Caller(f"token-{found.id}", Scope(found.organisation_id, found.account_id))
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ def service_of(request: Request) -> Service:
 
 
 def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Who asks, within their limits.
+    """The caller of a request, within their limits.
 
     Raises:
         Problem: the token is missing or not valid, or the caller has asked too often.
@@ -130,7 +141,8 @@ CallerOf = Annotated[Caller, Depends(caller)]
 
 def _granted(request: Request, filters: Mapping[str, str] | None) -> Stores:
     """The stores, whose ClickHouse shows only rows that the filters let through; None: everybody's."""
-    narrowed: Mapping[str, Any] = {} if filters is None else {"additional_table_filters": dict(filters)}
+    hidden = None if filters is None else row_policies.compared_as_a_whole(filters)
+    narrowed: Mapping[str, Any] = {} if hidden is None else {"additional_table_filters": hidden}
     stores = Stores(service_of(request).connections, narrowed)
     request.scope["state"]["cost"] = stores.cost
     return stores
@@ -155,7 +167,7 @@ def of_account(request: Request, who: CallerOf, account: Id) -> Stores:
     """
     if not who.scope.is_everything and who.scope.account_id != account:
         raise not_found()
-    return _granted(request, row_policies.filters_of_account(account))
+    return _granted(request, row_policies.of_account(account))
 
 
 def of_organisation(request: Request, who: CallerOf, organisation: Id) -> Stores:

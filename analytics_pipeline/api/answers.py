@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from analytics_pipeline.api import formats
 from analytics_pipeline.api.paging import Taken
-from analytics_pipeline.api.problems import MEDIA_TYPE, ProblemDetails
+from analytics_pipeline.api.problems import documented
 
 Row = TypeVar("Row")
 Route = Callable[..., Any]
@@ -71,7 +71,7 @@ class DayRange(BaseModel):
 
 
 class Envelope(BaseModel):
-    """What every answer says of itself."""
+    """The part of every answer that tells of itself."""
 
     source: str = Field(description="Where it was read.", examples=["rollup"])
     coverage: Literal["complete", "partial", "unknown"] = Field(
@@ -140,13 +140,10 @@ def _responses(model: type[BaseModel], example: Any) -> dict[int | str, dict[str
     told = {
         "X-Answer": {"description": "The envelope, as JSON, where the body has none.", "schema": {"type": "string"}}
     }
-    problem: dict[str, Any] = {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
-    reasons = {400: "Invalid", 401: "No token", 404: "Not there, or not for this token", 406: "No such format"}
-    reasons |= {413: "Body too large", 422: "Too large a question", 429: "Too many requests", 503: "Unavailable"}
     return {
         200: {"model": model, "headers": told, "content": {formats.JSON: {"example": example}, **cells}},
         304: {"description": "The client has the answer of `If-None-Match` already."},
-        **{status: {**problem, "description": reason} for status, reason in reasons.items()},
+        **documented(400, 401, 404, 406, 413, 422, 429, 503),
     }
 
 

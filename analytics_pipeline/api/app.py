@@ -5,18 +5,24 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from analytics_pipeline.api.access import Service, Verifier
+from analytics_pipeline.api.access import Service, Verifier, reader
 from analytics_pipeline.api.headers import Guard
 from analytics_pipeline.api.limits import new_limits
 from analytics_pipeline.api.pages import pages
 from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
-from analytics_pipeline.api.routes import reporting, segments, service
+from analytics_pipeline.api.routes import ai_usage, metrics, pipeline, reporting, segments, service, usage_export
 from analytics_pipeline.api.stores import Connections
 from analytics_pipeline.config import Settings
 
 VERSION = "1"
-_ROUTERS = (reporting.ROUTER, segments.ROUTER)
+_ROUTERS = (
+    segments.ROUTER,
+    reporting.ROUTER,
+    ai_usage.ROUTER,
+    usage_export.ROUTER,
+    pipeline.ROUTER,
+)
 _DESCRIPTION = """
 Everything that analytics_pipeline computes, to be read. Every list has pages, and comes as JSON, CSV, lines of JSON or
 Parquet (`Accept`). Every answer says where it was read, as of when, and which days it lacks. What is unknown is null
@@ -24,7 +30,7 @@ with a reason, never 0.
 """
 
 
-def create_app(settings: Settings, verify: Verifier, *, anonymous: bool = False) -> FastAPI:
+def create_app(settings: Settings, verify: Verifier = reader, *, anonymous: bool = False) -> FastAPI:
     """The application. `anonymous`: whoever asks from this machine without a token may read everything."""
     connections = Connections(settings)
 
@@ -48,6 +54,7 @@ def create_app(settings: Settings, verify: Verifier, *, anonymous: bool = False)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"/v{VERSION}")
     app.include_router(service.ROUTER)
+    app.include_router(metrics.ROUTER)
     app.include_router(pages.ROUTER)
     app.add_middleware(Shared, settings=settings)
     app.add_middleware(Guard)

@@ -1,4 +1,4 @@
-"""What every answer has, whatever it is: headers of security, limits and cost; and what no request may have: a body."""
+"""Headers of every answer: of security, limits and cost. And what no request has: a body."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from analytics_pipeline.api.problems import TOO_LARGE_BODY, Problem, response_of
+from analytics_pipeline.api.problems import INVALID, TOO_LARGE_BODY, Problem, response_of
 from analytics_pipeline.resources.clickhouse.accounting import Cost
 
 LARGEST_BODY = 64 * 1024
@@ -45,7 +45,16 @@ class Guard:
             error = Problem(TOO_LARGE_BODY, f"The most is {LARGEST_BODY:,} bytes.", {"Connection": "close"})
             await response_of(error)(scope, receive, completed)
             return
+        if _holds_nul(scope):
+            error = Problem(INVALID, "No text that is asked for holds the character NUL.")
+            await response_of(error)(scope, receive, completed)
+            return
         await self._app(scope, receive, completed)
+
+
+def _holds_nul(scope: Scope) -> bool:
+    """Whether the path or a parameter has the character that no text of Postgres has."""
+    return "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]
 
 
 def _length(scope: Scope) -> int:

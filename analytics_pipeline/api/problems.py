@@ -126,7 +126,23 @@ KINDS = (
     DEFECT,
 )
 
+_EXPECTED: tuple[type[Exception], ...] = (
+    HTTPException,
+    RequestValidationError,
+    Problem,
+    Refused,
+    NotConfigured,
+    ConnectionError,
+    ClickHouseError,
+    FlagsUnavailable,
+)
 _NOTHING_HERE = "There is nothing of that name here, or not for this token."
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems of these statuses for the OpenAPI document."""
+    problem = {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
+    return {status: {**problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def not_found() -> Problem:
@@ -186,7 +202,8 @@ def add_handlers(app: FastAPI, answer: Callable[[Request, Exception], Response])
     async def handle(request: Request, error: Exception) -> Response:
         return answer(request, error)
 
-    for kind in (Exception, HTTPException, RequestValidationError, Problem):
+    # Of those that are named an answer is all that comes; any other is a defect, which the server is told as well.
+    for kind in (*_EXPECTED, Exception):
         app.add_exception_handler(kind, handle)
 
 
@@ -197,7 +214,7 @@ def _of_http(error: HTTPException) -> Problem:
 
 
 def _mistakes(error: RequestValidationError) -> str:
-    """Which parameters are wrong, and how; never what was sent."""
+    """The parameters that are wrong, and how; never what was sent."""
     found: list[Mapping[str, Any]] = list(error.errors())
     # A parameter that several parts of a route take is named once.
     return "; ".join({f"{one['loc'][-1]}: {one['msg']}": None for one in found[:10]})

@@ -13,24 +13,11 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.clickhouse.read_only import READ_PROFILE, STATEMENT_SECONDS
 from analytics_pipeline.resources.feature_flags import feature_flags
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
-STATEMENT_SECONDS = 30
 POSTGRES_CONNECTIONS = 8
-# Of every statement of the service. A server's own profile may be narrower; nothing here widens it.
-READ_PROFILE: Mapping[str, Any] = {
-    "readonly": 2,
-    "max_rows_to_read": 1_000_000_000,
-    "max_bytes_to_read": 100_000_000_000,
-    "max_result_rows": 100_000,
-    "result_overflow_mode": "throw",
-    "max_memory_usage": 4_000_000_000,
-    "max_bytes_before_external_group_by": 1_000_000_000,
-    "max_bytes_before_external_sort": 1_000_000_000,
-    # A statement is stopped by the clock, not by an estimate of how long it will take.
-    "timeout_before_checking_execution_speed": 0,
-}
 
 
 class Connections:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
     "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
+    "grants": ("grants:grants", "Print the SQL of organisations' own users of ClickHouse."),
     "ingest": ("ingest:ingest", "Take the events that product services send."),
     "migrate": ("migrate:migrate", "Bring the schemas of Postgres and ClickHouse up to date."),
     "reporting": ("reporting:reporting", "Reporting rollups: time zones, backfills, comparison with the raw events."),
@@ -25,7 +26,18 @@ _COMMANDS = {
     "token": ("token:token", "Tokens with which services send events and readers read."),
 }
 # The others work on the embedded engines, which must not meet production's settings.
-_ON_YOUR_STORES = ("doctor", "enablement", "export", "ingest", "migrate", "reporting", "serve", "settings", "token")
+_ON_YOUR_STORES = (
+    "doctor",
+    "enablement",
+    "export",
+    "grants",
+    "ingest",
+    "migrate",
+    "reporting",
+    "serve",
+    "settings",
+    "token",
+)
 
 
 class _LazyGroup(click.Group):

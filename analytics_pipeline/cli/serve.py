@@ -24,10 +24,9 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
         raise click.UsageError("--anonymous is for this machine alone: leave --host at 127.0.0.1")
     import uvicorn
 
-    from analytics_pipeline.api.access import nobody
     from analytics_pipeline.api.app import create_app
 
-    app = create_app(Settings.load(), nobody, anonymous=anonymous)
+    app = create_app(Settings.load(), anonymous=anonymous)
     uvicorn.run(
         app,
         host=host,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from analytics_pipeline.api.problems import KINDS, not_found
+from analytics_pipeline.api.problems import KINDS, documented, not_found
 
 ROUTER = APIRouter(tags=["service"])
 
@@ -17,13 +17,13 @@ class ProblemKind(BaseModel):
     repair: str = Field(examples=["Check the path."])
 
 
-@ROUTER.get("/health")
+@ROUTER.get("/health", responses=documented(413))
 def health() -> dict[str, str]:
     """Whether the process answers. It asks no store."""
     return {"status": "ok"}
 
 
-@ROUTER.get("/problems")
+@ROUTER.get("/problems", responses=documented(413))
 def problems() -> list[ProblemKind]:
     """All kinds of problems."""
     return [
@@ -32,7 +32,7 @@ def problems() -> list[ProblemKind]:
     ]
 
 
-@ROUTER.get("/problems/{slug}")
+@ROUTER.get("/problems/{slug}", responses=documented(400, 404, 413, 422))
 def problem(slug: str) -> ProblemKind:
     """One kind of problem, by the last part of the `type` of an error."""
     found = next((kind for kind in problems() if kind.type == f"/problems/{slug}"), None)

@@ -45,11 +45,11 @@ def complete(connection: Connection, delivery: int, records: int, failed: int, s
     connection.execute(_COMPLETE, [records, failed, sent_bytes, delivery])
 
 
-def recent(postgres: Postgres, sink: str | None, limit: int) -> list[DeliveryRecord]:
-    """The newest deliveries, of one sink or of all, the newest first."""
+def recent(postgres: Postgres, sink: str | None, limit: int, before: int | None = None) -> list[DeliveryRecord]:
+    """The newest deliveries, of one sink or of all, the newest first; only those before the one of this id."""
     with postgres.ledgers.connect() as connection:
         cursor = connection.cursor(row_factory=class_row(DeliveryRecord))
-        return cursor.execute(_RECENT, {"sink": sink, "limit": limit}).fetchall()
+        return cursor.execute(_RECENT, {"sink": sink, "limit": limit, "before": before}).fetchall()
 
 
 def forget_old(connection: Connection) -> None:
@@ -75,7 +75,8 @@ _COMPLETE = """
 
 _RECENT = """
     SELECT id, sink, kind, first_id, last_id, records, failed, bytes, status, error, attempts, started_at, ended_at
-    FROM analytics_pipeline.export_deliveries WHERE %(sink)s::text IS NULL OR sink = %(sink)s
+    FROM analytics_pipeline.export_deliveries
+    WHERE (%(sink)s::text IS NULL OR sink = %(sink)s) AND (%(before)s::bigint IS NULL OR id < %(before)s)
     ORDER BY id DESC LIMIT %(limit)s
 """
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from analytics_pipeline.flows.usage_export import past
+from analytics_pipeline.flows.usage_export.deliveries import DeliveryRecord, recent
 from analytics_pipeline.flows.usage_export.ledger import State, states
 from analytics_pipeline.flows.usage_export.pending import Backlog, backlogs
 from analytics_pipeline.resources.postgres import Postgres
@@ -62,15 +63,22 @@ class DeadRecord:
     event_log_id: int
     reason: str
     recorded_at: datetime
+    id: int
 
 
-def dead_records(postgres: Postgres, sink: str | None) -> list[DeadRecord]:
-    """The dead letters of a sink, or of all: the newest thousand, the newest first."""
-    rows = postgres.query(
-        "SELECT unit, record_key::bigint, reason, recorded_at FROM analytics_pipeline.dead_letters"
-        " WHERE flow = 'usage_export' AND (%(sink)s::text IS NULL OR unit = %(sink)s) ORDER BY id DESC LIMIT 1000",
-        sink=sink,
-    )
+Delivery: TypeAlias = DeliveryRecord
+
+
+def deliveries(postgres: Postgres, sink: str | None, before: int | None, limit: int) -> list[Delivery]:
+    """Batches of a sink, or of all, the newest first; only those before the one of this id."""
+    return recent(postgres, sink, limit, before)
+
+
+def dead_records(
+    postgres: Postgres, sink: str | None, before: int | None = None, limit: int = 1_000
+) -> list[DeadRecord]:
+    """The dead letters of a sink, or of all, the newest first; only those before the one of this id."""
+    rows = postgres.query(_DEAD, sink=sink, before=before, limit=limit)
     return [DeadRecord(*row) for row in rows]
 
 
@@ -129,6 +137,13 @@ def _word(state: State, waiting: Backlog, is_configured: bool) -> Word:
         return "failing"
     return "behind" if waiting.events else "up to date"
 
+
+_DEAD = """
+    SELECT unit, record_key::bigint, reason, recorded_at, id FROM analytics_pipeline.dead_letters
+    WHERE flow = 'usage_export' AND (%(sink)s::text IS NULL OR unit = %(sink)s)
+        AND (%(before)s::bigint IS NULL OR id < %(before)s)
+    ORDER BY id DESC LIMIT %(limit)s
+"""
 
 # Of a wide gap it is not known what will come; it is an id that somebody set far ahead.
 _AWAITED = """

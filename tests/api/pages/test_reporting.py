@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.pages import reporting
-from tests.api.conftest import Tokens
 from tests.api.test_reporting import desk as desk
+from tests.api.world import Tokens
 from tests.product import Product
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.config import Settings
-from tests.api.conftest import Tokens
+from tests.api.world import Tokens
 from tests.product import Product
 
 HTML = {"Accept": "text/html"}

@@ -103,7 +103,7 @@ def test_users__busiest_first__with_their_last_activity(product: Product) -> Non
         assert users[1] == UserUsage(1, 2, {"request_duo_chat_response": 2}, at(NEXT))
         assert users[0].last_activity_at == at(NEXT, 15)
         assert [user.user_id for user in reads.users(GROUP, [1, 9])] == [1, 9]
-        assert [user.user_id for user in reads.users(GROUP, limit=1, offset=1)] == [1]
+        assert [user.user_id for user in reads.users(GROUP, limit=1, after=(users[0].total, users[0].user_id))] == [1]
 
 
 def test_reads__namespace_is_hostile__finds_nothing_and_breaks_nothing(product: Product) -> None:

@@ -1,7 +1,7 @@
 """Reading one query: may the rollups be read, which of their days hold, and do they still when they have been read."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -17,7 +17,7 @@ from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.reads.cells import Cells, Found, event_cells
 from analytics_pipeline.flows.reporting.reads.conversations import conversation_cells, event_cells_by_conversation
 from analytics_pipeline.flows.reporting.reads.metrics import ReportMetric, report_dimension
-from analytics_pipeline.flows.reporting.reads.periods import Period
+from analytics_pipeline.flows.reporting.reads.periods import Period, whole
 from analytics_pipeline.flows.reporting.reads.plan import ReadPlan, ReportZone, read_plan, whole_days
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.vouched import UNKNOWN, Ledgers, Vouched
@@ -84,6 +84,16 @@ class Reading:
         if len(of_events) == len(metrics):
             return found
         return found.of({**found.value, **conversation_cells(self.postgres, periods, self.query)})
+
+    def of_events(self, ask: Callable[[ClickHouse], T]) -> Answer[T]:
+        """An answer of the events themselves, with the days of the range that lack some."""
+        span = whole(self.query)
+        ledgers = Ledgers(self.postgres, self.account.id, self.registry, span, self.now)
+        # Asked before the events are, as in `_events`.
+        vouched, value = ledgers.vouched([]), ask(self.clickhouse)
+        if lost := unheld_days(self.postgres, self.clickhouse, REPORTING_EVENTS.held):
+            vouched = ledgers.vouched([], lost)
+        return Answer(value, "raw", tuple(contiguous(self._missing(vouched.lacking))), vouched.as_of)
 
     def _events(self, metrics: Sequence[ReportMetric], periods: Sequence[Period]) -> Answer[Cells]:
         if report_dimension(self.query.dimension).rolled is None:

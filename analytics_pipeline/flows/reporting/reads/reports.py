@@ -72,7 +72,7 @@ class Reports:
             UnknownMetric: there is none of that name.
         """
         known, subject = report_metric(metric), query.subject
-        found = self._reading(query).cells([known], [whole(query)])
+        found = self.reading(query).cells([known], [whole(query)])
         return found.of(known.figure(_cell(found.value, 0, subject, known)))
 
     def timeseries(self, query: ReportQuery, metric: str, group_by: str = "day") -> Answer[list[Point]]:
@@ -85,7 +85,7 @@ class Reports:
             InvalidRange: more than 92 days by the hour.
         """
         known, subject = report_metric(metric), query.subject
-        reading = self._reading(query)
+        reading = self.reading(query)
         cut = periods(group_by, reading.zone.tz, query)
         found = reading.cells([known], cut)
         return found.of(
@@ -97,12 +97,18 @@ class Reports:
 
         Counts that an id lacks are 0, averages None.
         """
-        found = self._reading(query).cells(list(SUMMARY.values()), [whole(query)])
+        found = self.reading(query).cells(list(SUMMARY.values()), [whole(query)])
         ids = sorted({entity for _, entity, _ in found.value})
+        return found.of({entity: _summary_figures(found.value, 0, entity) for entity in ids})
+
+    def compared_summary(self, query: ReportQuery) -> Answer[dict[int, Comparison]]:
+        """As `summary`, of every id that has any figure in the range or in the same elapsed time just before it."""
+        current = whole(query)
+        found = self.reading(query).cells(list(SUMMARY.values()), [previous(current), current])
         return found.of(
             {
-                entity: {key: metric.figure(_cell(found.value, 0, entity, metric)) for key, metric in SUMMARY.items()}
-                for entity in ids
+                entity: Comparison(*(_summary_figures(found.value, number, entity) for number in (1, 0)))
+                for entity in sorted({entity for _, entity, _ in found.value})
             }
         )
 
@@ -116,14 +122,15 @@ class Reports:
 
     def _comparison(self, query: ReportQuery, metrics: Sequence[ReportMetric]) -> Answer[Comparison]:
         subject, current = query.subject, whole(query)
-        found = self._reading(query).cells(metrics, [previous(current), current])
+        found = self.reading(query).cells(metrics, [previous(current), current])
         before, now = (
             {metric.name: metric.figure(_cell(found.value, number, subject, metric)) for metric in metrics}
             for number in (0, 1)
         )
         return found.of(Comparison(current=now, previous=before))
 
-    def _reading(self, query: ReportQuery) -> Reading:
+    def reading(self, query: ReportQuery) -> Reading:
+        """How the query is read now."""
         now = datetime.now(timezone.utc)
         known = account(self.postgres, query.account_id)
         return Reading(
@@ -140,6 +147,10 @@ class Reports:
 
 def _cell(cells: Cells, number: int, entity: int, metric: ReportMetric) -> Cell:
     return cells.get((number, entity, metric.key), Cell())
+
+
+def _summary_figures(cells: Cells, number: int, entity: int) -> dict[str, Number]:
+    return {key: metric.figure(_cell(cells, number, entity, metric)) for key, metric in SUMMARY.items()}
 
 
 def _point(metric: ReportMetric, cell: Cell, period: Period) -> Point:

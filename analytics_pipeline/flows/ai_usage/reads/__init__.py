@@ -93,7 +93,7 @@ class AiUsageReads:
 
     def contributors(self, scope: Scope) -> int:
         """Users with any AI event."""
-        ((found,),) = self._asked(f"SELECT uniqExact(user_id) {_FROM}", scope)
+        ((found,),) = self._asked(f"SELECT uniqExact(user_id) {FROM}", scope)
         return int(found)
 
     def code_suggestions(self, scope: Scope) -> CodeSuggestions:
@@ -109,17 +109,18 @@ class AiUsageReads:
 
     def events(self, scope: Scope) -> dict[str, int]:
         """How often each event of the registry happened; those that did not are absent."""
-        return dict(self._asked(f"SELECT event, sum(occurrences) {_FROM} GROUP BY event ORDER BY event", scope))
+        return dict(self._asked(f"SELECT event, sum(occurrences) {FROM} GROUP BY event ORDER BY event", scope))
 
     def users(
-        self, scope: Scope, user_ids: Sequence[int] = (), *, limit: int = 100, offset: int = 0
+        self, scope: Scope, user_ids: Sequence[int] = (), *, limit: int = 100, after: tuple[int, int] | None = None
     ) -> list[UserUsage]:
-        """Users by their total, the busiest first; only `user_ids` when given."""
-        rows = self._asked(_USERS, scope, users=list(user_ids), limit=limit, offset=offset)
+        """Users by their total, the busiest first, after the one of this total and id; only `user_ids` when given."""
+        total, user = after or (2**63, 0)
+        rows = self._asked(_USERS, scope, users=list(user_ids), limit=limit, after_total=total, after_user=user)
         return [UserUsage(user, total, dict(events), last) for user, total, events, last in rows]
 
     def _asked(self, statement: str, scope: Scope, **rest: Any) -> list[tuple[Any, ...]]:
-        return self.clickhouse.query(statement + _SETTINGS, **_parameters(scope), **rest)
+        return self.clickhouse.query(statement + SETTINGS, **parameters_of(scope), **rest)
 
 
 @contextmanager
@@ -151,7 +152,8 @@ def check_available(store: Postgres) -> None:
         raise NotAvailable("AI usage is not available yet: none of its days was brought in")
 
 
-def _parameters(scope: Scope) -> dict[str, Any]:
+def parameters_of(scope: Scope) -> dict[str, Any]:
+    """The scope as parameters of a statement."""
     path = scope.namespace.strip("/")
     return {
         "prefix": f"{path}/" if path else "",
@@ -176,9 +178,9 @@ _COUNTED = """
 """
 
 # A key never has rows in two months, so each month is made final by itself, and side by side.
-_SETTINGS = " SETTINGS do_not_merge_across_partitions_select_final = 1"
+SETTINGS = " SETTINGS do_not_merge_across_partitions_select_final = 1"
 
-_FROM = """
+FROM = """
     FROM ai_usage_daily FINAL
     WHERE date BETWEEN {first:Date} AND {last:Date} AND startsWith(namespace_path, {prefix:String})
         AND (empty({languages:Array(String)}) OR has({languages:Array(String)}, language))
@@ -193,20 +195,21 @@ _CODE_SUGGESTIONS = f"""
         arraySort(groupUniqArrayIf(language, language <> '')),
         sumIf(suggestion_size_sum, event = '{SHOWN}'),
         sumIf(suggestion_size_sum, event = '{ACCEPTED}')
-    {_FROM} AND event IN ('{SHOWN}', '{ACCEPTED}', '{REJECTED}')
+    {FROM} AND event IN ('{SHOWN}', '{ACCEPTED}', '{REJECTED}')
 """
 
-_CHAT = f"SELECT uniqExact(user_id), sum(occurrences) {_FROM} AND feature = 'chat'"
+_CHAT = f"SELECT uniqExact(user_id), sum(occurrences) {FROM} AND feature = 'chat'"
 
 _USERS = f"""
     SELECT user_id, sum(total), groupArray((event, total)), max(last)
     FROM (
         SELECT user_id, event, sum(occurrences) AS total, max(last_at) AS last
-        {_FROM} AND (empty({{users:Array(UInt64)}}) OR has({{users:Array(UInt64)}}, user_id))
+        {FROM} AND (empty({{users:Array(UInt64)}}) OR has({{users:Array(UInt64)}}, user_id))
         GROUP BY user_id, event
         ORDER BY event
     )
     GROUP BY user_id
+    HAVING (-toInt128(sum(total)), user_id) > (-{{after_total:Int128}}, {{after_user:UInt64}})
     ORDER BY sum(total) DESC, user_id
-    LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}
+    LIMIT {{limit:UInt32}}
 """

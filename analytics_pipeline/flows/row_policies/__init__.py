@@ -9,6 +9,16 @@ from typing import Literal, TypeAlias
 
 Tenant: TypeAlias = Literal["organisation", "project", "account", "instance"]
 
+_FIGURES_OF_EVENTS = (
+    "analytics_daily_active_users",
+    "analytics_task_stats_daily",
+    "analytics_api_latency_hourly",
+    "analytics_integration_health_daily",
+    "analytics_auth_events_daily",
+    "analytics_cocoon_activity_daily",
+    "analytics_errors_hourly",
+    "daily_event_counts",
+)
 # Relations by whose their rows are. A relation that is missing here is shown to nobody but who sees everything.
 TENANT_COLUMNS: Mapping[str, tuple[Tenant, str]] = {
     "identities": ("project", "project_id"),
@@ -20,10 +30,13 @@ TENANT_COLUMNS: Mapping[str, tuple[Tenant, str]] = {
     "code_suggestion_events": ("instance", ""),
     "ai_usage_daily": ("instance", ""),
     "exported_events": ("instance", ""),
+    "analytics_events": ("organisation", "organisation_id"),
+    "analytics_event_ids": ("organisation", "organisation_id"),
+    **dict.fromkeys(_FIGURES_OF_EVENTS, ("organisation", "organisation_id")),
 }
-# Reports compare the rows of days, of all accounts, with the ledgers before they answer for one: a condition would hide
-# what they compare. Their statements name the account.
-_COMPARED_AS_A_WHOLE = ("reporting_events", "reporting_rollups")
+# Reads compare the rows of days, of all tenants, with the ledgers before they answer for one: a condition would hide
+# what they compare. Their statements name the tenant.
+_COMPARED_AS_A_WHOLE = ("reporting_events", "reporting_rollups", "analytics_events", *_FIGURES_OF_EVENTS)
 _NOTHING = "0"
 
 
@@ -48,10 +61,8 @@ def of_account(account: int) -> dict[str, str]:
     }
 
 
-def filters_of_account(account: int) -> dict[str, str]:
-    """The same for statements of reports, which name the account themselves."""
+def compared_as_a_whole(conditions: Mapping[str, str]) -> dict[str, str]:
+    """The conditions without those that would hide what reads compare before they answer."""
     return {
-        relation: condition
-        for relation, condition in of_account(account).items()
-        if relation not in _COMPARED_AS_A_WHOLE
+        relation: one for relation, one in conditions.items() if relation not in _COMPARED_AS_A_WHOLE or one == _NOTHING
     }

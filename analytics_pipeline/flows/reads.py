@@ -1,0 +1,133 @@
+"""Reads about all flows: how fresh each is, what it lacks, what fails, what became of histories, what it costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from analytics_pipeline.flows.enablement.epochs import Epoch, State
+from analytics_pipeline.flows.enablement.ledger import EnablementLedger
+from analytics_pipeline.flows.features import days_done
+from analytics_pipeline.resources.clickhouse.client import ClickHouse
+from analytics_pipeline.resources.clickhouse.errors import error_code
+from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sql_files import sql_file
+
+_UNKNOWN_TABLE = 60
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """A relation of ClickHouse by what the ledgers say of its days, which are UTC days.
+
+    `missing_days` are those between the first day and today that are not there, `lost_days` those that were.
+    `updated_at` is when a day last came in. None: nothing has come in yet.
+    """
+
+    flow: str
+    relation: str
+    first_day: date | None
+    last_day: date | None
+    held_days: int
+    lost_days: int
+    missing_days: int
+    rows: int | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Something that failed and that nothing has repaired since. `unit` is whose, e.g. `project:7`."""
+
+    flow: str
+    unit: str
+    what: str
+    since: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The newest epoch of a feature's scope: whether it is on, and how far its history is; days are UTC days."""
+
+    feature: str
+    scope: str
+    epoch: int
+    switch: Literal["on", "off"]
+    state: State
+    first_day: date | None
+    last_day: date | None
+    days: int
+    days_done: int
+    rows: int | None
+    attempt: int
+    last_attempt: int
+    requested_at: datetime
+    completed_at: datetime | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Statements of ClickHouse that ran for an organisation; None: for what is nobody's alone."""
+
+    organisation: int | None
+    flow: str
+    statements: int
+    rows_read: int
+    bytes_read: int
+    rows_written: int
+    seconds: float
+
+
+def freshness(postgres: Postgres) -> list[Freshness]:
+    """Every relation that has a day, by flow and name."""
+    return [Freshness(*row) for row in postgres.query(sql_file(__package__, "freshness.sql"))]
+
+
+def failing(postgres: Postgres) -> list[Failing]:
+    """By flow and unit. Asset checks are Dagster's, and not among them."""
+    return [Failing(*row) for row in postgres.query(sql_file(__package__, "failing.sql"))]
+
+
+def histories(postgres: Postgres, scope: str | None = None) -> list[History]:
+    """The newest epoch of every scope, or of this one, by feature and scope."""
+    epochs = EnablementLedger(postgres).all()
+    return [_history(postgres, epoch) for epoch in epochs if scope in (None, epoch.scope)]
+
+
+def _history(postgres: Postgres, epoch: Epoch) -> History:
+    return History(
+        epoch.feature,
+        epoch.scope,
+        epoch.epoch,
+        "on" if epoch.closed_at is None else "off",
+        epoch.state,
+        epoch.first_day,
+        epoch.last_day,
+        len(epoch.days),
+        len(days_done(postgres, epoch)),
+        epoch.rows,
+        epoch.attempt,
+        epoch.last_attempt,
+        epoch.requested_at,
+        epoch.completed_at,
+        epoch.error,
+    )
+
+
+def costs(clickhouse: ClickHouse, hours: int) -> list[Cost] | None:
+    """By organisation and flow, over the last hours; None: the server keeps no log of its statements."""
+    try:
+        return [Cost(*row) for row in clickhouse.query(sql_file(__package__, "cost.sql"), hours=hours)]
+    except DatabaseError as error:
+        if error_code(error) != _UNKNOWN_TABLE:
+            raise
+        return None
+
+
+def dead_letters(postgres: Postgres) -> Mapping[str, int]:
+    """How many records of each flow nobody could read or nobody would take."""
+    return dict(postgres.query("SELECT flow, count(*) FROM analytics_pipeline.dead_letters GROUP BY flow"))
