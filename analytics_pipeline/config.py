@@ -9,30 +9,32 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from analytics_pipeline import addresses
+from analytics_pipeline import addresses, secret_files
+from analytics_pipeline.setting_types import FLOWS as FLOWS
 from analytics_pipeline.setting_types import (
     ClassPath,
     ClickHouseUrl,
     ClusterName,
+    Days,
     EventPrivacy,
     ExportLabel,
     FirstDay,
+    Flows,
     LandingUrl,
     PostgresUrl,
     RelationName,
     WebhookUrl,
     WebUrl,
 )
+from analytics_pipeline.setting_types import FlowName as FlowName
 from analytics_pipeline.sink_addresses import SINKS, SinkAddress, parse_sinks
 
 T = TypeVar("T")
-FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export", "product_events"]
-FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 _BEGINS_WITH = {"segments": "identities"}
 _OPTIONS = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -64,22 +66,6 @@ class AccessRefused(ConnectionError):
     """A store answers and refuses, or its address cannot be read: asking again changes nothing."""
 
 
-def _names(value: object) -> object:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-def _with_what_they_need(flows: tuple[FlowName, ...]) -> tuple[FlowName, ...]:
-    """In the order of `FLOWS`, each once. Segments are counted in snapshots of identities."""
-    wanted = {*flows, "identities"} if "segments" in flows else set(flows)
-    return tuple(flow for flow in FLOWS if flow in wanted)
-
-
-# Never read as JSON: names separated by commas.
-Flows = Annotated[
-    tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
-]
-
-
 class _Environment(BaseSettings):
     model_config = _OPTIONS
 
@@ -92,7 +78,7 @@ class _Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment alone counts, so there is one place to look when a value surprises."""
+        """The environment and the files that it names alone count: one place to look when a value surprises."""
         return init_settings, env_settings
 
     @model_validator(mode="before")
@@ -143,6 +129,8 @@ class Settings(_Environment):
     copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
+    # Unset: captures are kept for ever, since nobody can make them again.
+    landing_retention_days: Days | None = None
 
     identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
@@ -150,15 +138,15 @@ class Settings(_Environment):
     identity_capture_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     # At 0 no tick of the schedule could ever capture a day that has closed.
     identity_capture_grace_hours: Annotated[int, Field(ge=1, le=23)] = 6
-    identity_snapshot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    identity_snapshot_retention_days: Days = 30
 
     export_usage_data_enabled: bool = False
     export_usage_data_interval_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     export_site_id: ExportLabel | None = None
     export_deploy_type: ExportLabel | None = None
 
-    event_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
-    event_recompress_after_days: Annotated[int, Field(ge=1, le=36_500)] = 7
+    event_retention_days: Days = 90
+    event_recompress_after_days: Days = 7
     # Members of events that are treated otherwise than by default.
     event_privacy: EventPrivacy = ()
     # Of one token.
@@ -211,10 +199,14 @@ class Settings(_Environment):
 @lru_cache(maxsize=1)
 def _of_environment(_: tuple[tuple[str, str], ...]) -> Settings:
     """The settings of the environment, which is the argument: a run of three assets asks 30 times, for 3 ms each."""
+    secrets, secret_problems = secret_files.read(os.environ)
+    given: dict[str, Any] = {name.lower(): value for name, value in secrets.items() if name != SINKS}
     sources, source_problems = _attempt(SourceRelations)
-    sinks, sink_problems = parse_sinks(os.environ)
-    settings, problems = _attempt(lambda: Settings(sources=sources or SourceRelations.model_construct(), sinks=sinks))
-    problems = source_problems + problems + sink_problems + (list(_inconsistencies(settings)) if settings else [])
+    sinks, sink_problems = parse_sinks({**os.environ, **secrets})
+    given |= {"sources": sources or SourceRelations.model_construct(), "sinks": sinks}
+    settings, problems = _attempt(lambda: Settings(**given))
+    problems = secret_problems + source_problems + problems + sink_problems
+    problems += list(_inconsistencies(settings)) if settings else []
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings
@@ -238,6 +230,10 @@ def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "EXPORT_SITE_ID", "must be set when EXPORT_USAGE_DATA_ENABLED is: each record says where it comes from"
     if settings.identities_table and not settings.landing_url:
         yield "LANDING_URL", "must be set when IDENTITIES_TABLE is: captured identities are kept there"
+    kept = settings.landing_retention_days
+    if kept is not None and kept < settings.identity_snapshot_retention_days:
+        least = "must be at least IDENTITY_SNAPSHOT_RETENTION_DAYS: snapshots are rebuilt from captures"
+        yield "LANDING_RETENTION_DAYS", least
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
         yield "IDENTITY_READER", "export needs a LANDING_URL of the form s3://bucket/prefix: DynamoDB writes only there"
 

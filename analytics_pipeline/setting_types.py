@@ -2,12 +2,15 @@
 
 import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from analytics_pipeline import addresses
+
+FlowName = Literal["identities", "segments", "reporting", "ai_usage", "usage_export", "product_events"]
+FLOWS: tuple[FlowName, ...] = get_args(FlowName)
 
 
 def _words(value: object) -> object:
@@ -36,6 +39,7 @@ ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200
 # Partitions are days that ClickHouse's Date can hold.
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 # Never read as JSON: `type.member=action`, separated by spaces.
 _PrivacyAction = Annotated[
     str,
@@ -45,3 +49,19 @@ _PrivacyAction = Annotated[
     ),
 ]
 EventPrivacy = Annotated[tuple[_PrivacyAction, ...], NoDecode, BeforeValidator(_words)]
+
+
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _with_what_they_need(flows: tuple[FlowName, ...]) -> tuple[FlowName, ...]:
+    """In the order of `FLOWS`, each once. Segments are counted in snapshots of identities."""
+    wanted = {*flows, "identities"} if "segments" in flows else set(flows)
+    return tuple(flow for flow in FLOWS if flow in wanted)
+
+
+# Never read as JSON: names separated by commas.
+Flows = Annotated[
+    tuple[FlowName, ...], NoDecode, BeforeValidator(_names), Field(min_length=1), AfterValidator(_with_what_they_need)
+]

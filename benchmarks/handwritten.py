@@ -42,7 +42,13 @@ def _condition(segment: int, operator: str, property: str, value: Any) -> str:  
         "LESS_THAN_INCLUSIVE": f"traits.{property}.:Float64 <= {value}",
         "CONTAINS": f"position({text}, '{value}') > 0",
         "IS_SET": f"isNotNull({text})",
-        "PERCENTAGE_SPLIT": (
-            f"(reinterpretAsUInt128(reverse(MD5(concat('{segment},', identity_key)))) % 9999) / 9998 * 100 <= {value}"
-        ),
+        "PERCENTAGE_SPLIT": _split(segment, value),
     }[operator]
+
+
+def _split(segment: int, percent: int) -> str:
+    """Who falls into the bucket of 100 percent is hashed again, with the ids twice over: one of ten thousand."""
+    once = f"(reinterpretAsUInt128(reverse(MD5(concat('{segment},', identity_key)))) % 9999)"
+    twice = f"(reinterpretAsUInt128(reverse(MD5(concat('{segment},', key, ',{segment},', key)))) % 9999)"
+    again = f"arrayExists(key -> {twice} / 9998 * 100 <= {percent}, arrayResize([identity_key], {once} = 9998))"
+    return f"({once} / 9998 * 100 <= {percent} OR {again})"

@@ -136,9 +136,9 @@ def _counted_many(warehouse: ClickHouse, day: date, total: int, copies: int) -> 
     with console.status("copying identities …"):
         warehouse.execute(
             "INSERT INTO identities"
-            " (snapshot_date, project_id, environment_id, identifier, identity_key, traits, inserted_at)"
+            " (snapshot_date, project_id, environment_id, identifier, identity_key, traits, traits_format, inserted_at)"
             " SELECT snapshot_date - 1, project_id, environment_id, concat(identifier, '-', toString(copy)),"
-            " concat(identity_key, '-', toString(copy)), traits, inserted_at"
+            " concat(identity_key, '-', toString(copy)), traits, traits_format, inserted_at"
             " FROM identities FINAL ARRAY JOIN range({copies:UInt32}) AS copy WHERE snapshot_date = {day:Date}",
             copies=copies,
             day=day,

@@ -13,6 +13,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
 from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture
 from analytics_pipeline.flows.identities.export.capture import ExportCapture
+from analytics_pipeline.flows.identities.kept import remove_expired
 from analytics_pipeline.flows.identities.ledger import IdentityLedger
 from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
 from analytics_pipeline.flows.identities.open_days import is_open, refuse_closed_days
@@ -103,9 +104,15 @@ def raw_identities(
             captures, failures = method.capture(day, tenants.environments) if method else ([], [])
         if failures:
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
-        return _capture_metadata(captures) | tenants_metadata(tenants)
+        return {**_capture_metadata(captures), **tenants_metadata(tenants), **_expiry(settings, zone, store, day)}
 
     yield from materialize_days(context, capture)
+
+
+def _expiry(settings: Settings, zone: LandingZone, store: Postgres, day: date) -> Mapping[str, Any]:
+    """Once the day is captured, older ones may go; nothing is said where captures are kept for ever."""
+    keep_days = settings.landing_retention_days
+    return {} if keep_days is None else {"captures_expired": remove_expired(zone, store, day, keep_days)}
 
 
 @flow_asset(

@@ -15,6 +15,7 @@ _COMMANDS = {
     "dev": ("local.dev:dev", "Open the Dagster UI on embedded engines with demo data."),
     "doctor": ("doctor:doctor", "Check configuration, connections, source tables and migrations."),
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
+    "events": ("events:events", "Events of product services: see them come in, look after rejected ones."),
     "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
     "grants": ("grants:grants", "Print the SQL of organisations' own users of ClickHouse."),
     "ingest": ("ingest:ingest", "Take the events that product services send."),
@@ -30,6 +31,7 @@ _COMMANDS = {
 _ON_YOUR_STORES = (
     "doctor",
     "enablement",
+    "events",
     "export",
     "grants",
     "ingest",

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline import migrations
+from analytics_pipeline import migrations, secret_files
 from analytics_pipeline.cli import findings
 from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storage
 from analytics_pipeline.cli.errors import Exit
@@ -78,7 +78,12 @@ def doctor(*, everything: bool, timeout: float, views: bool, as_json: bool) -> N
 
 
 # Not in the settings, but read by this package or by Dagster for it.
-_OTHER_VARIABLES = ("DAGSTER_HOME", "ANALYTICS_TEST_DATA", "ANALYTICS_DEV_TOKEN")
+_OTHER_VARIABLES = (
+    "DAGSTER_HOME",
+    "ANALYTICS_TEST_DATA",
+    "ANALYTICS_DEV_TOKEN",
+    *(variable + secret_files.SUFFIX for variable in secret_files.VARIABLES),
+)
 
 
 def _checks(settings: Settings) -> tuple[Check, ...]:
@@ -174,7 +179,10 @@ def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator
     pending = [migration for migration in migrations.status(only) if migration.state != "applied"]
     if pending:
         names = ", ".join(f"{migration.name} {migration.state}" for migration in pending)
-        yield Finding(f"migrations of {store}", names, "analytics-pipeline migrate all", ALL)
+        newer = {migration.state for migration in pending} == {"unknown"}
+        repair = "deploy the version that applied them" if newer else "analytics-pipeline migrate all"
+        # Code goes on working with the tables of the next version; that is what phase `pre` is for.
+        yield Finding(f"migrations of {store}", names, repair, () if newer else ALL)
     else:
         yield Finding(f"migrations of {store}", "all applied")
 

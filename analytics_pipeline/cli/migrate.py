@@ -11,7 +11,7 @@ from analytics_pipeline import migrations
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.output import json_option, new_console, new_progress, print_json
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.migrations import Migration
+from analytics_pipeline.migrations import Migration, NewerSchema
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
 from analytics_pipeline.resources.postgres import LeaseHeld
 
@@ -86,7 +86,7 @@ def _run(phases: Sequence[Phase]) -> None:
         with new_progress(new_console()) as progress:
             task = progress.add_task("Migrating", total=len(pending))
             applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
-    except LeaseHeld as error:
+    except (LeaseHeld, NewerSchema) as error:
         raise click.ClickException(str(error)) from error
     except MigrationException as error:
         raise click.ClickException(f"{error} {_OUT_OF_STEP}") from error

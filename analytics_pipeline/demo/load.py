@@ -4,7 +4,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -87,6 +87,8 @@ def first_days(database_url: str) -> dict[str, date]:
         "IDENTITIES_START_DATE": today,
         "REPORTING_START_DATE": reporting or today,
         "AI_USAGE_START_DATE": ai_usage or today,
+        # Another day than identities: what begins together shares a run.
+        "PRODUCT_EVENTS_START_DATE": today - timedelta(days=1),
     }
 
 

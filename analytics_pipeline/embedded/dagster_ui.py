@@ -71,11 +71,16 @@ def _started(
         processes.Command(
             arguments=(*program, *options),
             signature=program,
-            environment={**os.environ, **environment, _MARK: session.token, "PYTHONPATH": _python_path()},
+            environment={**os.environ, **environment, **marked(session.token)},
             directory=Path(environment["DAGSTER_HOME"]),
             log=log,
         )
     )
+
+
+def marked(token: str) -> dict[str, str]:
+    """Variables that make a process, with all that it starts, one of the start with this token."""
+    return {_MARK: token, "PYTHONPATH": _python_path()}
 
 
 def _python_path() -> str:

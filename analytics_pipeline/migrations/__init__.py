@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from analytics_pipeline.config import Settings
+from analytics_pipeline.errors import Refused
 from analytics_pipeline.migrations import clickhouse as clickhouse_migrations
 from analytics_pipeline.migrations import postgres as postgres_migrations
 from analytics_pipeline.migrations.clickhouse import PHASES, Phase
@@ -21,6 +22,17 @@ Store = Literal["postgres", "clickhouse"]
 FIGURES_LEASES = ("reporting_rollups", "ai_usage_daily")
 # A migration that takes longer than this is broken.
 _PATIENCE = timedelta(minutes=10)
+
+
+class NewerSchema(Refused):
+    """A newer version has migrated the stores; this one must not touch them."""
+
+    def __init__(self, unknown: Sequence["Migration"]) -> None:
+        names = ", ".join(f"{migration.store}'s {migration.name}" for migration in unknown)
+        super().__init__(
+            f"The schema is newer than this version of analytics-pipeline, which does not know {names}. Nothing was"
+            " applied. Run the version that applied it, or a later one: analytics-pipeline --version"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,9 @@ def status(settings: Settings, phases: Sequence[Phase] = PHASES) -> list[Migrati
     if settings.database_url and "pre" in phases:
         store = postgres(settings)
         applied = postgres_migrations.applied(store)
-        found += [
-            _postgres(name, "applied" if name in applied else "pending") for name in postgres_migrations.revisions()
-        ]
+        known = postgres_migrations.revisions()
+        found += [_postgres(name, "applied" if name in applied else "pending") for name in known]
+        found += [_postgres(name, "unknown") for name in applied if name not in known]
     if settings.clickhouse_url:
         with connect(settings, Tag("migrations", "status")) as clickhouse:
             found += [
@@ -59,8 +71,11 @@ def migrate(
 
     Raises:
         LeaseHeld: another migration is running, or a run did not finish writing figures within ten minutes.
-        MigrationException: an applied ClickHouse script was edited or has gone.
+        NewerSchema: a newer version has applied migrations that this one does not have.
+        MigrationException: an applied ClickHouse script was edited.
     """
+    if unknown := [migration for migration in status(settings, phases) if migration.state == "unknown"]:
+        raise NewerSchema(unknown)
     applied: list[Migration] = []
     if settings.database_url is None:
         steps = _migrate_clickhouse(settings, phases)

@@ -112,6 +112,17 @@ class LandingZone:
             for entry in sorted(entries, key=lambda entry: (entry["last_modified"], entry["path"]))
         ]
 
+    def below(self, prefix: str) -> list[str]:
+        """The paths one level below the prefix that hold something."""
+        return sorted(obstore.list_with_delimiter(self.store, f"{prefix}/")["common_prefixes"])
+
+    def remove(self, unit: str) -> None:
+        """Remove a unit, its manifest first: who reads it meanwhile finds that it was never captured."""
+        names = [file.name for file in self.stored(unit)]
+        for part in ([name for name in names if name == MANIFEST], [name for name in names if name != MANIFEST]):
+            if part:
+                obstore.delete(self.store, [f"{unit}/{name}" for name in part])
+
     def get(self, unit: str, name: str) -> bytes:
         """The content of one small file.
 

@@ -86,8 +86,8 @@ def run(script: str, checkout: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def _scripts() -> list[object]:
-    """Those that launch runs take half a minute."""
-    slow = {block for block in to_run("bash") if "dg launch" in block.text}
+    """Those that launch runs take half a minute, those that start engines ten seconds; tests/embedded starts them."""
+    slow = {block for block in to_run("bash") if "dg launch" in block.text or "stack up" in block.text}
     return [pytest.param(block, id=str(block), marks=[pytest.mark.slow] * (block in slow)) for block in to_run("bash")]
 
 

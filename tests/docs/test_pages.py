@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from analytics_pipeline import secret_files
 from analytics_pipeline.cli import main
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
@@ -13,7 +14,8 @@ from tests.docs.example import EXAMPLE
 from tests.docs.pages import ROOT, SHOWN, Block, blocks, blocks_of, inline_code, pages
 
 RUN = ("bash", "python", "sql clickhouse", "sql postgres", "yaml")
-TEST_VARIABLE = "ANALYTICS_TEST_DATA"
+# Of the tests, and of deploy/compose.
+OTHER_VARIABLES = {"ANALYTICS_TEST_DATA", "ANALYTICS_IMAGE"}
 QUOTED = ("diff", "python", "sql")
 
 PAGE = """
@@ -160,12 +162,13 @@ def test_paths__that_pages_name__exist() -> None:
 def test_variables__that_pages_name__are_in_the_example_of_settings() -> None:
     example = re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     known = {*example, *(name.upper() for name in Settings.model_fields)}
+    known |= {f"{name}{secret_files.SUFFIX}" for name in secret_files.VARIABLES}
     # By their first word: the names of other systems are none of ours.
     ours = "|".join({name.partition("_")[0] for name in known})
     named = {
         (page, found[0])
         for page, code in inline_code()
-        if (found := re.match(rf"({ours})_[A-Z0-9_]*[A-Z0-9](?==|$)", code)) and found[0] != TEST_VARIABLE
+        if (found := re.match(rf"({ours})_[A-Z0-9_]*[A-Z0-9](?==|$)", code)) and found[0] not in OTHER_VARIABLES
     }
 
     assert sorted(f"{page}: {name}" for page, name in named if name not in known) == []

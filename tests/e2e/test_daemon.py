@@ -23,44 +23,42 @@ PATIENCE = 150
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_identities__operated_from_the_ui__materialise_backfill_and_survive_a_kill(
-    followed_product: Product, server: DagsterServer
-) -> None:
+@pytest.fixture(scope="module")
+def identities(followed_product: Product, server: DagsterServer) -> Product:
+    """Two identities and one segment, counted by the history that the organisation's flag asks for.
+
+    From then on nobody but the test works on the day.
+    """
     product = followed_product
-    product.add_organisation()
+    product.put(document("alice", plan="pro"), document("bob"))
     product.add_project()
     product.add_environment()
     product.add_segment(1, condition("EQUAL", "plan", "pro"))
-    # The organisation's flag is on, so its history is asked for: from then on nobody else works on the day.
+    product.add_organisation()
     wait_for(lambda: _histories(product), lambda states: states == ["completed"], PATIENCE)
-    product.put(document("alice", plan="pro"), document("bob"))
-    day = {"dagster/partition": today().isoformat()}
-
-    first = server.materialise(ALL, tags=day)
-    assert server.wait_for_run(first) == "SUCCESS"
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}, (KEY, "bob"): {}}
     assert product.current() == {(1, 100): (1, "counted")}
-
-    _backfill_a_past_day(product, server)
-    _kill_a_run(product, server, day)
+    return product
 
 
-def _backfill_a_past_day(product: Product, server: DagsterServer) -> None:
-    """Two days at once, as the backfill dialog asks for them: one run, and the uncaptured day says what it lacks."""
+@pytest.mark.slow
+def test_identities__two_days_backfilled_from_the_ui__are_one_run(identities: Product, server: DagsterServer) -> None:
+    """As the backfill dialog asks for them; the uncaptured day says what it lacks."""
     yesterday = today() - timedelta(days=1)
-    before = product.snapshot()
+    before = identities.snapshot(), identities.history()
 
     backfill = server.backfill(["segment_counts"], [yesterday.isoformat(), today().isoformat()])
     done = wait_for(lambda: server.backfill_status(backfill), lambda seen: seen[0].startswith("COMPLETED"), PATIENCE)
 
     assert done == ("COMPLETED_SUCCESS", 1)
-    assert product.history(yesterday) == {(1, 100): (None, "failed")}
-    assert product.history() == {(1, 100): (1, "counted")}
-    assert product.snapshot() == before
+    assert identities.history(yesterday) == {(1, 100): (None, "failed")}
+    assert (identities.snapshot(), identities.history()) == before
 
 
-def _kill_a_run(product: Product, server: DagsterServer, day: dict[str, str]) -> None:
-    """Killed in the middle of the capture: the old slice stays whole, and the next run brings the new one."""
+def test_identities__run_of_the_ui_is_killed__old_slice_is_whole_and_the_next_run_brings_the_new_one(
+    identities: Product, server: DagsterServer
+) -> None:
+    product, day = identities, {"dagster/partition": today().isoformat()}
     before = (product.snapshot(), product.current(), product.loads())
     product.put(*(document(f"user-{number:05d}", plan="pro") for number in range(MANY)))
 

@@ -15,6 +15,7 @@ import pytest
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.demo.ai_usage import chat_events
 from analytics_pipeline.demo.reporting import accounts, support
+from analytics_pipeline.demo.services import BURST
 from analytics_pipeline.embedded.stack import Stack
 from analytics_pipeline.flows.segments.feature import SEGMENTS
 from tests.embedded.stack_harness import temporary_home
@@ -59,6 +60,7 @@ def test_demo__first_run__shows_what_ran_and_what_came_out(first: "subprocess.Co
     _shows_a_report_in_two_zones(first.stdout)
     assert _rows(first.stdout, "chat") == ["chat", "12", f"{len(chat_events(today())):,} questions"]
     _shows_histories_with_their_own_rows(first.stdout)
+    _shows_product_events(first.stdout)
 
 
 def test_demo__first_run__leaves_no_day_missing_and_brought_each_history_in_once(
@@ -122,6 +124,14 @@ def _shows_histories_with_their_own_rows(shown: str) -> None:
         own = sum(event.account_id == account.id for event in closed)
         # The demo's own events may have moved on by minutes since.
         assert 0 <= own - int(row[-1].strip().replace(",", "")) < 10
+
+
+def _shows_product_events(shown: str) -> None:
+    """Figures of what three services have sent in the meantime, of the organisation of two and that of the third."""
+    found = dict(re.findall(r"^│ (Lumen Books|Harbour Health) +│ +([\d,]+) │ +\d+ │", shown, re.MULTILINE))
+    events = {name: int(count.replace(",", "")) for name, count in found.items()}
+    assert events["Lumen Books"] > 4 * BURST
+    assert events["Harbour Health"] >= BURST
 
 
 def _rows(shown: str, first: str) -> list[str]:

@@ -53,15 +53,9 @@ def test_stores__lose_days_of_every_table__all_of_them_come_back(machine: type[S
     history.settle_and_audit()
 
 
+@pytest.mark.slow  # tests/sensors/test_lost_days.py has the same death, without a history around it
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "relation",
-    [
-        "reporting_events",
-        pytest.param("ai_duo_chat_events", marks=pytest.mark.slow),
-        pytest.param("ai_code_suggestion_events", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("relation", ["reporting_events", "ai_duo_chat_events", "ai_code_suggestion_events"])
 def test_copy__dies_after_its_swap_and_the_source_goes_back__no_ghost_is_left(
     machine: type[Simulation], relation: str
 ) -> None:

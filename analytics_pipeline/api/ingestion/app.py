@@ -89,6 +89,11 @@ class IngestionApp:
             await self._service.commits.close()
         self._opened.close()
 
+    @property
+    def events_waiting(self) -> int:
+        """Events that wait to be stored."""
+        return self._begun.commits.rows_waiting
+
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         await self.begin()
@@ -158,9 +163,9 @@ class IngestionApp:
         if not submission.entries:
             return
         service = self._begun
-        self.metrics.waiting.set(service.commits.rows_waiting + len(submission.entries))
+        self.metrics.waiting.set(self.events_waiting + len(submission.entries))
         await service.commits.submit(submission)
-        self.metrics.waiting.set(service.commits.rows_waiting)
+        self.metrics.waiting.set(self.events_waiting)
         if submission.is_refused:
             service.senders.forget()
             raise Refusal(401, "the token has expired or was revoked", {"WWW-Authenticate": "Bearer"})

@@ -35,6 +35,7 @@ class GroupCommit:
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._away_until = 0.0
+        self._is_closed = False
         self._running: set[asyncio.Task[None]] = set()
         self._gathering = asyncio.create_task(self._gather())
 
@@ -48,8 +49,8 @@ class GroupCommit:
         Raises:
             Refusal: too much is waiting, or a store is away; nothing of it was acknowledged.
         """
-        if time.monotonic() < self._away_until:
-            raise away("a store is away", AWAY_SECONDS)
+        if self._is_closed or time.monotonic() < self._away_until:
+            raise away("nothing is taken at this moment", AWAY_SECONDS)
         if self._rows + len(submission.entries) > MOST_WAITING:
             raise Refusal(429, "too many events are waiting to be stored", {"Retry-After": "1"})
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,6 +66,7 @@ class GroupCommit:
 
     async def close(self) -> None:
         """End when everything that waits has been committed."""
+        self._is_closed = True
         self._gathering.cancel()
         while self._waiting:
             await self._run(self._taken())

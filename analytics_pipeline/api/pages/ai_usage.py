@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from analytics_pipeline.api.access import Instance
 from analytics_pipeline.api.answers import Told
-from analytics_pipeline.api.pages.charts import Chart, Series
-from analytics_pipeline.api.pages.panels import Column, Item, Panel, Table, View
-from analytics_pipeline.api.pages.ranges import Ranged
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.charts import Chart, Series
+from analytics_pipeline.api.pages.frame.panels import Column, Item, Panel, Table, View
+from analytics_pipeline.api.pages.frame.ranges import Ranged
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.flows.ai_usage.reads import AiUsageReads, Scope, check_available
 
 ROUTER = APIRouter(include_in_schema=False)
@@ -22,7 +22,7 @@ _USERS = 50
 
 @dataclass(frozen=True)
 class _Usage:
-    """What the panels ask."""
+    """The questions of the panels."""
 
     reads: AiUsageReads
     scope: Scope

@@ -3,13 +3,10 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from analytics_pipeline.api.access import Instance
-from analytics_pipeline.api.pages.panels import Column, Panel, Table, View
-from analytics_pipeline.api.pages.rendering import page
-from analytics_pipeline.api.stores import Stores
-from analytics_pipeline.flows.enablement.epochs import Epoch
-from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.features import days_done
+from analytics_pipeline.api.access import InScope, Within
+from analytics_pipeline.api.pages.frame.panels import Column, Panel, Table, View
+from analytics_pipeline.api.pages.frame.rendering import page
+from analytics_pipeline.flows.reads import History, histories
 
 ROUTER = APIRouter(include_in_schema=False)
 
@@ -18,12 +15,13 @@ _NONE = "No feature was seen switched on yet; the sensor `enablement` looks ever
 
 
 @ROUTER.get("/enablement")
-def enablement(request: Request, stores: Instance) -> Response:
-    panel = Panel("histories", "Histories", lambda: _histories(stores), live_seconds=10, wide=True)
+def enablement(request: Request, within: InScope) -> Response:
+    panel = Panel("histories", "Histories", lambda: shown(within), live_seconds=10, wide=True)
     return page(request, "Enablement", [panel], lead="A feature that is switched on gets its history once.")
 
 
-def _histories(stores: Stores) -> View:
+def shown(within: Within) -> View:
+    """The histories that the caller may see."""
     columns = (
         Column("Feature"),
         Column("Scope"),
@@ -35,21 +33,20 @@ def _histories(stores: Stores) -> View:
         Column("Last error"),
         Column("What to do", "code"),
     )
-    rows = [_row(stores, epoch) for epoch in EnablementLedger(stores.postgres).all()]
+    rows = [_row(one) for one in histories(within.stores.postgres, within.scope.tenant)]
     return View(table=Table(columns, rows, _NONE))
 
 
-def _row(stores: Stores, epoch: Epoch) -> tuple[object, ...]:
-    is_on = epoch.closed_at is None
-    given_up = epoch.state == "failed" and is_on
+def _row(one: History) -> tuple[object, ...]:
+    is_given_up = one.state == "failed" and one.switch == "on"
     return (
-        epoch.feature,
-        epoch.scope,
-        "good:on" if is_on else ":off",
-        f"{_TONES[epoch.state]}:{epoch.state}",
-        f"{len(days_done(stores.postgres, epoch))} of {len(epoch.days)}",
-        epoch.rows if epoch.rows is not None else "",
-        f"{epoch.attempt} of {epoch.last_attempt}",
-        epoch.error,
-        f"analytics-pipeline enablement retry {epoch.feature} {epoch.scope}" if given_up else "",
+        one.feature,
+        one.scope,
+        f"{'good' if one.switch == 'on' else ''}:{one.switch}",
+        f"{_TONES[one.state]}:{one.state}",
+        f"{one.days_done} of {one.days}",
+        "" if one.rows is None else one.rows,
+        f"{one.attempt} of {one.last_attempt}",
+        one.error,
+        f"analytics-pipeline enablement retry {one.feature} {one.scope}" if is_given_up else "",
     )

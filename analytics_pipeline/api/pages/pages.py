@@ -5,12 +5,35 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from analytics_pipeline.api.pages import ai_usage, enablement, overview, reporting, session, sharing, usage_export
-from analytics_pipeline.api.pages.rendering import asset, notice
+from analytics_pipeline.api.pages import (
+    ai_usage,
+    enablement,
+    overview,
+    product_events,
+    reporting,
+    segments,
+    session,
+    sharing,
+    tokens,
+    usage_export,
+)
+from analytics_pipeline.api.pages.frame.rendering import asset, notice
 from analytics_pipeline.api.problems import UNAUTHENTICATED, response_of, told
 
 ROUTER = APIRouter(include_in_schema=False)
-for part in (session, sharing, overview, reporting, ai_usage, usage_export, enablement):
+_PARTS = (
+    session,
+    sharing,
+    overview,
+    segments,
+    reporting,
+    ai_usage,
+    product_events,
+    usage_export,
+    enablement,
+    tokens,
+)
+for part in _PARTS:
     ROUTER.include_router(part.ROUTER)
 
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from analytics_pipeline.api.access import CallerOf, of_account, of_instance
-from analytics_pipeline.api.pages.charts import Chart, Series
-from analytics_pipeline.api.pages.panels import Column, Item, Link, Panel, Table, View
-from analytics_pipeline.api.pages.ranges import Ranged, moments
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.charts import Chart, Series
+from analytics_pipeline.api.pages.frame.panels import Column, Item, Link, Panel, Table, View
+from analytics_pipeline.api.pages.frame.ranges import Ranged, moments
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.routes.reporting import told_of
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, accounts
 from analytics_pipeline.flows.reporting.accounts import account as account_of
@@ -37,7 +37,7 @@ _ACCOUNTS = 500
 
 @dataclass(frozen=True)
 class _Account:
-    """What the panels of an account ask."""
+    """The questions of the panels of an account."""
 
     reports: Reports
     query: ReportQuery

@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from analytics_pipeline.api.access import COOKIE, service_of
-from analytics_pipeline.api.pages.rendering import form
+from analytics_pipeline.api.pages.frame.rendering import form
 from analytics_pipeline.api.problems import INVALID, Problem
 
 ROUTER = APIRouter(include_in_schema=False)

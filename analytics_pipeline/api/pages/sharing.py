@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from analytics_pipeline.api.access import Caller, CallerOf, Scope, service_of
-from analytics_pipeline.api.pages.rendering import PLACES, form, notice
+from analytics_pipeline.api.pages.frame.rendering import PLACES, form, notice
 from analytics_pipeline.api.pages.session import fields
 from analytics_pipeline.api.problems import INVALID, NOT_AVAILABLE, Problem, not_found
 from analytics_pipeline.config import Settings

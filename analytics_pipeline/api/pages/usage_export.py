@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from analytics_pipeline.api.access import Instance
-from analytics_pipeline.api.pages.panels import Column, Panel, Table, View
-from analytics_pipeline.api.pages.rendering import page
+from analytics_pipeline.api.pages.frame.panels import Column, Panel, Table, View
+from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.stores import Stores
 from analytics_pipeline.flows.usage_export.deliveries import recent
 from analytics_pipeline.flows.usage_export.reads import dead_records, statuses

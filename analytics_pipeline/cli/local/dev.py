@@ -23,6 +23,7 @@ from analytics_pipeline.cli.local.dagster_process import (
     note_of,
     wait_for_locations,
 )
+from analytics_pipeline.cli.local.event_services import start_sending
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.output import new_console
 
@@ -42,7 +43,8 @@ def dev(home: Path, port: int) -> None:
     """Open the Dagster UI with demo data on this machine.
 
     Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon on them, as
-    production would. Ctrl-C stops everything that this command started; the data is kept for the next time.
+    production would. Three small services go on sending product events. Ctrl-C stops everything that this command
+    started; the data is kept for the next time.
     """
     console = new_console()
     opened = open_stack(home)
@@ -63,6 +65,8 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
     try:
         environment = start_with_progress(opened, console)
         _prepare(environment, console)
+        # They carry the session's token, so they end with it; what they could not send is kept for the next time.
+        start_sending(opened, environment, session.token)
         log = log_of(opened)
         with console.status(f"Starting Dagster (log: {log})"):
             child = dagster_ui.start(session, environment, port, log)

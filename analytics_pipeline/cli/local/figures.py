@@ -1,14 +1,19 @@
 """Figures that `demo` shows for each flow: a report in two accounts' own zones, AI usage, histories' own rows."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analytics_pipeline.cli.local.event_services import ORGANISATION_OF
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.errors import NotAvailable
 from analytics_pipeline.flows.ai_usage.reads import Scope, ai_usage_reads
+from analytics_pipeline.flows.product_events.reads import counts, integrations, requests, tasks, users
+from analytics_pipeline.flows.product_events.reads.query import last_days
+from analytics_pipeline.flows.product_events.reads.reading import Reading
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reports import Reports
@@ -78,3 +83,39 @@ def show_ai_usage(console: Console, settings: Settings, first: date, last: date)
     table.add_row("code suggestions", f"{code.contributors:,}", told)
     table.add_row("", "", f"{code.accepted_lines:,} lines accepted, in {', '.join(code.languages)}")
     console.print(table)
+
+
+def show_product_events(console: Console, settings: Settings, postgres: Postgres, clickhouse: ClickHouse) -> None:
+    """Figures of what the demo's services sent today, organisation by organisation."""
+    now = datetime.now(timezone.utc)
+    reading = Reading(clickhouse, postgres, settings.event_retention_days, now)
+    names: dict[int, str] = dict(postgres.query("SELECT id, name FROM {organisations}"))
+    table = Table("organisation", title="Product events: today, to the last moment", title_justify="left")
+    for name in ("events", "users", "tasks", "slowest endpoint", "weakest integration"):
+        table.add_column(name, justify="right")
+    for organisation in sorted({*ORGANISATION_OF.values()}):
+        query = last_days(organisation, now, days=1)
+        table.add_row(
+            escape(names[organisation]),
+            f"{sum(one.events for one in counts.by_type(reading, query).value):,}",
+            f"{users.active(reading, query).value or 0:,}",
+            _tasks(tasks.overview(reading, query).value),
+            _slowest(requests.slowest(reading, organisation, limit=1).value),
+            _weakest(integrations.by_provider(reading, query).value),
+        )
+    console.print(table)
+
+
+def _tasks(found: tasks.Tasks | None) -> str:
+    if found is None or found.success_rate is None:
+        return "-"
+    return f"{found.created:,}, {found.success_rate:.0%} succeed"
+
+
+def _slowest(found: Sequence[requests.Latency]) -> str:
+    return "\n".join(f"{one.method} {one.endpoint} p99 {one.p99_duration_ms or 0:,.0f} ms" for one in found) or "-"
+
+
+def _weakest(found: Sequence[integrations.IntegrationHealth]) -> str:
+    failing = max(found, key=lambda one: one.error_rate or 0, default=None)
+    return "-" if failing is None else f"{failing.provider}, {failing.error_rate or 0:.0%} errors"

@@ -13,8 +13,9 @@ from rich.progress import TaskID
 from analytics_pipeline.cli.enablement import status_table
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.local.dagster_process import daemon_beside
+from analytics_pipeline.cli.local.event_services import Sending, events_beside
 from analytics_pipeline.cli.local.export_shown import begin_export, commit_late, show_export
-from analytics_pipeline.cli.local.figures import show_ai_usage, show_report
+from analytics_pipeline.cli.local.figures import show_ai_usage, show_product_events, show_report
 from analytics_pipeline.cli.local.interruption import kept_from_children
 from analytics_pipeline.cli.local.materialise import Materialised, assets_by_run, materialise, observe_switches
 from analytics_pipeline.cli.local.summary import show_runs, show_segment_counts, show_skipped
@@ -24,6 +25,7 @@ from analytics_pipeline.flows.ai_usage.feature import AI_USAGE
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.features import days_done
+from analytics_pipeline.flows.product_events.aggregates.tables import EVENT_COUNTS
 from analytics_pipeline.flows.segments.feature import SEGMENTS
 from analytics_pipeline.orchestration.run_states import runs_under_way
 from analytics_pipeline.resources.clickhouse.accounting import Tag
@@ -52,16 +54,29 @@ def run_pipeline(opened: "Stack", environment: Mapping[str, str], token: str, co
     today = datetime.now(timezone.utc).date()
     switched_on = [assets for assets in assets_by_run() if set(assets).isdisjoint(AI_USAGE.assets)]
     segments = [assets for assets in switched_on if not set(assets).isdisjoint(SEGMENTS.assets)]
-    materialised = _materialise(segments, today, console) + _export(environment, today, console)
-    _switch_ai_usage_on(environment, console)
-    with daemon_beside(opened, environment, token) as check_daemon:
-        # While the daemon starts: its sensors have not to ask for what is there.
-        others = [assets for assets in switched_on if assets not in segments and assets != _EXPORT]
-        materialised += _materialise(others, today - timedelta(days=1), console)
-        epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
-        _summarise(materialised, today, console)
-        _await_runs(console)
+    events = [assets for assets in switched_on if EVENT_COUNTS.name in assets]
+    with events_beside(opened, environment, token) as sending:
+        materialised = _materialise(segments, today, console) + _export(environment, today, console)
+        _switch_ai_usage_on(environment, console)
+        with daemon_beside(opened, environment, token) as check_daemon:
+            # While the daemon starts: its sensors have not to ask for what is there.
+            others = [assets for assets in switched_on if assets not in (*segments, *events, _EXPORT)]
+            materialised += _materialise(others, today - timedelta(days=1), console)
+            epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
+            materialised += _take_events(sending, events, today - timedelta(days=1), console)
+            _summarise(materialised, today, console)
+            _await_runs(console)
     return _exit_of(materialised, epochs)
+
+
+def _take_events(
+    sending: Sending, assets: Sequence[Sequence[str]], first: date, console: Console
+) -> list[Materialised]:
+    """The services send what they still have, and figures are made of it."""
+    sending.require()
+    sending.stop()
+    console.print(f"[green]✓[/] Three services have sent their events through the SDK to {sending.url}")
+    return _materialise(assets, first, console)
 
 
 def _export(environment: Mapping[str, str], today: date, console: Console) -> list[Materialised]:
@@ -161,6 +176,7 @@ def _summarise(materialised: list[Materialised], today: date, console: Console) 
         show_segment_counts(console, store, clickhouse, today)
         show_report(console, settings, store, clickhouse)
         show_export(console, store, clickhouse)
+        show_product_events(console, settings, store, clickhouse)
     for epoch in epochs:
         if epoch.feature == AI_USAGE.name and epoch.first_day and epoch.last_day:
             show_ai_usage(console, settings, epoch.first_day, epoch.last_day)

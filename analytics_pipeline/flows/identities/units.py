@@ -8,6 +8,8 @@ FORMAT = "identity-rows/2"
 # Its lines do not tell lists and maps from what ClickHouse makes of them.
 EARLIER_FORMAT = "identity-rows/1"
 EXPORT_FORMAT = "dynamodb-export/1"
+UNITS, EXPORTS = "identities", "identities-export"
+_DAY = "day="
 # File systems take 255 bytes for a name, of which `environment=` takes 12.
 _LONGEST_NAME = 240
 
@@ -20,9 +22,14 @@ def unit_of(day: date, environment_key: str) -> str:
     name = quote(environment_key, safe="")
     if len(name) > _LONGEST_NAME:
         name = f"{name[:100]}%~{sha256(environment_key.encode()).hexdigest()}"
-    return f"identities/day={day.isoformat()}/environment={name}"
+    return f"{UNITS}/{_DAY}{day.isoformat()}/environment={name}"
 
 
 def export_unit_of(day: date) -> str:
     """Where the landing zone keeps a day's export of the whole table."""
-    return f"identities-export/day={day.isoformat()}"
+    return f"{EXPORTS}/{_DAY}{day.isoformat()}"
+
+
+def day_of(prefix: str) -> date:
+    """The day of a path of either kind that ends with it."""
+    return date.fromisoformat(prefix.rpartition(_DAY)[2])

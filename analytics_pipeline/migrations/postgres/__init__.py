@@ -31,11 +31,13 @@ def revisions() -> list[str]:
 
 
 def applied(postgres: Postgres) -> list[str]:
-    """The applied revisions, oldest first; changes nothing."""
+    """The applied revisions, oldest first; changes nothing. A last one that is unknown here is a newer version's."""
     with _engine(postgres).connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
         current = context.get_current_revision()
     known = revisions()
+    if current is not None and current not in known:
+        return [*known, current]
     return known[: known.index(current) + 1] if current else []
 
 

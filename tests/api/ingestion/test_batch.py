@@ -17,7 +17,7 @@ STORED = """
     SELECT organisation_id, toString(event_id), toString(timestamp), event_type, service,
         toString(user_id), hostname, environment, sdk,
         duration_ms, exit_code, endpoint, method, status_code, toJSONString(data)
-    FROM analytics_events FINAL ORDER BY timestamp, event_id
+    FROM analytics_events FINAL ORDER BY event_type
 """
 
 

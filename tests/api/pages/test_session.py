@@ -14,7 +14,7 @@ from tests.api.world import Tokens
 from tests.product import Product
 
 HTML = {"Accept": "text/html"}
-PAGES = ("/", "/reporting", "/ai-usage", "/usage-export", "/enablement")
+PAGES = ("/", "/segments", "/reporting", "/ai-usage", "/product-events", "/usage-export", "/enablement", "/tokens")
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def test_sign_in__with_a_token__keeps_it_where_no_script_and_no_other_site_has_i
     assert "HttpOnly" in answer.headers["set-cookie"]
     assert "SameSite=strict" in answer.headers["set-cookie"]
     assert visitor.get("/enablement").status_code == 200
+
+
+def test_sign_in__over_tls__marks_the_cookie_as_secure(visitor: TestClient) -> None:
+    visitor.base_url = "https://testserver"
+    answer = visitor.post("/sign-in", data={"token": "all"}, follow_redirects=False)
+
+    assert "Secure" in answer.headers["set-cookie"]
 
 
 def test_sign_in__wrong_token__is_refused_and_nothing_is_kept(visitor: TestClient) -> None:
@@ -81,7 +88,7 @@ def test_revoked_token__of_who_is_signed_in__ends_it_at_once(visitor: TestClient
     assert visitor.get("/enablement", follow_redirects=False).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/enablement"])
+@pytest.mark.parametrize("path", ["/ai-usage", "/usage-export", "/segments?project=1", "/product-events"])
 def test_page_of_the_instance__for_one_account__is_as_if_it_were_not_there(
     visitor: TestClient, tokens: Tokens, path: str
 ) -> None:

@@ -25,6 +25,9 @@ import sys, types
 preparation = types.ModuleType("analytics_pipeline.cli.local.preparation")
 preparation.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
 sys.modules["analytics_pipeline.cli.local.preparation"] = preparation
+services = types.ModuleType("analytics_pipeline.cli.local.event_services")
+services.start_sending = lambda *_: None
+sys.modules["analytics_pipeline.cli.local.event_services"] = services
 from analytics_pipeline.cli.local.dev import dev
 dev()
 """

@@ -2,7 +2,7 @@
 
 import re
 
-from analytics_pipeline.api.pages.charts import Chart, Series
+from analytics_pipeline.api.pages.frame.charts import Chart, Series
 
 
 def test_svg__of_hostile_names__escapes_them_and_has_no_style_or_script() -> None:

@@ -119,6 +119,6 @@ def _class(element: ElementTree.Element) -> str:
 
 
 def _said(dot: ElementTree.Element) -> str:
-    """What a pointer that rests on a dot is told."""
+    """The text for a pointer that rests on a dot."""
     told = {_class(one): one.text or "" for one in dot if str(one.tag).endswith("desc")}
     return f"{told.get('x_label', '')}: {told.get('value', '')}"

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from analytics_pipeline.api.access import COOKIE, Scope, service_of
-from analytics_pipeline.api.pages.panels import Link, Panel, chosen, in_turn
-from analytics_pipeline.api.pages.words import source, written
+from analytics_pipeline.api.pages.frame.panels import Link, Panel, chosen, in_turn
+from analytics_pipeline.api.pages.frame.words import source, written
 from analytics_pipeline.api.problems import Problem, told
 
 # Nothing from elsewhere, nothing written into the page itself.
@@ -31,15 +31,16 @@ class Place:
     scopes: tuple[str, ...] = ("everything",)
 
 
+_ALL = ("everything", "organisation", "account")
 PLACES = (
-    Place("Overview", "/", ("everything", "organisation", "account")),
+    Place("Overview", "/", _ALL),
     Place("Segments", "/segments", ("everything", "organisation")),
     Place("Reporting", "/reporting", ("everything", "account")),
     Place("AI usage", "/ai-usage"),
     Place("Product events", "/product-events", ("everything", "organisation")),
     Place("Usage export", "/usage-export"),
-    Place("Enablement", "/enablement"),
-    Place("Tokens", "/tokens"),
+    Place("Enablement", "/enablement", _ALL),
+    Place("Tokens", "/tokens", _ALL),
 )
 
 
@@ -113,7 +114,8 @@ def _word(scope: Scope) -> str:
 
 
 def _headers() -> dict[str, str]:
-    return {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-store"}
+    # Without a referrer a browser sends no origin with a form, and nobody could tell whose form it is.
+    return {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-store", "Referrer-Policy": "same-origin"}
 
 
 def _template(name: str) -> Template:

@@ -6,7 +6,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 
 from analytics_pipeline.api.answers import Told
-from analytics_pipeline.api.pages.charts import Chart
+from analytics_pipeline.api.pages.frame.charts import Chart
 
 
 @dataclass(frozen=True)
