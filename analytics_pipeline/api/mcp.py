@@ -143,7 +143,8 @@ async def _answer(app: FastAPI, token: str, path: _Path, given: Mapping[str, Any
     # A defect is answered as a problem; the exception behind it is for the log alone.
     transport = ASGITransport(app, raise_app_exceptions=False)
     async with AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
-        return await client.get(path.address(given), params=query)
+        answer: Response = await client.get(path.address(given), params=query)
+    return answer
 
 
 def _result(answer: Response) -> CallToolResult:
