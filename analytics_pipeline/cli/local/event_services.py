@@ -74,9 +74,9 @@ def start_sending(opened: "Stack", environment: Mapping[str, str], token: str) -
     port = free_port(INGESTION_PORT)
     url, log = f"http://127.0.0.1:{port}", opened.logs / "ingestion.log"
     ingest = ("-m", "analytics_pipeline", "ingest")
-    ingestion = _process(ingest, ("--port", str(port)), environment, token, log)
+    ingestion = marked_process(ingest, ("--port", str(port)), environment, token, log)
     services = [
-        _process(
+        marked_process(
             # By its file: a service has the SDK and nothing else of ours.
             (str(Path(demo.__file__).with_name("services.py")),),
             (name,),
@@ -99,9 +99,10 @@ def _settings(opened: "Stack", url: str, name: str, secret: str) -> dict[str, st
     }
 
 
-def _process(
+def marked_process(
     program: tuple[str, ...], options: tuple[str, ...], environment: Mapping[str, str], token: str, log: Path
 ) -> "subprocess.Popen[bytes]":
+    """Start a Python program beside the caller, marked with `token`, so that it ends with the session."""
     from analytics_pipeline.embedded import dagster_ui, processes
 
     processes.rotate(log)
