@@ -18,12 +18,13 @@ from analytics_pipeline.cli.local.dagster_process import (
     ended,
     free_port,
     log_of,
+    marked_process,
     new_session,
     new_token,
     note_of,
     wait_for_locations,
 )
-from analytics_pipeline.cli.local.event_services import marked_process, start_sending
+from analytics_pipeline.cli.local.event_services import start_sending
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.output import new_console
 from analytics_pipeline.cli.serve import PORT as API_PORT

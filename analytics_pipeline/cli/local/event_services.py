@@ -1,9 +1,7 @@
 """The demo's services that send product events, and the ingestion that takes them, beside `demo` and `dev`."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import click
 from analytics_pipeline import demo
 from analytics_pipeline.api import tokens
 from analytics_pipeline.api.tokens import NoSuchToken
-from analytics_pipeline.cli.local.dagster_process import free_port
+from analytics_pipeline.cli.local.dagster_process import free_port, marked_process
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -97,18 +95,6 @@ def _settings(opened: "Stack", url: str, name: str, secret: str) -> dict[str, st
         "ANALYTICS_FLUSH_INTERVAL": "1",
         "ANALYTICS_SPOOL": str(opened.home / "spool" / name),
     }
-
-
-def marked_process(
-    program: tuple[str, ...], options: tuple[str, ...], environment: Mapping[str, str], token: str, log: Path
-) -> "subprocess.Popen[bytes]":
-    """Start a Python program beside the caller, marked with `token`, so that it ends with the session."""
-    from analytics_pipeline.embedded import dagster_ui, processes
-
-    processes.rotate(log)
-    signature = (sys.executable, *program)
-    marked = {**os.environ, **environment, **dagster_ui.marked(token)}
-    return processes.start(processes.Command((*signature, *options), signature, marked, log.parent, log))
 
 
 def _new_tokens(store: Postgres) -> dict[str, str]:

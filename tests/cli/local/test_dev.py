@@ -1,6 +1,7 @@
 """`analytics-pipeline dev` as a real process with real engines; loading the demo data has its own tests."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.embedded.stack_harness import temporary_home
 _DEV = """
 import sys, types
 preparation = types.ModuleType("analytics_pipeline.cli.local.preparation")
-preparation.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
+preparation.prepare_demo = lambda environment, console: console.print(f"prepared {'ANALYTICS_HOME' in environment}")
 sys.modules["analytics_pipeline.cli.local.preparation"] = preparation
 services = types.ModuleType("analytics_pipeline.cli.local.event_services")
 services.start_sending = lambda *_: None
@@ -59,10 +61,11 @@ def test_dev__interrupted__served_the_location_and_leaves_nothing(home: Path) ->
         url = _url_shown(home)
         assert url != f"http://127.0.0.1:{port}", "a port that is taken was announced"
         assert loaded_locations(int(url.rpartition(":")[2])) == [Location("analytics_pipeline")]
-        assert "prepared ANALYTICS_HOME" in (home / "out").read_text()
+        assert "prepared True" in (home / "out").read_text()
+        _wait_until(lambda: _api_answers(home))
         family = _family(home)
-        # launcher, proxy, code server, webserver and daemon
-        assert len(family) >= 5
+        # launcher, proxy, code server, webserver, daemon and the read API
+        assert len(family) >= 6
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
@@ -111,6 +114,16 @@ def _url_shown(home: Path) -> str:
     _wait_until(lambda: "Ctrl-C" in out.read_text() or "Error" in out.read_text())
     assert "Error" not in out.read_text(), out.read_text()
     return str(json.loads((home / "dev.json").read_text())["url"])
+
+
+def _api_answers(home: Path) -> bool:
+    """Whether the read API that was announced is there."""
+    announced = re.findall(r"http://127\.0\.0\.1:\d+", (home / "out").read_text())[-1]
+    try:
+        with urlopen(f"{announced}/health", timeout=5) as answer:  # noqa: S310 - an address of this machine
+            return bool(json.load(answer) == {"status": "ok"})
+    except OSError:
+        return False
 
 
 def _free_port() -> int:
