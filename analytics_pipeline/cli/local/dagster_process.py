@@ -1,9 +1,7 @@
 """Dagster's webserver and daemon on the embedded stack, for as long as a command needs them."""
 
-import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -107,18 +105,6 @@ def daemon_beside(opened: "Stack", environment: Mapping[str, str], token: str) -
 def _require(child: "subprocess.Popen[bytes]", log: Path) -> None:
     if child.poll() is not None:
         raise click.ClickException(ended(child.returncode, log))
-
-
-def marked_process(
-    program: tuple[str, ...], options: tuple[str, ...], environment: Mapping[str, str], token: str, log: Path
-) -> "subprocess.Popen[bytes]":
-    """Start a Python program beside the caller, marked with `token`, so that it ends with the session."""
-    from analytics_pipeline.embedded import dagster_ui, processes
-
-    processes.rotate(log)
-    signature = (sys.executable, *program)
-    marked = {**os.environ, **environment, **dagster_ui.marked(token)}
-    return processes.start(processes.Command((*signature, *options), signature, marked, log.parent, log))
 
 
 def free_port(wanted: int) -> int:
