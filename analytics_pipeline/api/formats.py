@@ -7,6 +7,7 @@ from dataclasses import fields
 from datetime import date, datetime, timezone
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import msgspec
 from arro3.core import Array, DataType, RecordBatch, Table
@@ -110,7 +111,9 @@ def _scalar(hint: Any) -> type[Any]:
 def _cell(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return value.isoformat() if isinstance(value, date) else json_of(value).decode()
+    if isinstance(value, date | UUID):
+        return value.isoformat() if isinstance(value, date) else str(value)
+    return json_of(value).decode()
 
 
 def _array(kind: type[Any], values: Sequence[Any]) -> Array:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -37,9 +38,16 @@ class Page:
             key = msgspec.json.decode(base64.urlsafe_b64decode(self.cursor.encode()), type=kind)
         except (ValueError, msgspec.MsgspecError):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list") from None
-        if any(isinstance(part, int) and abs(part) > _LARGEST for part in key):
+        if any(_is_impossible(part) for part in key):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list")
         return key
+
+
+def _is_impossible(part: object) -> bool:
+    """Whether no key of ours has it: a number that no column holds, a moment without its zone."""
+    if isinstance(part, datetime):
+        return part.tzinfo is None
+    return isinstance(part, int) and abs(part) > _LARGEST
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,19 @@ def cut(rows: Sequence[Row], page: Page, key: Callable[[Row], Any], kind: Any) -
     after = page.after(kind)
     left = rows if after is None else [row for row in rows if tuple(key(row)) > after]
     return taken(left, page, key)
+
+
+def follow(rows: Sequence[Row], page: Page, key: Callable[[Row], Any], kind: Any) -> Taken[Row]:
+    """A page out of all rows, in whatever order, which the key, a tuple of the type `kind`, tells apart.
+
+    Raises:
+        Problem: the last row of the page before has gone.
+    """
+    after = page.after(kind)
+    keys = [] if after is None else [tuple(key(row)) for row in rows]
+    if after is not None and after not in keys:
+        raise Problem(INVALID, "cursor: the row that it names has gone; begin with the first page")
+    return taken(rows[keys.index(after) + 1 :] if keys else rows, page, key)
 
 
 def _page(
