@@ -14,7 +14,17 @@ from analytics_pipeline.api.answers import Listing, Told
 from analytics_pipeline.api.paging import Page, cut
 from analytics_pipeline.api.problems import Problem
 from analytics_pipeline.api.stores import Stores
-from analytics_pipeline.flows.product_events.reads import auth, counts, overview, requests, users
+from analytics_pipeline.flows.product_events.reads import (
+    auth,
+    cocoons,
+    counts,
+    failures,
+    integrations,
+    overview,
+    requests,
+    tasks,
+    users,
+)
 from analytics_pipeline.reads import ai_usage, opened, pipeline, product_events, reporting, segments, usage_export
 from analytics_pipeline.reads.frames import frame, listed
 from tests.api.test_routes import METRIC, RANGE
@@ -166,20 +176,46 @@ def test_costs__are_those_of_the_log_or_unknown(notebook: Stores) -> None:
     assert [*found.columns][:2] == ["organisation", "flow"]
 
 
-def test_product_events__without_any__are_known_to_be_none(notebook: Stores) -> None:
+# The questions of an organisation of which the world has events, and the path that answers the same.
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "users/daily": users.daily,
+    "users/weekly": users.weekly,
+    "tasks/daily": tasks.daily,
+    "tasks/overview": tasks.overview,
+    "counts": counts.by_type,
+    "api/latency": requests.hourly,
+    "integrations/daily": integrations.daily,
+    "auth/daily": auth.daily,
+    "cocoons/daily": cocoons.daily,
+    "errors/hourly": failures.hourly,
+}
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_product_events__of_every_question__hold_what_the_api_answers(
+    notebook: Stores, asked: TestClient, path: str
+) -> None:
+    query = product_events.EventQuery(1, YESTERDAY, today() + timedelta(days=1))
+    answer = asked.get(f"/v1/organisations/1/events/{path}", params=DAYS).json()
+    found = product_events.answered(notebook, QUESTIONS[path], query)
+
+    rows = answer["data"] if isinstance(answer["data"], list) else [answer["data"]]
+    assert rows
+    assert _plain(found) == [{key: _told(key, value, found) for key, value in row.items()} for row in rows]
+    assert (found.attrs["coverage"], found.attrs["source"]) == (answer["coverage"], answer["source"])
+    assert found.attrs["as_of"].tzinfo is not None
+
+
+def test_product_events__themselves_and_at_a_glance__are_those_of_the_organisation(notebook: Stores) -> None:
     query = product_events.EventQuery(1, YESTERDAY, today() + timedelta(days=1))
 
-    daily = product_events.answered(notebook, auth.daily, query)
-    assert [*daily["day"]] == [pd.Timestamp(today()), pd.Timestamp(YESTERDAY)]
-    assert [*daily["login_attempts"]] == [0, 0]
-    assert daily["login_success_rate"].isna().all()
-    assert daily.attrs["coverage"] == "complete"
-    assert product_events.answered(notebook, users.active, query)["value"].tolist() == [0]
-    assert product_events.answered(notebook, overview.overview, 1)["active_users_today"].tolist() == [0]
-    hourly = product_events.answered(notebook, requests.hourly, query)
-    assert (len(hourly), str(hourly["hour"].dtype)) == (0, "datetime64[us, UTC]")
-    assert len(product_events.answered(notebook, counts.by_type, query)) == 0
-    assert {"event_id", "timestamp", "data"} <= {*product_events.events(notebook, query).columns}
+    stored = product_events.events(notebook, query, most=4)
+
+    assert (len(stored), stored.attrs["is_whole"]) == (4, False)
+    assert {*stored["organisation_id"]} == {1}
+    assert str(stored["timestamp"].dtype) == "datetime64[us, UTC]"
+    assert product_events.answered(notebook, users.active, query)["value"].tolist() == [1]
+    assert product_events.answered(notebook, overview.overview, 1)["total_users"].tolist() == [1]
 
 
 def test_project__that_there_is_not__is_told(notebook: Stores) -> None:
