@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import date, datetime
-from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from analytics_pipeline.api.answers import Figure, Listing, Told
 from analytics_pipeline.api.formats import scalar
@@ -103,11 +103,18 @@ def _columns(kind: type[Any]) -> Iterator[tuple[str, str, Cell]]:
         return
     hints = get_type_hints(kind)
     for name in (field.name for field in fields(kind)):
-        inner = [one for one in (get_args(hints[name]) or (hints[name],)) if one is not NoneType]
-        if len(inner) == 1 and is_dataclass(inner[0]) and hints[name] in (inner[0], inner[0] | None):
-            yield from ((of[0], of[1], _within(name, of[2])) for of in _columns(inner[0]))  # type: ignore[arg-type]
-        else:
+        inner = _dataclass_of(hints[name])
+        if inner is None:
             yield name, _TYPES.get(scalar(hints[name]) or object, "object"), _taking(name)
+        else:
+            yield from ((column, of, _within(name, cell)) for column, of, cell in _columns(inner))
+
+
+def _dataclass_of(hint: Any) -> type[Any] | None:
+    """The dataclass whose values the hint allows, besides None."""
+    options = [one for one in (get_args(hint) or (hint,)) if one is not NoneType]
+    is_one = len(options) == 1 and get_origin(hint) in (None, Union, UnionType) and is_dataclass(options[0])
+    return options[0] if is_one else None
 
 
 def _taking(name: str) -> Cell:
