@@ -160,7 +160,7 @@ def test_containers__all_started__a_day_is_materialised_through_the_ui(deploymen
         ("env-key-100", "bob"): {"plan": "free"},
     }
     assert product.current() == {(1, 100): (1, "counted")}
-    (segment,) = _read(deployment, "/v1/projects/10/segments")["items"]
+    (segment,) = _read(deployment, "/v1/projects/10/segments")["data"]
     assert [(one["environment"], one["count"]) for one in segment["memberships"]] == [(100, 1)]
 
 
