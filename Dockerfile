@@ -15,10 +15,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
     /opt/analytics-pipeline/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
 COPY . .
 # pip compiles what it installs, and is then of no more use: an image is replaced, not changed.
+# Maps of the UI's scripts are for who develops it.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/ca.pem \
     /opt/analytics-pipeline/bin/pip install --quiet "setuptools>=80" \
     && /opt/analytics-pipeline/bin/pip install --quiet --no-deps --no-build-isolation ./sdk . \
     && /opt/analytics-pipeline/bin/pip uninstall --quiet --yes setuptools pip \
+    && find /opt/analytics-pipeline -name '*.map' -delete \
     && mkdir /opt/dagster && cp deploy/image/workspace.yaml /opt/dagster/ \
     && cat dagster.yaml deploy/image/run_launcher.yaml >/opt/dagster/dagster.yaml
 

@@ -61,7 +61,7 @@ format: $(INSTALLED) ## Format the code
 ENGINE = $(or $(shell command -v podman || command -v docker),$(error there is neither podman nor docker))
 IMAGE ?= localhost/analytics-pipeline:dev
 LOCK ?= requirements-deploy.lock
-BUILD = $(ENGINE) build $(CONTAINER_FLAGS) --build-arg LOCK=$(LOCK) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+BUILD = $(ENGINE) build --network host $(CONTAINER_FLAGS) --build-arg LOCK=$(LOCK) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
 	--build-arg VERSION=$$(git describe --always --dirty 2>/dev/null || echo unknown) \
 	$(if $(PIP_CONF),--secret id=pip$(comma)src=$(PIP_CONF)) $(if $(CA),--secret id=ca$(comma)src=$(CA)) --tag $(IMAGE) .
 comma := ,
@@ -73,7 +73,7 @@ base-image: ## Make a base image from Debian's packages, where no registry of im
 	deploy/image/debian-base localhost/debian-python
 
 test-image: $(INSTALLED) ## Build the image and run all of it as containers against the embedded engines
-	@if command -v podman docker >/dev/null; then $(SELF) image && \
+	@if command -v podman >/dev/null || command -v docker >/dev/null; then $(SELF) image && \
 		ANALYTICS_IMAGE=$(IMAGE) CONTAINER_FLAGS="$(CONTAINER_FLAGS)" pytest --durations 10 tests/image; \
 	else echo "Skipped: there is neither podman nor docker, so nothing of the image was tested"; fi
 

@@ -28,7 +28,7 @@ from benchmarks.stores import stores
 RETENTION = 90
 DAYS, RECENT = 30, 3
 _INSERTED_TOGETHER = 1_000_000
-_ROUNDS = 5
+_ROUNDS = 3
 
 
 def main() -> None:
@@ -74,7 +74,10 @@ class Bench:
         first = self.today - timedelta(days=DAYS - 1)
         seconds_of("figures of a month", self._build, first)
         seconds = seconds_of("figures of three days", self._build, self.today - timedelta(days=RECENT - 1))
-        yield Row("refresh of three days, eight tables", "ours", seconds, f"{events / seconds:,.0f} events/s")
+        # What ClickHouse does by itself within a minute.
+        for aggregate in AGGREGATES:
+            self.clickhouse.execute(f"OPTIMIZE TABLE {aggregate.name} FINAL")
+        yield Row("refresh of three days, nine tables", "ours", seconds, f"{events / seconds:,.0f} events/s")
 
     def _build(self, first: date) -> None:
         for aggregate in AGGREGATES:

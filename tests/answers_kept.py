@@ -13,6 +13,9 @@ from alembic.script import ScriptDirectory
 from botocore.loaders import JSONFileLoader
 from clickhouse_connect.driver.httpclient import HttpClient
 from dagster import AssetKey, JobDefinition
+from dagster._core.storage.event_log import in_memory as event_log
+from dagster._core.storage.runs import in_memory as runs
+from sqlalchemy.pool import QueuePool
 
 _DAGSTER = "dagster:"
 _SETTINGS = "FROM system.settings"
@@ -50,6 +53,15 @@ def jobs_of_selections() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JobDefinition, "as_ephemeral_job", made_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connections_of_instances() -> Iterator[None]:
+    """Connections of a Dagster instance in memory: a run asks it 130 times, each time on a new one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for storage in (event_log, runs):
+            patch.setattr(storage, "NullPool", QueuePool)
         yield
 
 

@@ -158,10 +158,11 @@ def _endpoint(function: Route, row: type[Any], version: Route | None) -> Route:
         known = told and _tag(str(request.url), _scope(request), media, told)
         if known and _has(request, known):
             return _unchanged(known)
-        response = _response(request, media, row, function(**values))
-        tag = known or _tag(media, response.headers.get("X-Answer", ""), bytes(response.body))
+        answer = function(**values)
+        tag = known or f"W/{_tag(media, _content(answer))}"
         if _has(request, tag):
             return _unchanged(tag)
+        response = _response(request, media, row, answer)
         response.headers.update(_cached(tag))
         return response
 
@@ -169,6 +170,14 @@ def _endpoint(function: Route, row: type[Any], version: Route | None) -> Route:
     own = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request)
     endpoint.__signature__ = asked.replace(parameters=[own, *asked.parameters.values()])  # type: ignore[attr-defined]
     return endpoint
+
+
+def _content(answer: Listing[Any] | Figure[Any]) -> bytes:
+    """Everything that an answer says but for when it was read, which may be now."""
+    said = {**_envelope(answer.told), "as_of": None}
+    return formats.json_of(
+        (said, answer.row if isinstance(answer, Figure) else (answer.page.rows, answer.page.next_cursor))
+    )
 
 
 def _response(request: Request, media: str, row: type[Any], answer: Listing[Any] | Figure[Any]) -> Response:
@@ -219,7 +228,7 @@ def _tag(*parts: str | bytes) -> str:
 
 def _has(request: Request, tag: str) -> bool:
     sent = request.headers.get("if-none-match", "")
-    return tag in {one.strip().removeprefix("W/") for one in sent.split(",")}
+    return tag.removeprefix("W/") in {one.strip().removeprefix("W/") for one in sent.split(",")}
 
 
 def _unchanged(tag: str) -> Response:

@@ -12,6 +12,7 @@ from analytics_pipeline.api.pages import pages
 from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
 from analytics_pipeline.api.routes import ai_usage, metrics, pipeline, reporting, segments, service, usage_export
+from analytics_pipeline.api.routes.product_events import activity, served_names, services
 from analytics_pipeline.api.stores import Connections
 from analytics_pipeline.config import Settings
 
@@ -22,6 +23,8 @@ _ROUTERS = (
     ai_usage.ROUTER,
     usage_export.ROUTER,
     pipeline.ROUTER,
+    activity.ROUTER,
+    services.ROUTER,
 )
 _DESCRIPTION = """
 Everything that analytics_pipeline computes, to be read. Every list has pages, and comes as JSON, CSV, lines of JSON or
@@ -55,6 +58,7 @@ def create_app(
     add_handlers(app, pages.problem_of)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"/v{VERSION}")
+    app.include_router(served_names.ROUTER)
     app.include_router(service.ROUTER)
     app.include_router(metrics.ROUTER)
     app.include_router(pages.ROUTER)

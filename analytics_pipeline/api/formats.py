@@ -7,6 +7,7 @@ from dataclasses import fields
 from datetime import date, datetime, timezone
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import msgspec
 from arro3.core import Array, DataType, RecordBatch, Table
@@ -94,23 +95,26 @@ _RENDERERS: Mapping[str, Callable[[type[Any], Sequence[Any]], bytes]] = {CSV: _c
 def _columns(kind: type[Any]) -> dict[str, type[Any]]:
     """The members of a row and the types of their cells; what is no scalar is text."""
     hints = get_type_hints(kind)
-    return {field.name: _scalar(hints[field.name]) for field in fields(kind)}
+    return {field.name: scalar(hints[field.name]) or str for field in fields(kind)}
 
 
-def _scalar(hint: Any) -> type[Any]:
+def scalar(hint: Any) -> type[Any] | None:
+    """The one type of the values that a hint allows besides None; None: they are no scalars, or of several types."""
     options = [option for option in get_args(hint) if option is not NoneType]
     if get_origin(hint) in (Union, UnionType):
-        kinds = {_scalar(option) for option in options}
-        return kinds.pop() if len(kinds) == 1 else float if kinds == {int, float} else str
+        kinds = {scalar(option) for option in options}
+        return kinds.pop() if len(kinds) == 1 else float if kinds == {int, float} else None
     if get_origin(hint) is Literal:
         return str
-    return hint if hint in (int, float, bool, date, datetime) else str
+    return hint if hint in (int, float, bool, str, date, datetime) else None
 
 
 def _cell(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return value.isoformat() if isinstance(value, date) else json_of(value).decode()
+    if isinstance(value, date | UUID):
+        return value.isoformat() if isinstance(value, date) else str(value)
+    return json_of(value).decode()
 
 
 def _array(kind: type[Any], values: Sequence[Any]) -> Array:

@@ -39,9 +39,16 @@ class Page:
             key = msgspec.json.decode(base64.urlsafe_b64decode(self.cursor.encode()), type=kind)
         except (ValueError, msgspec.MsgspecError):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list") from None
-        if not all(map(_can_be_bound, key)):
+        if any(_is_impossible(part) for part in key):
             raise Problem(INVALID, "cursor: it is not the `next_cursor` of a page of this list")
         return key
+
+
+def _is_impossible(part: object) -> bool:
+    """Whether no key of ours has it: a number or a moment that no column holds, a moment without its zone."""
+    if isinstance(part, datetime):
+        return part.tzinfo is None or not _FIRST_YEAR <= part.year <= _LAST_YEAR
+    return isinstance(part, int) and not 0 <= part <= _LARGEST
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,6 @@ class Taken(Generic[Row]):
     def of(self, rows: Sequence[Other]) -> "Taken[Other]":
         """The same page of what was made of its rows."""
         return Taken(rows, self.next_cursor)
-
-
-def _can_be_bound(part: Any) -> bool:
-    """Whether every store can hold the part of a key."""
-    if isinstance(part, datetime):
-        return part.tzinfo is not None and _FIRST_YEAR <= part.year <= _LAST_YEAR
-    return not isinstance(part, int) or 0 <= part <= _LARGEST
 
 
 def cursor_of(key: Sequence[Any]) -> str:
@@ -78,6 +78,19 @@ def cut(rows: Sequence[Row], page: Page, key: Callable[[Row], Any], kind: Any) -
     after = page.after(kind)
     left = rows if after is None else [row for row in rows if tuple(key(row)) > after]
     return taken(left, page, key)
+
+
+def follow(rows: Sequence[Row], page: Page, key: Callable[[Row], Any], kind: Any) -> Taken[Row]:
+    """A page out of all rows, in whatever order, which the key, a tuple of the type `kind`, tells apart.
+
+    Raises:
+        Problem: the last row of the page before has gone.
+    """
+    after = page.after(kind)
+    keys = [] if after is None else [tuple(key(row)) for row in rows]
+    if after is not None and after not in keys:
+        raise Problem(INVALID, "cursor: the row that it names has gone; begin with the first page")
+    return taken(rows[keys.index(after) + 1 :] if keys else rows, page, key)
 
 
 def _page(

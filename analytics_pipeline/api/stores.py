@@ -31,7 +31,6 @@ class Connections:
         self._clickhouse_lock = Lock()
         self._clickhouse: ClickHouse | None = None
         self._postgres: Postgres | None = None
-        self._flags: OpenFeatureClient | None = None
 
     def postgres(self) -> Postgres:
         """The application's database with kept connections.
@@ -59,16 +58,12 @@ class Connections:
             return self._clickhouse
 
     def flags(self) -> OpenFeatureClient:
-        """The feature flags, as they were at most a second ago.
+        """The feature flags as they are now. The process has one provider, which somebody else may have replaced.
 
         Raises:
             FlagsUnavailable: their provider cannot begin.
         """
-        store = self.postgres()
-        with self._lock:
-            if self._flags is None:
-                self._flags = feature_flags(self.settings, store)
-            return self._flags
+        return feature_flags(self.settings, self.postgres())
 
     def close(self) -> None:
         self._opened.close()

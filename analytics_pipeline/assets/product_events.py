@@ -11,6 +11,7 @@ from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.product_events.aggregates.build import Build, BuiltDay
 from analytics_pipeline.flows.product_events.aggregates.tables import (
     API_LATENCY,
+    API_LATENCY_DAILY,
     AUTH_EVENTS,
     COCOON_ACTIVITY,
     DAILY_ACTIVE_USERS,
@@ -111,15 +112,21 @@ analytics_task_stats_daily = _aggregate(
     },
     "Tasks of the UTC day by what happened to them, and how long completed ones took.",
 )
+_LATENCY = {
+    "request_count": "event_id",
+    **dict.fromkeys(("error_4xx_count", "error_5xx_count"), "status_code"),
+    **dict.fromkeys(("durations", "duration_ms_sum", "duration_sketch", "avg_duration_ms"), "duration_ms"),
+    **dict.fromkeys(("p50_duration_ms", "p95_duration_ms", "p99_duration_ms"), "duration_ms"),
+}
 analytics_api_latency_hourly = _aggregate(
     API_LATENCY,
-    {
-        "request_count": "event_id",
-        **dict.fromkeys(("error_4xx_count", "error_5xx_count"), "status_code"),
-        **dict.fromkeys(("durations", "duration_ms_sum", "duration_sketch", "avg_duration_ms"), "duration_ms"),
-        **dict.fromkeys(("p50_duration_ms", "p95_duration_ms", "p99_duration_ms"), "duration_ms"),
-    },
+    _LATENCY,
     "Requests to each endpoint in each hour of the UTC day: how many, how many failed, how long they took.",
+)
+analytics_api_latency_daily = _aggregate(
+    API_LATENCY_DAILY,
+    _LATENCY,
+    "The same of the whole UTC day, from which ranges of days are merged.",
 )
 analytics_integration_health_daily = _aggregate(
     INTEGRATION_HEALTH,
@@ -168,6 +175,7 @@ ALL = (
     analytics_daily_active_users,
     analytics_task_stats_daily,
     analytics_api_latency_hourly,
+    analytics_api_latency_daily,
     analytics_integration_health_daily,
     analytics_auth_events_daily,
     analytics_cocoon_activity_daily,

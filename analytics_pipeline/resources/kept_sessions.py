@@ -44,7 +44,7 @@ class _Shelf:
             return wanted
 
     def leave(self) -> list[Session]:
-        """What the last one who leaves has to close."""
+        """The sessions that the last one who leaves has to close."""
         with self.lock:
             self.holders -= 1
             left = [] if self.holders else [session for idle in self.idle.values() for session in idle]

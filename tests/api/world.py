@@ -14,6 +14,7 @@ from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.resources.postgres import Postgres
 from tests.databases import Databases
+from tests.flows.product_events.events import an_id, event, store
 from tests.flows.reporting.desk import add_account, build
 from tests.flows.usage_export.event_log import begin
 from tests.product import Product, condition, document, new_product, today
@@ -75,6 +76,7 @@ def _fill(product: Product) -> None:
         _add_desk(product, account)
     build(product, FIRST, LAST)
     _use_ai(product)
+    _send_events(product)
     begin(product, "warehouse")
     product.execute(
         "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, state, error, last_attempt)"
@@ -128,6 +130,33 @@ def _add_desk(product: Product, account: int) -> None:
         "INSERT INTO feature_flags (name, scope, enabled) VALUES ('reporting_events_rollup', %s, true)",
         f"account:{account}",
     )
+
+
+def _send_events(product: Product) -> None:
+    """Events of every kind that a figure is of, with the organisation's name in their texts."""
+    kinds: tuple[dict[str, Any], ...] = (
+        {"event_type": "task_created"},
+        {"event_type": "api_request", "endpoint": "/x", "method": "GET", "duration_ms": 5},
+        {"event_type": "application_error", "error_type": "Timeout"},
+        {"event_type": "integration_used", "provider": "github", "integration_id": an_id(5)},
+        {"event_type": "cocoon_connected", "cocoon_id": an_id(6)},
+        {"event_type": "auth_login_attempt", "success": True},
+    )
+    moment = datetime.now(timezone.utc) - timedelta(hours=1)
+    rows = [
+        event(
+            organisation * 100 + number,
+            moment,
+            **{"organisation_id": organisation, "user_id": an_id(organisation), **kind},
+            service=marked("organisation", organisation),
+            error_message=marked("organisation", organisation),
+        )
+        for organisation in ORGANISATIONS
+        for number, kind in enumerate(kinds)
+    ]
+    columns = sorted({name for row in rows for name in row})
+    blank = event(0, moment)
+    store(product.clickhouse, [{name: row.get(name, blank.get(name)) for name in columns} for row in rows])
 
 
 def _use_ai(product: Product) -> None:

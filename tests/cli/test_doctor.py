@@ -429,3 +429,17 @@ def _silent_server() -> Iterator[int]:
     """Takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
+
+
+def test_doctor__privacy_policy_of_a_member_that_no_event_has__is_a_gap_of_product_events(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENT_PRIVACY", "task_created.email=drop")
+
+    found = _findings(run("doctor", "--json", "--timeout", "60"))["EVENT_PRIVACY"]
+
+    assert found == [
+        "task_created.email is no member of an event (sdk/EVENTS.md)",
+        "product_events",
+        "correct it: sdk/EVENTS.md has the members",
+    ]

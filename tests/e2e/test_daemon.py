@@ -11,7 +11,7 @@ from tests.e2e.dagster_server import DagsterServer, wait_for
 from tests.e2e.test_enablement import add_usage, runs, state
 from tests.flows.reporting.desk import add_account, add_event, build, rollups
 from tests.flows.reporting.desk import at as moment
-from tests.product import KEY, Product, condition, document, today
+from tests.product import KEY, ORGANISATION, Product, condition, document, today
 from tests.sensors.enablement import assert_complete, at, newest
 
 ALL = ("raw_identities", "identity_snapshots", "segment_counts")
@@ -31,10 +31,11 @@ def identities(followed_product: Product, server: DagsterServer) -> Product:
     """
     product = followed_product
     product.put(document("alice", plan="pro"), document("bob"))
+    product.add_organisation(enabled=False)
     product.add_project()
     product.add_environment()
     product.add_segment(1, condition("EQUAL", "plan", "pro"))
-    product.add_organisation()
+    product.set_flag(ORGANISATION, enabled=True)
     wait_for(lambda: _histories(product), lambda states: states == ["completed"], PATIENCE)
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}, (KEY, "bob"): {}}
     assert product.current() == {(1, 100): (1, "counted")}

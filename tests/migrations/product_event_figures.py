@@ -58,6 +58,28 @@ PRODUCT_EVENT_FIGURES: Mapping[str, tuple[Mapping[str, str], str]] = {
         },
         "organisation_id, service, endpoint, method, date, hour",
     ),
+    "analytics_api_latency_daily": (
+        {
+            "organisation_id": "UInt64",
+            "service": "LowCardinality(String)",
+            "endpoint": "String",
+            "method": "LowCardinality(String)",
+            "date": "Date",
+            "request_count": "UInt64",
+            "error_4xx_count": "UInt64",
+            "error_5xx_count": "UInt64",
+            "durations": "UInt64",
+            "duration_ms_sum": "Float64",
+            "avg_duration_ms": "Nullable(Float64)",
+            "p50_duration_ms": "Nullable(Float64)",
+            "p95_duration_ms": "Nullable(Float64)",
+            "p99_duration_ms": "Nullable(Float64)",
+            "duration_sketch": "AggregateFunction(quantilesDD(0.01, 0.5, 0.95, 0.99), Int64)",
+            "computed_at": "DateTime64(3, 'UTC')",
+            "is_deleted": "UInt8",
+        },
+        "organisation_id, service, endpoint, method, date",
+    ),
     "analytics_integration_health_daily": (
         {
             "organisation_id": "UInt64",

@@ -80,7 +80,7 @@ def _decompressed(sent: bytes, encoding: str) -> bytes:
 
 
 def _unzipped(sent: bytes) -> bytes:
-    """What is inside, up to one byte more than is taken."""
+    """The content, up to one byte more than is taken."""
     found = b""
     members = 0
     while sent and len(found) <= LARGEST_BATCH_BYTES:

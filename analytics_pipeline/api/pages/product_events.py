@@ -152,9 +152,9 @@ def product_events(
     asked = _Asked(reading, EventQuery(whose, first, next_day(last)))
     panels = [
         Panel("figures", "Figures", asked.figures, live_seconds=30, wide=True),
-        Panel("tail", "Newest events", asked.tail, live_seconds=3),
         Panel("users", "Active users", asked.users),
         Panel("tasks", "Tasks", asked.tasks),
+        Panel("tail", "Newest events", asked.tail, live_seconds=3),
         Panel("types", "Events by type", asked.types),
         Panel("endpoints", "Slowest endpoints", asked.endpoints, wide=True),
         Panel("errors", "Errors", asked.errors, wide=True),

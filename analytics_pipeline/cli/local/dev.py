@@ -23,6 +23,7 @@ from analytics_pipeline.cli.local.dagster_process import (
     note_of,
     wait_for_locations,
 )
+from analytics_pipeline.cli.local.dashboard import Dashboard, start_dashboard
 from analytics_pipeline.cli.local.event_services import start_sending
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.output import new_console
@@ -40,11 +41,11 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--port", default=DEFAULT_PORT, show_default=True, help="Port of the UI; the next free one when it is taken."
 )
 def dev(home: Path, port: int) -> None:
-    """Open the Dagster UI with demo data on this machine.
+    """Open the Dagster UI and the dashboard with demo data on this machine.
 
-    Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon on them, as
-    production would. Three small services go on sending product events. Ctrl-C stops everything that this command
-    started; the data is kept for the next time.
+    Starts the embedded engines, fills empty stores with demo data and runs Dagster's webserver and daemon and the
+    dashboard on them, as production would; three small services go on sending product events. Ctrl-C stops everything
+    that this command started; the data is kept for the next time.
     """
     console = new_console()
     opened = open_stack(home)
@@ -67,11 +68,12 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
         _prepare(environment, console)
         # They carry the session's token, so they end with it; what they could not send is kept for the next time.
         start_sending(opened, environment, session.token)
+        dashboard = start_dashboard(opened, environment, session)
         log = log_of(opened)
         with console.status(f"Starting Dagster (log: {log})"):
             child = dagster_ui.start(session, environment, port, log)
             locations = wait_for_locations(port, child, log)
-        console.print(_welcome(session.url, locations, log))
+        console.print(_welcome(session.url, dashboard, locations, log))
         raise click.ClickException(ended(child.wait(), log))
     finally:
         _ignore_signals()
@@ -94,13 +96,16 @@ def _stop(opened: "Stack", session: "Session", child: "subprocess.Popen[bytes] |
     note_of(opened).unlink(missing_ok=True)
 
 
-def _welcome(url: str, locations: list["Location"], log: Path) -> Panel:
+def _welcome(url: str, dashboard: Dashboard, locations: list["Location"], log: Path) -> Panel:
     lines = [
         *(f"[red]{place.name} does not load:[/red]\n{escape(place.error)}" for place in locations if place.error),
         f"[bold]{url}[/bold]",
         "  /asset-groups  the flows; an asset shows its days, checks and row counts",
         "  /runs          what ran and what it cost",
         "  /automation    schedules and sensors, each with a switch",
+        "",
+        f"[bold]{dashboard.url}[/bold]  the dashboard, and the read API at /openapi.json; sign in with",
+        f"  {dashboard.token}",
         "",
         "In another terminal, on the same data:",
         "  set -a; source <(analytics-pipeline stack env); set +a",

@@ -1,9 +1,7 @@
 """The demo's services that send product events, and the ingestion that takes them, beside `demo` and `dev`."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analytics_pipeline import demo
-from analytics_pipeline.api import tokens
-from analytics_pipeline.api.tokens import NoSuchToken
+from analytics_pipeline.cli.local.beside import new_secret, start
 from analytics_pipeline.cli.local.dagster_process import free_port
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.postgres import Postgres, postgres
@@ -74,9 +71,9 @@ def start_sending(opened: "Stack", environment: Mapping[str, str], token: str) -
     port = free_port(INGESTION_PORT)
     url, log = f"http://127.0.0.1:{port}", opened.logs / "ingestion.log"
     ingest = ("-m", "analytics_pipeline", "ingest")
-    ingestion = _process(ingest, ("--port", str(port)), environment, token, log)
+    ingestion = start(ingest, ("--port", str(port)), environment, token, log)
     services = [
-        _process(
+        start(
             # By its file: a service has the SDK and nothing else of ours.
             (str(Path(demo.__file__).with_name("services.py")),),
             (name,),
@@ -84,7 +81,7 @@ def start_sending(opened: "Stack", environment: Mapping[str, str], token: str) -
             token,
             opened.logs / f"service-{name}.log",
         )
-        for name, secret in _new_tokens(postgres(Settings.load())).items()
+        for name, secret in _new_secrets(postgres(Settings.load())).items()
     ]
     return Sending(url, log, ingestion, tuple(services))
 
@@ -99,25 +96,12 @@ def _settings(opened: "Stack", url: str, name: str, secret: str) -> dict[str, st
     }
 
 
-def _process(
-    program: tuple[str, ...], options: tuple[str, ...], environment: Mapping[str, str], token: str, log: Path
-) -> "subprocess.Popen[bytes]":
-    from analytics_pipeline.embedded import dagster_ui, processes
-
-    processes.rotate(log)
-    signature = (sys.executable, *program)
-    marked = {**os.environ, **environment, **dagster_ui.marked(token)}
-    return processes.start(processes.Command((*signature, *options), signature, marked, log.parent, log))
-
-
-def _new_tokens(store: Postgres) -> dict[str, str]:
-    """A token for each service; those of a former start end, because nobody knows their secrets any more."""
-    found = {}
-    for name, organisation in ORGANISATION_OF.items():
-        with suppress(NoSuchToken):
-            tokens.revoke(store, f"demo-{name}")
-        found[name] = tokens.create(store, f"demo-{name}", "ingest", organisation_id=organisation).secret
-    return found
+def _new_secrets(store: Postgres) -> dict[str, str]:
+    """A token for each service."""
+    return {
+        name: new_secret(store, f"demo-{name}", "ingest", organisation)
+        for name, organisation in ORGANISATION_OF.items()
+    }
 
 
 def _ready(url: str) -> str | None:

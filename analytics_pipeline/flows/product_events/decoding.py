@@ -55,7 +55,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Head:
-    """What a batch says of all its events; an array and lines say nothing."""
+    """Statements of a batch about all its events; an array and lines make none."""
 
     request_id: UUID | None = None
     sent_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""Which ids are taken: `analytics_event_ids`, and whether their events are in `analytics_events`."""
+"""Ids that are taken: `analytics_event_ids`, and whether their events are in `analytics_events`."""
 
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -58,6 +58,22 @@ _COCOONS = {
     "claims": "cocoon_claimed",
 }
 
+_LATENCY = (
+    *_counts({"request_count": "api_request"}),
+    Measure(
+        "error_4xx_count",
+        "sum(error_4xx_count)",
+        "countIf(event_type = 'api_request' AND intDiv(status_code, 100) = 4)",
+    ),
+    Measure(
+        "error_5xx_count",
+        "sum(error_5xx_count)",
+        "countIf(event_type = 'api_request' AND intDiv(status_code, 100) >= 5)",
+    ),
+    Measure("durations", "sum(durations)", "countIf(event_type = 'api_request' AND isNotNull(duration_ms))"),
+    _total("duration_ms_sum", "duration_ms", "api_request"),
+)
+
 MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "analytics_daily_active_users": (
         Measure("total_events", "sum(total_events)", "count(user_id)"),
@@ -69,21 +85,8 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
         Measure("durations", "sum(durations)", "countIf(event_type = 'task_completed' AND isNotNull(duration_ms))"),
         _total("duration_ms_sum", "duration_ms", "task_completed"),
     ),
-    "analytics_api_latency_hourly": (
-        *_counts({"request_count": "api_request"}),
-        Measure(
-            "error_4xx_count",
-            "sum(error_4xx_count)",
-            "countIf(event_type = 'api_request' AND intDiv(status_code, 100) = 4)",
-        ),
-        Measure(
-            "error_5xx_count",
-            "sum(error_5xx_count)",
-            "countIf(event_type = 'api_request' AND intDiv(status_code, 100) >= 5)",
-        ),
-        Measure("durations", "sum(durations)", "countIf(event_type = 'api_request' AND isNotNull(duration_ms))"),
-        _total("duration_ms_sum", "duration_ms", "api_request"),
-    ),
+    "analytics_api_latency_hourly": _LATENCY,
+    "analytics_api_latency_daily": _LATENCY,
     "analytics_integration_health_daily": (
         *_counts(_INTEGRATIONS),
         _merged("users", "user_id", tuple(_INTEGRATIONS.values())),

@@ -58,5 +58,5 @@ def _row(maker: RowMaker, letter: Letter) -> Row | None:
 
 
 def _everybody(_: Connection, ids: Collection[int]) -> set[int]:
-    """Whoever replays is an operator, so no token is asked for."""
+    """An operator replays, so no token is asked for."""
     return {*ids}

@@ -13,6 +13,7 @@ _FIGURES_OF_EVENTS = (
     "analytics_daily_active_users",
     "analytics_task_stats_daily",
     "analytics_api_latency_hourly",
+    "analytics_api_latency_daily",
     "analytics_integration_health_daily",
     "analytics_auth_events_daily",
     "analytics_cocoon_activity_daily",

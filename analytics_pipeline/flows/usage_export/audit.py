@@ -97,7 +97,7 @@ def stretches(postgres: Postgres, sink: str) -> list[Stretch]:
 def missing_in_clickhouse(
     postgres: Postgres, clickhouse: ClickHouse, sink: str, stretch: Stretch
 ) -> Audited[list[Difference]]:
-    """What ClickHouse lacks of the batches that it has acknowledged between these ids.
+    """The records that ClickHouse lacks of the batches that it has acknowledged between these ids.
 
     The records of the batches are counted, and the log's events of each name between the first and the last that is
     there: before and after, the name may not have been allowed. What has gone from the log since is no difference.

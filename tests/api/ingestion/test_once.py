@@ -1,7 +1,9 @@
 """An id is stored once over the whole retention: whatever a repeat bears, whoever takes it, whatever died before."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -75,6 +77,32 @@ def test_repeat__at_many_workers_at_once_with_time_stamps_of_their_own__is_accep
     verdicts = [verdict for answer in answers for verdict in answer.verdicts]
     assert (verdicts.count("accepted"), verdicts.count("duplicate")) == (20, 100)
     assert sorted(one for _, one in stored(empty_product)) == sorted(identifiers)
+
+
+def test_repeat__at_two_workers_that_look_at_the_same_moment__is_accepted_once(
+    empty_product: Product, new_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither has taken the id when both have looked, unless one waits for the other."""
+    both_looked, claims = threading.Barrier(2), ids.claims
+
+    def looked(*arguments: Any) -> Any:
+        found = claims(*arguments)
+        with suppress(threading.BrokenBarrierError):
+            both_looked.wait(1.0)
+        return found
+
+    monkeypatch.setattr(ids, "claims", looked)
+    workers, identifier = [new_worker(), new_worker()], new_id()
+
+    async def both() -> list[Any]:
+        bodies = [[envelope(id=identifier, timestamp=moment(days=day))] for day in range(2)]
+        sent = zip(workers, bodies, strict=True)
+        return await asyncio.gather(*(worker.asked("POST", "/v1/events/batch", body) for worker, body in sent))
+
+    answers = workers[0].run(both())
+
+    assert sorted(answer.verdicts for answer in answers) == [["accepted"], ["duplicate"]]
+    assert stored(empty_product) == [(1, identifier)]
 
 
 def test_id__of_another_organisation__is_another_event(empty_product: Product, worker: Worker) -> None:

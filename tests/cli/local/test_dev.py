@@ -23,11 +23,15 @@ from tests.embedded.stack_harness import temporary_home
 _DEV = """
 import sys, types
 preparation = types.ModuleType("analytics_pipeline.cli.local.preparation")
-preparation.prepare_demo = lambda environment, console: console.print(f"prepared {sorted(environment)[0]}")
+preparation.prepare_demo = lambda environment, console: console.print(f"prepared {'ANALYTICS_HOME' in environment}")
 sys.modules["analytics_pipeline.cli.local.preparation"] = preparation
 services = types.ModuleType("analytics_pipeline.cli.local.event_services")
 services.start_sending = lambda *_: None
 sys.modules["analytics_pipeline.cli.local.event_services"] = services
+dashboard = types.ModuleType("analytics_pipeline.cli.local.dashboard")
+dashboard.Dashboard = object
+dashboard.start_dashboard = lambda *_: types.SimpleNamespace(url="http://127.0.0.1:1", token="")
+sys.modules["analytics_pipeline.cli.local.dashboard"] = dashboard
 from analytics_pipeline.cli.local.dev import dev
 dev()
 """
@@ -59,7 +63,7 @@ def test_dev__interrupted__served_the_location_and_leaves_nothing(home: Path) ->
         url = _url_shown(home)
         assert url != f"http://127.0.0.1:{port}", "a port that is taken was announced"
         assert loaded_locations(int(url.rpartition(":")[2])) == [Location("analytics_pipeline")]
-        assert "prepared ANALYTICS_HOME" in (home / "out").read_text()
+        assert "prepared True" in (home / "out").read_text()
         family = _family(home)
         # launcher, proxy, code server, webserver and daemon
         assert len(family) >= 5

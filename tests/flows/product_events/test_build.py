@@ -13,6 +13,7 @@ from analytics_pipeline.flows.product_events.aggregates.build import Build, Buil
 from analytics_pipeline.flows.product_events.aggregates.tables import (
     AGGREGATES,
     API_LATENCY,
+    API_LATENCY_DAILY,
     AUTH_EVENTS,
     COCOON_ACTIVITY,
     DAILY_ACTIVE_USERS,
@@ -90,6 +91,18 @@ ORACLE: Mapping[Aggregate, tuple[Callable[[pd.DataFrame], "pd.Series[Any]"], Mea
         },
     ),
     API_LATENCY: (
+        lambda f: f.event_type == "api_request",
+        {
+            "request_count": len,
+            "avg_duration_ms": lambda rows: _mean(_durations(rows)),
+            "p50_duration_ms": _quantile(0.5),
+            "p95_duration_ms": _quantile(0.95),
+            "p99_duration_ms": _quantile(0.99),
+            "error_4xx_count": lambda rows: int(rows.status_code.between(400, 499).sum()),
+            "error_5xx_count": lambda rows: int((rows.status_code >= 500).sum()),
+        },
+    ),
+    API_LATENCY_DAILY: (
         lambda f: f.event_type == "api_request",
         {
             "request_count": len,

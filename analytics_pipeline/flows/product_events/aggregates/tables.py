@@ -83,25 +83,34 @@ TASK_STATS = Aggregate(
     ),
     shown={"avg_duration_ms": _mean("duration_ms_sum", "durations"), "p95_duration_ms": _quantile(2)},
 )
+_LATENCY_COLUMNS = (
+    "request_count",
+    "error_4xx_count",
+    "error_5xx_count",
+    "durations",
+    "duration_ms_sum",
+    "duration_sketch",
+)
+_LATENCY_SHOWN = {
+    "avg_duration_ms": _mean("duration_ms_sum", "durations"),
+    "p50_duration_ms": _quantile(1),
+    "p95_duration_ms": _quantile(2),
+    "p99_duration_ms": _quantile(3),
+}
 API_LATENCY = Aggregate(
     "analytics_api_latency_hourly",
     "api_latency.sql",
     dimensions=("service", "endpoint", "method"),
-    columns=(
-        "request_count",
-        "error_4xx_count",
-        "error_5xx_count",
-        "durations",
-        "duration_ms_sum",
-        "duration_sketch",
-    ),
-    shown={
-        "avg_duration_ms": _mean("duration_ms_sum", "durations"),
-        "p50_duration_ms": _quantile(1),
-        "p95_duration_ms": _quantile(2),
-        "p99_duration_ms": _quantile(3),
-    },
+    columns=_LATENCY_COLUMNS,
+    shown=_LATENCY_SHOWN,
     hourly=True,
+)
+API_LATENCY_DAILY = Aggregate(
+    "analytics_api_latency_daily",
+    "api_latency_daily.sql",
+    dimensions=("service", "endpoint", "method"),
+    columns=_LATENCY_COLUMNS,
+    shown=_LATENCY_SHOWN,
 )
 INTEGRATION_HEALTH = Aggregate(
     "analytics_integration_health_daily",
@@ -162,6 +171,7 @@ AGGREGATES: tuple[Aggregate, ...] = (
     DAILY_ACTIVE_USERS,
     TASK_STATS,
     API_LATENCY,
+    API_LATENCY_DAILY,
     INTEGRATION_HEALTH,
     AUTH_EVENTS,
     COCOON_ACTIVITY,

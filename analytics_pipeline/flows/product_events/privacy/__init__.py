@@ -1,1 +1,1 @@
-"""What is stored of members that may hold something personal."""
+"""Privacy: the part that is stored of members that may hold something personal."""

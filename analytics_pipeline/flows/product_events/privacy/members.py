@@ -18,7 +18,7 @@ _PLACE = re.compile(r"^(?:endpoint|url|uri|path|referrer|referer)$")
 
 
 def treated(pseudonym: Callable[[int, Any], Any], organisation_id: int, value: Any) -> Any:
-    """What may be stored of the value, whose own members are treated by their names.
+    """The part of the value that may be stored, whose own members are treated by their names.
 
     Raises:
         TooMuch: it is deeper or larger than what is taken.

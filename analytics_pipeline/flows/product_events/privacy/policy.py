@@ -1,4 +1,4 @@
-"""What is stored of members that may hold something personal: a policy for each type's members, applied before storing.
+"""The part that is stored of members that may hold something personal: a policy by type, applied before storing.
 
 | action | what is stored |
 |---|---|

@@ -22,6 +22,8 @@ _SEGMENT_ID = re.compile(rf"\d+|{_UUID}|{_HEX}|.*[@%=:,;|].*|(?=.*\d)[\w.~-]{{12
 _PLACEHOLDER = re.compile(r"\{\w{1,40}(?::\w{1,40})?\}|:[A-Za-z_]\w{0,39}|<\w{1,40}(?::\w{1,40})?>")
 
 
+# Of one fault there are many events.
+@lru_cache(maxsize=8_192)
 def message(text: str) -> str:
     """An error's message: e-mail addresses, quotations, query strings, ids and numbers become `{…}`."""
     return _PERSONAL.sub(lambda found: f"{{{found.lastgroup}}}", text[: 2 * LONGEST_TEXT])[:LONGEST_TEXT]

@@ -35,9 +35,10 @@ def overview(reading: Reading, organisation_id: int | None) -> Answer[Overview]:
     today = reading.now.date()
     end = today + timedelta(days=1)
     ever = EventQuery(organisation_id, end - timedelta(days=MAX_DAYS), end)
-    total, active = users.active(reading, ever), users.active_now(reading, organisation_id, today)
-    all_tasks = tasks.overview(reading, ever)
+    # Totals are read last: events that come in meanwhile are in no part and missing in the whole.
+    active = users.active_now(reading, organisation_id, today)
     todays = tasks.overview(reading, EventQuery(organisation_id, today, end))
+    total, all_tasks = users.active(reading, ever), tasks.overview(reading, ever)
     known, connected = cocoons.ever_known(reading, ever), integrations.ever_connected(reading, ever)
     value = Overview(
         total_users=total.value,

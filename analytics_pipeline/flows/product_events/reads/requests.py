@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from analytics_pipeline.flows.product_events.aggregates.tables import API_LATENCY, SKETCH
+from analytics_pipeline.flows.product_events.aggregates.tables import API_LATENCY, API_LATENCY_DAILY, SKETCH
 from analytics_pipeline.flows.product_events.reads.figures import mean, quantiles
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading, Row
@@ -75,7 +75,7 @@ def by_endpoint(
 ) -> Answer[tuple[Latency, ...]]:
     """Each endpoint over the whole range, the slowest by p99 first."""
     select = f"{_SELECT.format(hour='0', figures='{figures}', of=of.condition)} ORDER BY {_SLOWEST}"
-    answer = reading.rows(API_LATENCY, query, f"{select} {_LIMIT}", **of.parameters, limit=limit, offset=offset)
+    answer = reading.rows(API_LATENCY_DAILY, query, f"{select} {_LIMIT}", **of.parameters, limit=limit, offset=offset)
     return answer.of(tuple(_latency(row) for row in answer.value))
 
 

@@ -18,6 +18,8 @@ GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_task_stats_daily` TO or
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_task_stats_daily` USING organisation_id = 7 TO organisation_7;
 GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_api_latency_hourly` TO organisation_7;
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_api_latency_hourly` USING organisation_id = 7 TO organisation_7;
+GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_api_latency_daily` TO organisation_7;
+CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_api_latency_daily` USING organisation_id = 7 TO organisation_7;
 GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_integration_health_daily` TO organisation_7;
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_integration_health_daily` USING organisation_id = 7 TO organisation_7;
 GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_auth_events_daily` TO organisation_7;
@@ -37,6 +39,7 @@ CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`an
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_daily_active_users` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_task_stats_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_api_latency_hourly` USING 1 TO ALL EXCEPT organisation_7;
+CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_api_latency_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_integration_health_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_auth_events_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_cocoon_activity_daily` USING 1 TO ALL EXCEPT organisation_7;

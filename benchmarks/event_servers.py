@@ -1,0 +1,92 @@
+"""Two servers that answer batches with verdicts and store nothing: ours, and FastAPI with pydantic."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Union, get_type_hints
+from uuid import UUID
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
+
+from analytics_pipeline.api.ingestion.app import IngestionApp
+from analytics_pipeline.api.tokens import Token
+from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.product_events.ingestion import Submission
+from analytics_pipeline.flows.product_events.registry import Row
+from analytics_pipeline_sdk.events import EVENT_TYPES, Event, wire_name
+
+
+def ours() -> Any:
+    """The ingestion service with its stores taken away: every event that becomes a row is accepted."""
+    app = IngestionApp(Settings(database_url="postgresql://127.0.0.1:1/x", clickhouse_url="http://127.0.0.1:1/x"))
+    begin = app.begin
+
+    async def without_stores() -> None:
+        await begin()
+        service = app._begun
+        service.commits.submit = _accepted  # type: ignore[method-assign]
+        service.senders.sender = _anybody  # type: ignore[method-assign, assignment]
+
+    app.begin = without_stores  # type: ignore[method-assign]
+    return app
+
+
+async def _accepted(submission: Submission) -> None:
+    submission.outcomes = ["accepted" if isinstance(one, Row) else one for one in submission.entries]
+
+
+async def _anybody(_: Mapping[bytes, bytes]) -> Token:
+    return Token(1, "anybody", "ingest", 1, None, datetime.now(), None, None, None)  # noqa: DTZ005
+
+
+def theirs() -> FastAPI:
+    """As FastAPI's users write it: models of all types, told apart by their tag, each event validated by itself."""
+    envelope: Any = create_model("Envelope", id=(UUID, ...), timestamp=(datetime, ...), event=(_any_event(), ...))
+
+    class Batch(BaseModel):
+        request_id: UUID
+        attempt: int = 1
+        sent_at: datetime
+        sdk: str
+        hostname: str | None = None
+        environment: str | None = None
+        service: str | None = None
+        events: list[dict[str, Any]]
+
+    class Verdict(BaseModel):
+        index: int
+        verdict: str
+        field: str | None = None
+        reason: str | None = None
+
+    class Answer(BaseModel):
+        request_id: UUID
+        verdicts: list[Verdict]
+
+    app, one = FastAPI(), TypeAdapter(envelope)
+
+    def verdict(index: int, event: dict[str, Any]) -> Verdict:
+        try:
+            one.validate_python(event)
+        except ValidationError as error:
+            return Verdict(index=index, verdict="rejected", reason=error.errors()[0]["msg"])
+        return Verdict(index=index, verdict="accepted")
+
+    @app.post("/v1/events/batch", response_model_exclude_none=True)
+    async def batch(found: Batch) -> Answer:
+        return Answer(request_id=found.request_id, verdicts=[verdict(*each) for each in enumerate(found.events)])
+
+    return app
+
+
+def _any_event() -> Any:
+    return Annotated[Union[tuple(_model(kind) for kind in EVENT_TYPES)], Field(discriminator="type")]  # noqa: UP007
+
+
+def _model(kind: type[Event]) -> Any:
+    hints: Mapping[str, Any] = get_type_hints(kind)
+    names: Sequence[str] = kind.__struct_fields__
+    required = {*names} - {*names[len(names) - len(kind.__struct_defaults__) :]}
+    fields: dict[str, Any] = {name: (hints[name], ... if name in required else None) for name in names}
+    tag: Any = Literal[wire_name(kind)]
+    return create_model(kind.__name__, type=(tag, ...), **fields)
