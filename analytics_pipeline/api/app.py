@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from analytics_pipeline.api.access import Recall, Service, Verifier, reader, still_reader
 from analytics_pipeline.api.headers import Guard
-from analytics_pipeline.api.limits import new_limits
+from analytics_pipeline.api.limits import Limits, new_limits
 from analytics_pipeline.api.pages import pages
 from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
@@ -53,8 +53,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    limits = new_limits(settings.api_requests_per_minute, settings.api_requests_per_day)
-    app.state.service = Service(connections, verify, limits, anonymous, recall)
+    app.state.service = Service(connections, verify, _limits(settings), anonymous, recall)
     add_handlers(app, pages.problem_of)
     for router in _ROUTERS:
         app.include_router(router, prefix=f"/v{VERSION}")
@@ -65,3 +64,7 @@ def create_app(
     app.add_middleware(Shared, settings=settings)
     app.add_middleware(Guard)
     return app
+
+
+def _limits(settings: Settings) -> Limits:
+    return new_limits(settings.api_requests_per_minute, settings.api_requests_per_day)
