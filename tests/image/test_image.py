@@ -213,6 +213,7 @@ def test_containers__each_killed_in_the_middle__the_history_is_complete_once(dep
 
     wait_for(lambda: state(product), "completed".__eq__, 240)
     assert_complete(product)
+    assert [one["user_id"] for one in _read(deployment, "/v1/ai-usage/users")["data"]] == [1, 2, 3]
 
 
 def test_containers__sigterm__end_cleanly_in_time(deployment: Deployment) -> None:
