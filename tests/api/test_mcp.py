@@ -148,6 +148,8 @@ def test_token__taken_away_between_two_calls__opens_nothing_any_more(shared_worl
         ),
         ({"account": 71, "since": RANGE["since"]}, "Arguments are missing: metric, until."),
         ({"account": "x", "metric": "reply_time", **RANGE}, "account: Input should be a valid integer"),
+        # No way out of the place that it stands in.
+        ({"account": "..", "metric": "reply_time", **RANGE}, "account: Input should be a valid integer"),
         ({"account": 71, "metric": "nonsense", **RANGE}, "nonsense"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.answers import Listing, Told
-from analytics_pipeline.api.paging import Page, cut
+from analytics_pipeline.api.paging import Page, Taken, cut
 from analytics_pipeline.api.problems import Problem
 from analytics_pipeline.api.stores import Stores
 from analytics_pipeline.flows.product_events.reads import (
@@ -293,6 +293,22 @@ def test_list__of_many_pages__has_every_row_once_up_to_the_most(most: int, is_wh
 
     assert found["number"].tolist() == [*range(most)]
     assert found.attrs["is_whole"] is is_whole
+
+
+def test_list__of_many_pages__lacks_what_any_page_lacks() -> None:
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(3)]
+
+    def route(page: Page) -> Listing[Inner]:
+        number = int(page.cursor or 0)
+        more = f"{number + 1}" if number < 2 else None
+        told = Told("ledger", MOMENT - timedelta(days=number), ((days[number], days[number]), (days[0], days[0])))
+        return Listing(Taken([Inner(number, "b")], more), told)
+
+    found = listed(route)
+
+    assert found["number"].tolist() == [0, 1, 2]
+    assert found.attrs["missing"] == tuple((day, day) for day in days)
+    assert found.attrs["as_of"] == MOMENT - timedelta(days=2)
 
 
 def test_frame__without_pandas__says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
