@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from analytics_pipeline.config import NotConfigured
 from analytics_pipeline.errors import Refused
 from analytics_pipeline.flows.ai_usage.errors import NotAvailable
+from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.reporting.errors import UnknownAccount
 from analytics_pipeline.resources.clickhouse.errors import error_code
 from analytics_pipeline.resources.feature_flags import FlagsUnavailable
@@ -178,7 +179,7 @@ def told(error: Exception) -> Problem:
     """The problem that a request has ended with; what is no caller's fault is logged."""
     found = problem_of(error)
     if found.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Problem):
-        logger.error("a request failed: %s", type(error).__name__, exc_info=error)
+        logger.error("a request failed: %s", reason_and_place(error))
     return found
 
 
