@@ -13,7 +13,7 @@ import msgspec
 from analytics_pipeline_sdk.events import EVENT_TYPES, AnyEvent, CustomEvent, Event, wire_name
 
 # Members of single types that have a column of their own.
-MEMBERS = (
+COLUMN_MEMBERS = (
     "task_id",
     "project_id",
     "cocoon_id",
@@ -30,7 +30,7 @@ MEMBERS = (
     "error_message",
 )
 # `name` is that of custom events alone.
-_COLUMNS = frozenset({"service", "user_id", *MEMBERS})
+_COLUMNS = frozenset({"service", "user_id", *COLUMN_MEMBERS})
 
 
 class Row(msgspec.Struct, array_like=True):
