@@ -40,7 +40,7 @@ def running(shared: Stack) -> Stack:
     return shared
 
 
-@pytest.mark.parametrize("killed", [("postgres",), *rarely((("clickhouse",),), (("aws",),), ENGINES)])
+@pytest.mark.parametrize("killed", [("postgres",), *rarely((("clickhouse",),), (("aws",),), (ENGINES,))])
 def test_up__engines_killed__starts_them_alone_and_keeps_data(running: Stack, killed: tuple[str, ...]) -> None:
     environment = running.environment()
     remember(environment, len(killed))

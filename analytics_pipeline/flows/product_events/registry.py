@@ -12,27 +12,25 @@ import msgspec
 
 from analytics_pipeline_sdk.events import EVENT_TYPES, AnyEvent, CustomEvent, Event, wire_name
 
-# Members of events that have a column of their own. `name` is that of custom events alone.
-_COLUMNS = frozenset(
-    {
-        "service",
-        "user_id",
-        "task_id",
-        "project_id",
-        "cocoon_id",
-        "integration_id",
-        "provider",
-        "success",
-        "duration_ms",
-        "duration_seconds",
-        "exit_code",
-        "endpoint",
-        "method",
-        "status_code",
-        "error_type",
-        "error_message",
-    }
+# Members of single types that have a column of their own.
+COLUMN_MEMBERS = (
+    "task_id",
+    "project_id",
+    "cocoon_id",
+    "integration_id",
+    "provider",
+    "success",
+    "duration_ms",
+    "duration_seconds",
+    "exit_code",
+    "endpoint",
+    "method",
+    "status_code",
+    "error_type",
+    "error_message",
 )
+# `name` is that of custom events alone.
+_COLUMNS = frozenset({"service", "user_id", *COLUMN_MEMBERS})
 
 
 class Row(msgspec.Struct, array_like=True):

@@ -30,10 +30,13 @@ def days(product: Product) -> list[date]:
     return [day for (day,) in product.clickhouse.query("SELECT toDate(timestamp) FROM analytics_events FINAL")]
 
 
-@pytest.mark.parametrize("identifier", [new_id(), "6ba7b811-9dad-41d1-80b4-00c04fd430c8"])
+@pytest.mark.parametrize(
+    "made", [new_id, lambda: "6ba7b811-9dad-41d1-80b4-00c04fd430c8"], ids=["version 7", "version 1"]
+)
 def test_repeat__with_another_time_stamp__is_a_duplicate(
-    empty_product: Product, worker: Worker, identifier: str
+    empty_product: Product, worker: Worker, made: Callable[[], str]
 ) -> None:
+    identifier = made()
     events = [envelope(id=identifier, timestamp=moment(days=ago)) for ago in (3, 80, 0)]
 
     verdicts = [worker.post([event]).verdicts for event in events]

@@ -52,33 +52,39 @@ def test_token__in_use__is_noted(empty_product: Product, worker: Worker) -> None
     assert tokens.listed(empty_product.postgres)[0].last_used_at is not None
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b"", {}, 400),
-        (b"{", {}, 400),
-        (b"null", {}, 400),
-        (b"{}", {}, 400),
-        (b"[" * 100_000, {}, 400),
-        (b'[{"id": "\xff"}]', {}, 200),
-        (b"[]", {"content_type": "text/plain"}, 415),
-        (b"[]", {"content_encoding": "br"}, 415),
-        (b"[]", {"content_encoding": "gzip"}, 400),
-        (gzip.compress(b"[]")[:-4], {"content_encoding": "gzip"}, 400),
-        (zstandard.compress(b"[]")[:-2], {"content_encoding": "zstd"}, 400),
-        (b"[]" + b" " * MIB, {}, 413),
-        (b"[]", {"content_length": str(MIB + 1)}, 413),
-        (gzip.compress(b" " * (100 * MIB)), {"content_encoding": "gzip"}, 413),
-        (gzip.compress(b" " * MIB) * 2, {"content_encoding": "gzip"}, 413),
-        (zstandard.compress(b" " * (100 * MIB)), {"content_encoding": "zstd"}, 413),
-        (zlib.compress(b"[]"), {"content_encoding": "gzip"}, 400),
-        (b"[" + b",".join([b"1"] * 10_001) + b"]", {}, 400),
+def _bodies() -> dict[str, tuple[bytes, dict[str, str], int]]:
+    """Bodies by name, with their headers and the status that they get."""
+    packed, zstd = {"content_encoding": "gzip"}, {"content_encoding": "zstd"}
+    return {
+        "empty": (b"", {}, 400),
+        "cut": (b"{", {}, 400),
+        "null": (b"null", {}, 400),
+        "no batch": (b"{}", {}, 400),
+        "deep": (b"[" * 100_000, {}, 400),
+        "no text": (b'[{"id": "\xff"}]', {}, 200),
+        "of another type": (b"[]", {"content_type": "text/plain"}, 415),
+        "of an unknown encoding": (b"[]", {"content_encoding": "br"}, 415),
+        "not packed": (b"[]", packed, 400),
+        "packed and cut": (gzip.compress(b"[]")[:-4], packed, 400),
+        "zstd and cut": (zstandard.compress(b"[]")[:-2], zstd, 400),
+        "large": (b"[]" + b" " * MIB, {}, 413),
+        "said to be large": (b"[]", {"content_length": str(MIB + 1)}, 413),
+        "a bomb": (gzip.compress(b" " * (100 * MIB)), packed, 413),
+        "a bomb of parts": (gzip.compress(b" " * MIB) * 2, packed, 413),
+        "a bomb of zstd": (zstandard.compress(b" " * (100 * MIB)), zstd, 413),
+        "packed otherwise": (zlib.compress(b"[]"), packed, 400),
+        "of too many events": (b"[" + b",".join([b"1"] * 10_001) + b"]", {}, 400),
         # Each costs a copy of all that follow.
-        (gzip.compress(b"[") + gzip.compress(b"") * 200 + gzip.compress(b"]"), {"content_encoding": "gzip"}, 400),
-    ],
-)
-def test_body__that_is_not_taken__is_refused(worker: Worker, body: bytes, headers: dict[str, str], status: int) -> None:
-    assert worker.post(body, **headers).status == status
+        "of many parts": (gzip.compress(b"[") + gzip.compress(b"") * 200 + gzip.compress(b"]"), packed, 400),
+    }
+
+
+def test_bodies__that_are_not_taken__are_refused(worker: Worker) -> None:
+    bodies = _bodies()
+
+    found = {name: worker.post(body, **headers).status for name, (body, headers, _) in bodies.items()}
+
+    assert found == {name: status for name, (_, _, status) in bodies.items()}
 
 
 @pytest.mark.parametrize(

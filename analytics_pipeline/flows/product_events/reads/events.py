@@ -8,6 +8,7 @@ from uuid import UUID
 
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
 from analytics_pipeline.flows.product_events.reads.reading import Reading
+from analytics_pipeline.flows.product_events.registry import COLUMN_MEMBERS
 from analytics_pipeline.resources.sql_files import sql_file
 
 
@@ -71,7 +72,7 @@ def events(
 
 
 def _event(row: Mapping[str, Any]) -> StoredEvent:
-    fields = {name: row[name] for name in _FIELDS if row[name] not in (None, "")}
+    fields = {name: row[name] for name in COLUMN_MEMBERS if row[name] not in (None, "")}
     return StoredEvent(**{name: row[name] for name in _ENVELOPE}, fields=fields, data=row["data_text"])
 
 
@@ -108,20 +109,4 @@ _ENVELOPE = (
     "user_id",
     "hostname",
     "environment",
-)
-_FIELDS = (
-    "task_id",
-    "project_id",
-    "cocoon_id",
-    "integration_id",
-    "provider",
-    "success",
-    "duration_ms",
-    "duration_seconds",
-    "exit_code",
-    "endpoint",
-    "method",
-    "status_code",
-    "error_type",
-    "error_message",
 )
