@@ -130,6 +130,7 @@ def _shows_product_events(shown: str) -> None:
     """Figures of what three services have sent in the meantime, of the organisation of two and that of the third."""
     found = dict(re.findall(r"^│ (Lumen Books|Harbour Health) +│ +([\d,]+) │ +\d+ │", shown, re.MULTILINE))
     events = {name: int(count.replace(",", "")) for name, count in found.items()}
+    assert {*events} == {"Lumen Books", "Harbour Health"}, shown
     assert events["Lumen Books"] > 4 * BURST
     assert events["Harbour Health"] >= BURST
 

@@ -91,7 +91,7 @@ def show_product_events(console: Console, settings: Settings, postgres: Postgres
     reading = Reading(clickhouse, postgres, settings.event_retention_days, now)
     names: dict[int, str] = dict(postgres.query("SELECT id, name FROM {organisations}"))
     table = Table("organisation", title="Product events: today, to the last moment", title_justify="left")
-    for name in ("events", "users", "tasks", "slowest endpoint", "weakest integration"):
+    for name in ("events", "users", "tasks", "slowest\nendpoint", "weakest\nintegration"):
         table.add_column(name, justify="right")
     for organisation in sorted({*ORGANISATION_OF.values()}):
         query = last_days(organisation, now, days=1)
@@ -109,13 +109,13 @@ def show_product_events(console: Console, settings: Settings, postgres: Postgres
 def _tasks(found: tasks.Tasks | None) -> str:
     if found is None or found.success_rate is None:
         return "-"
-    return f"{found.created:,}, {found.success_rate:.0%} succeed"
+    return f"{found.created:,}\n{found.success_rate:.0%} succeed"
 
 
 def _slowest(found: Sequence[requests.Latency]) -> str:
-    return "\n".join(f"{one.method} {one.endpoint} p99 {one.p99_duration_ms or 0:,.0f} ms" for one in found) or "-"
+    return "\n".join(f"{one.method} {one.endpoint}\np99 {one.p99_duration_ms or 0:,.0f} ms" for one in found) or "-"
 
 
 def _weakest(found: Sequence[integrations.IntegrationHealth]) -> str:
     failing = max(found, key=lambda one: one.error_rate or 0, default=None)
-    return "-" if failing is None else f"{failing.provider}, {failing.error_rate or 0:.0%} errors"
+    return "-" if failing is None else f"{failing.provider}\n{failing.error_rate or 0:.0%} errors"
