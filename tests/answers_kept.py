@@ -15,6 +15,7 @@ from clickhouse_connect.driver.httpclient import HttpClient
 from dagster import AssetKey, JobDefinition
 from dagster._core.storage.event_log import in_memory as event_log
 from dagster._core.storage.runs import in_memory as runs
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import QueuePool
 
 _DAGSTER = "dagster:"
@@ -59,9 +60,14 @@ def jobs_of_selections() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def connections_of_instances() -> Iterator[None]:
     """Connections of a Dagster instance in memory: a run asks it 130 times, each time on a new one."""
+
+    def kept(url: str, **_: Any) -> Engine:
+        # One that a thread gives back serves another one, one at a time.
+        return create_engine(url, poolclass=QueuePool, connect_args={"check_same_thread": False})
+
     with pytest.MonkeyPatch.context() as patch:
         for storage in (event_log, runs):
-            patch.setattr(storage, "NullPool", QueuePool)
+            patch.setattr(storage, "create_engine", kept)
         yield
 
 

@@ -250,7 +250,7 @@ def stores(stack_environment: Mapping[str, str]) -> Iterator[Databases]:
 def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) -> Iterator[Product]:
     """Migrated stores and an empty source, exported as the environment; given back at the end."""
     table = f"test_{uuid.uuid4().hex[:12]}"
-    with stores.lent() as addresses, kept_sessions():
+    with stores.lent() as addresses:
         own = {**addresses, "IDENTITIES_TABLE": table, "LANDING_URL": landing.as_uri()}
         for variable, value in own.items():
             exported.setenv(variable, value)
@@ -264,7 +264,7 @@ def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) 
 def empty_product(
     environment: Mapping[str, str], stores: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Product]:
-    with new_product(stores, tmp_path / "landing", monkeypatch) as product:
+    with new_product(stores, tmp_path / "landing", monkeypatch) as product, kept_sessions():
         yield product
 
 

@@ -286,6 +286,11 @@ def test_settings__of_the_demo__are_saved_once(demo: Product) -> None:
     assert (off.exit_code, setting(demo)[0][0]) == (DONE, False)
 
 
+def _database(product: Product) -> str:
+    ((name,),) = product.postgres.query("SELECT current_database()")
+    return str(name)
+
+
 def test_settings__database_has_other_organisations__is_refused(demo: Product) -> None:
     demo.execute("INSERT INTO organisations VALUES (99, 'A customer')")
     before = setting(demo)
@@ -294,7 +299,7 @@ def test_settings__database_has_other_organisations__is_refused(demo: Product) -
 
     assert result.exit_code == FAILED
     assert result.stderr == (
-        f"Error: Database {demo.table} has 1 organisations that are not the demo's; nothing was written."
+        f"Error: Database {_database(demo)} has 1 organisations that are not the demo's; nothing was written."
         " Point DATABASE_URL at an empty database.\n"
     )
     assert setting(demo) == before
@@ -308,7 +313,7 @@ def test_settings__database_is_empty__is_refused(empty_product: Product) -> None
 
     assert (result.exit_code, result.stderr) == (
         FAILED,
-        f"Error: Database {empty_product.table} does not hold the demo product; nothing was written."
+        f"Error: Database {_database(empty_product)} does not hold the demo product; nothing was written."
         " Run: analytics-pipeline demo\n",
     )
     assert setting(empty_product) == before

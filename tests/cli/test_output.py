@@ -22,6 +22,10 @@ from tests.product import Product
 READING = {
     "doctor",
     "enablement status",
+    "events dead-letters list",
+    "events dead-letters purge",
+    "events dead-letters replay",
+    "events tail",
     "migrate dry-run",
     "migrate status",
     "reporting backfill",
@@ -29,6 +33,9 @@ READING = {
     "reporting timezone",
     "stack env",
     "stack status",
+    "token create",
+    "token list",
+    "token revoke",
 }
 LONG = "analytics-pipeline reporting backfill --account all --recopy --from 2026-01-01 --to 2026-03-31 --yes and more"
 

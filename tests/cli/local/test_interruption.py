@@ -33,6 +33,14 @@ print(run_until_interrupted(work, clean_up))
 """
 
 
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Children hear Ctrl-C, also where a shell made this process ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def _started(*arguments: str, log: Path) -> "subprocess.Popen[bytes]":
     # A session of its own, so that the group is the command's alone.
     with log.open("wb") as out:
