@@ -86,13 +86,14 @@ def test_postgres__answer_trickles_in__is_given_up(product: Product) -> None:
         # Psycopg hears of a moment of silence after a tenth of a second.
         between.pause = 0.001
         store = replace(product.postgres, url=between.url, lock_seconds=1)
-        with (
-            pytest.raises(ServerSilent, match=r"^Postgres at .*: the server has not answered for 1 s\."),
-            in_time(),
-            store.connect() as connection_,
-        ):
-            connection_.limit = 1.0
-            connection_.execute("SELECT 'drip'")
+
+        def ask() -> None:
+            with store.connect() as connection_:
+                connection_.limit = 1.0
+                connection_.execute("SELECT 'drip'")
+
+        with pytest.raises(ServerSilent, match=r"^Postgres at .*: the server has not answered for 1 s\."), in_time():
+            ask()
 
 
 def test_postgres__greeting_trickles_in__is_given_up(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
