@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -29,17 +30,23 @@ def own_instance(exported: pytest.MonkeyPatch) -> Iterator[None]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@contextmanager
+def lasting_product(environment: Mapping[str, str], stores: Databases, landing: Path) -> Iterator[Product]:
+    """A product with a Dagster instance of its own, for the tests of a file; exported while it lasts."""
+    with pytest.MonkeyPatch.context() as exported:
+        for name, value in environment.items():
+            exported.setenv(name, value)
+        with own_instance(exported), new_product(stores, landing, exported) as product:
+            yield product
+
+
 @pytest.fixture(scope="module")
 def followed_product(
     stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     """One product for the tests of a file, each of which uses another flow."""
-    with pytest.MonkeyPatch.context() as exported:
-        for name, value in stack_environment.items():
-            exported.setenv(name, value)
-        landing = tmp_path_factory.mktemp("landing")
-        with own_instance(exported), new_product(stores, landing, exported) as product:
-            yield product
+    with lasting_product(stack_environment, stores, tmp_path_factory.mktemp("landing")) as product:
+        yield product
 
 
 @pytest.fixture(scope="module")

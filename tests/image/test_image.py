@@ -17,12 +17,12 @@ import pytest
 from analytics_pipeline.embedded import dagster_ui
 from analytics_pipeline_sdk import AnalyticsClient, CustomEvent
 from tests.databases import Databases
-from tests.e2e.conftest import own_instance
+from tests.e2e.conftest import lasting_product
 from tests.e2e.dagster_server import DagsterServer, wait_for
 from tests.e2e.test_enablement import add_usage, copies_held_up, runs, state
 from tests.image.bridge import bridged, through
 from tests.image.containers import Container, Surroundings, free_port
-from tests.product import Product, condition, document, new_product, today
+from tests.product import Product, condition, document, today
 from tests.sensors.enablement import assert_complete, make_due
 
 pytestmark = pytest.mark.timeout(900)
@@ -60,13 +60,10 @@ class Deployment:
 def product(
     stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
-    with pytest.MonkeyPatch.context() as exported:
-        for name, value in stack_environment.items():
-            exported.setenv(name, value)
-        landing = tmp_path_factory.mktemp("landing")
-        landing.chmod(0o777)
-        with own_instance(exported), new_product(stores, landing, exported) as made:
-            yield made
+    landing = tmp_path_factory.mktemp("landing")
+    landing.chmod(0o777)
+    with lasting_product(stack_environment, stores, landing) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -42,14 +42,11 @@ class _Asked:
 
     def now(self) -> View:
         found = self._sizes()
-        columns = (Column("Segment"), Column("Environment"), Column("Size", "number"), Column("Status", "word"))
-        rows = [
-            (_link(self.of.project, one), place.environment_name, place.count, f"{_TONES[place.status]}:{place.status}")
-            for one in found
-            for place in one.memberships
-        ]
+        words = (Column("Segment"), Column("Environment"))
+        columns = (*words, Column("Size", "number"), Column("Status", "word"), Column("As of", "moment"))
+        rows = [(_link(self.of.project, one), *_cells(place)) for one in found for place in one.memberships]
         note = f"The first {_SEGMENTS} segments." if len(found) == _SEGMENTS else ""
-        return View(table=Table((*columns, Column("As of", "moment")), _with_moments(rows, found), _OFF), note=note)
+        return View(table=Table(columns, rows, _OFF), note=note)
 
     def unknown(self) -> View:
         columns = (Column("Segment"), Column("Environment"), Column("Why"))
@@ -133,6 +130,6 @@ def _address(project: Project, segment: int) -> str:
     return f"/segments?project={project.id}&segment={segment}"
 
 
-def _with_moments(rows: Sequence[tuple[object, ...]], found: Sequence[SegmentSizes]) -> list[tuple[object, ...]]:
-    places: list[Membership] = [place for one in found for place in one.memberships]
-    return [(*row, place.last_synced_at or "") for row, place in zip(rows, places, strict=True)]
+def _cells(place: Membership) -> tuple[object, ...]:
+    status = f"{_TONES[place.status]}:{place.status}"
+    return (place.environment_name, place.count, status, place.last_synced_at or "")
