@@ -20,8 +20,8 @@ _FIGURES_OF_EVENTS = (
     "analytics_errors_hourly",
     "daily_event_counts",
 )
-# Relations by whose their rows are. Grants give a relation that is missing here to nobody; a condition could not hide its
-# rows, so a test holds that none is missing.
+# Relations by whose their rows are. Grants give a relation that is missing here to nobody; a condition could not hide
+# its rows, so a test holds that none is missing.
 TENANT_COLUMNS: Mapping[str, tuple[Tenant, str]] = {
     "identities": ("project", "project_id"),
     "segment_counts": ("organisation", "organisation_id"),
