@@ -1,6 +1,7 @@
 """Histories of reporting: an account gets a zone, loses it, or gets another."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
@@ -41,19 +42,28 @@ def covered(product: Product, account: int) -> set[tuple[date, str]]:
     return set(rows)
 
 
+def _closed_events(zone: str) -> int:
+    """How many of the events of `add_account` are of days that are over in the zone."""
+    moments = [at(FIRST + timedelta(days=number)) for number in range(4)]
+    local = ZoneInfo(zone)
+    return sum(moment.astimezone(local).date() < datetime.now(local).date() for moment in moments)
+
+
 def test_reporting__zone_set__brings_in_the_accounts_closed_days(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
-    add_account(empty_product, 7, "Asia/Kolkata")
-    add_account(empty_product, 8, "America/New_York")
+    zones = {7: "Asia/Kolkata", 8: "America/New_York"}
+    for account, zone in zones.items():
+        add_account(empty_product, account, zone)
 
     # One run rolls up both: the second account's history is complete when the first one's is.
     asked_for = settle(instance)
 
     assert len(asked_for) == 1
     assert {newest(empty_product, f"account:{n}", "reporting").state for n in (7, 8)} == {"completed"}
-    # Four events each, of which today's is not part of the history; the days hold both accounts'.
-    assert {newest(empty_product, f"account:{n}", "reporting").rows for n in (7, 8)} == {3}
+    # Four events each, of which today's is not part of the history: Kolkata's day ends before that of UTC does.
+    rows = {account: newest(empty_product, f"account:{account}", "reporting").rows for account in zones}
+    assert rows == {account: _closed_events(zone) for account, zone in zones.items()}
     closed = {FIRST + timedelta(days=number) for number in range(2)}
     assert {(day, "Asia/Kolkata") for day in closed} <= covered(empty_product, 7)
     assert {(day, "America/New_York") for day in closed} <= covered(empty_product, 8)

@@ -89,6 +89,30 @@ def test_command__interrupted_while_it_loads__ends_at_once_without_a_stack_trace
     assert (process.returncode, b"Traceback" in (tmp_path / "out").read_bytes()) == (130, False)
 
 
+_COMMAND_IN_EXEC = """
+import click, os, signal, sys
+from analytics_pipeline import cli
+
+@click.command()
+def made():
+    exec("import os, signal; os.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass")
+
+cli.main.resolve_command = lambda context, arguments: ("made", made, [])
+sys.argv = ["analytics-pipeline", "made"]
+from analytics_pipeline.__main__ import main
+main()
+"""
+
+
+def test_command__interrupted_inside_exec__ends_with_the_code_and_not_by_the_signal(tmp_path: Path) -> None:
+    """As in the making of a dataclass; Python remembers where the exception began, though it was handled since."""
+    (tmp_path / "made.py").write_text(_COMMAND_IN_EXEC)
+
+    process = subprocess.run([sys.executable, "-m", "made"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+
+    assert (process.returncode, process.stdout, process.stderr) == (130, b"", b"")
+
+
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with temporary_home() as path:
