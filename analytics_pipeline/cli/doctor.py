@@ -19,7 +19,7 @@ from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storag
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.findings import ALL, Check, Finding, short
 from analytics_pipeline.cli.output import json_option, new_console, print_json
-from analytics_pipeline.cli.sink_findings import sink_checks
+from analytics_pipeline.cli.sink_findings import left_behind, sink_checks
 from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import ConfigurationError, Settings
 from analytics_pipeline.flows import contract
@@ -118,7 +118,7 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
-    yield from _check_ledgers(settings, store.ledgers)
+    yield from _check_ledgers(settings, store)
     for gap in gaps:
         yield from _gap_findings(gap)
     for hiding in hidden_rows(store, contract.COLUMNS):
@@ -129,15 +129,18 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding("source contract", f"all {len(contract.COLUMNS)} relations fit")
 
 
-def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
+def _check_ledgers(settings: Settings, store: Postgres) -> Iterator[Finding]:
     if settings.ledger_database_url is not None:
         try:
-            ledgers.query("SELECT 1")
+            store.ledgers.query("SELECT 1")
         except ConnectionError as error:
             yield Finding("Postgres of the ledgers", short(error), "check LEDGER_DATABASE_URL", ALL)
             return
         yield Finding("Postgres of the ledgers", "answers")
-    yield from _migration_findings(settings, "postgres")
+    migrations = list(_migration_findings(settings, "postgres"))
+    yield from migrations
+    if all(finding.level == "well" for finding in migrations):
+        yield from left_behind(settings, store)
 
 
 def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
