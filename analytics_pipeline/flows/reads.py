@@ -99,8 +99,8 @@ def freshness(postgres: Postgres) -> list[Freshness]:
 
 def _of_sink(one: Reached) -> Freshness:
     held, missing = (one.last_day - one.first_day).days + 1, (one.today - one.last_day).days
-    days = (one.first_day, one.last_day) if held else (None, None)
-    return Freshness("usage_export", one.sink, *days, held, 0, missing, one.records, one.updated_at)
+    first, last = (one.first_day, one.last_day) if held else (None, None)
+    return Freshness("usage_export", one.sink, first, last, held, 0, missing, one.records, one.updated_at)
 
 
 def failing(postgres: Postgres) -> list[Failing]:

@@ -48,7 +48,7 @@ def test_totals__of_a_worker_that_goes_on__are_written_by_themselves(
 def test_totals__store_away__count_events_that_come_again(
     empty_product: Product, new_worker: Callable[..., Worker]
 ) -> None:
-    away = type(empty_product.settings)(clickhouse_url="http://127.0.0.1:1/analytics")  # type: ignore[arg-type]
+    away = type(empty_product.settings)(clickhouse_url="http://127.0.0.1:1/analytics")
     worker = new_worker(clickhouse_url=away.clickhouse_url)
 
     answer = worker.post([envelope(), envelope()])
