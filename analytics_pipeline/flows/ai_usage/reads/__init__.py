@@ -147,7 +147,7 @@ def check_available(store: Postgres) -> None:
         NotAvailable: the setting is off, or nothing was brought in yet.
     """
     if not setting_is_on(store):
-        raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off")
+        raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off (an admin of the product turns it on)")
     if store.query("SELECT NOT EXISTS (SELECT FROM analytics_pipeline.ai_usage_days)") == [(True,)]:
         raise NotAvailable("AI usage is not available yet: none of its days was brought in")
 
