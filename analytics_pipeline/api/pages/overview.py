@@ -62,7 +62,7 @@ def to_do(settings: Settings) -> Sequence[str]:
 
 
 def _flow(settings: Settings, one: Freshness) -> tuple[object, ...]:
-    days = f"{one.first_day} to {one.last_day}" if one.first_day else ""
+    days = " to ".join(sorted({str(day) for day in (one.first_day, one.last_day) if day}))
     rows = "" if one.rows is None else one.rows
     address = asset_page(settings, _ASSETS.get(one.relation, one.relation))
     table = Link(one.relation, address) if address else one.relation

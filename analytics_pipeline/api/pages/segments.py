@@ -20,7 +20,7 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     biggest_movers,
     days_of,
     history,
-    is_live,
+    name_of,
     sizes,
 )
 from analytics_pipeline.flows.tenants import Project, all_projects
@@ -78,7 +78,10 @@ class _Asked:
         return View(chart=Chart("Size by day", tuple(map(str, days)), series), note=note)
 
 
-_OFF = "No live segment, or the organisation has the flag segment_membership_inspection off."
+_OFF = (
+    "The project has no live segment, or its organisation has the flag segment_membership_inspection off."
+    " Once it is on, the sensor `enablement` has the segments counted: see Enablement."
+)
 
 
 @ROUTER.get("/segments")
@@ -104,9 +107,10 @@ def segments(request: Request, who: CallerOf, chosen: Ranged, project: Id = None
 def _of_one(asked: _Asked, segment: int | None) -> Sequence[Panel]:
     if segment is None:
         return ()
-    if not is_live(asked.of.stores.postgres, asked.of.project.id, segment):
+    name = name_of(asked.of.stores.postgres, asked.of.project.id, segment)
+    if name is None:
         raise not_found()
-    return (Panel("size", f"Size of segment {segment}", lambda: asked.over_time(segment), wide=True),)
+    return (Panel("size", f"Size of “{name}”", lambda: asked.over_time(segment), wide=True),)
 
 
 def _projects(within: Within) -> View:

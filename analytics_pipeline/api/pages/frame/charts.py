@@ -59,7 +59,7 @@ def _options(labels: Sequence[str], series: int) -> dict[str, Any]:
         "width": 480,
         "height": 230,
         "margin": 8,
-        "margin_right": 24,
+        "margin_right": 42,
         "max_scale": 8,
         # As in style.css: room is made by it.
         "style": Style(label_font_size=13, major_label_font_size=13, legend_font_size=13),

@@ -87,7 +87,8 @@ def asset_page(settings: Settings, asset: str) -> str | None:
 
 def once(ask: Callable[[], T]) -> Callable[[], T]:
     """The question of several panels that are asked side by side: it is asked once, by whichever comes first."""
-    lock, answers = Lock(), []
+    lock = Lock()
+    answers: list[T] = []
 
     def answer() -> T:
         with lock:

@@ -42,7 +42,7 @@ PLACES = (
     Place("Segments", "/segments", ("everything", "organisation"), "segment_counts"),
     Place("Reporting", "/reporting", ("everything", "account"), "reporting_rollups"),
     Place("AI usage", "/ai-usage", asset="ai_usage_daily"),
-    Place("Product events", "/product-events", ("everything", "organisation"), "event_counts"),
+    Place("Product events", "/product-events", ("everything", "organisation"), "daily_event_counts"),
     Place("Usage export", "/usage-export", asset="usage_export"),
     Place("Enablement", "/enablement", _ALL),
     Place("Tokens", "/tokens", _ALL),
