@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from rich.table import Table
@@ -173,6 +174,7 @@ def loaded(client: Client, asked: list[Endpoint], seconds: float, title: str) ->
     for one in asked:
         with console.status(f"{one.name} …"):
             first = client.get(one.path)
+            assert first.status == HTTPStatus.OK, f"{one.path}: {first.status} {first.body[:300]!r}"
             for rate in RATES:
                 found = client.paced(one.path, rate, seconds, expected=200)
                 goal = _within(found, REPORT) if one.is_report and rate == RATES[0] else None
