@@ -27,7 +27,7 @@ from analytics_pipeline.flows.product_events.rows import row_maker
 from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline_sdk.identifiers import uuid7
-from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer
+from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -134,20 +134,19 @@ class IngestionApp:
 
     async def _batch(self, headers: Headers, receive: Any) -> Answered:
         form = form_of(headers)
-        submission, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
-        return answered(Answer(UUID(submission.request_id), submission.verdicts), headers=told)
+        submission, verdicts, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
+        return answered(Answer(UUID(submission.request_id), verdicts), headers=told)
 
     async def _original(self, headers: Headers, receive: Any) -> Answered:
         form_of(headers)
-        submission, told = await self._taken(headers, receive, decoded_original)
-        verdicts = submission.verdicts
+        _, verdicts, told = await self._taken(headers, receive, decoded_original)
         received = sum(one.verdict in ("accepted", "duplicate") for one in verdicts)
         return answered({"received": received, "verdicts": verdicts}, headers=told)
 
     async def _taken(
         self, headers: Headers, receive: Any, read: Callable[[bytes, int], Arrived]
-    ) -> tuple[Submission, dict[str, str]]:
-        """The submission of a request, with its outcomes, and headers for the answer."""
+    ) -> tuple[Submission, list[Verdict], dict[str, str]]:
+        """The submission of a request, its verdicts, and headers for the answer."""
         token = await self._begun.senders.sender(headers)
         organisation = token.organisation_id or 0
         arrived = read(await body_of(headers, receive), organisation)
@@ -156,8 +155,9 @@ class IngestionApp:
         entries = self._maker.made(organisation, arrived, time.time_ns() // 1_000_000)
         submission = Submission(token.id, organisation, str(request_id), entries)
         await self._committed(submission)
-        self.metrics.count(submission.verdicts)
-        return submission, told
+        verdicts = submission.verdicts()
+        self.metrics.count(verdicts)
+        return submission, verdicts, told
 
     async def _committed(self, submission: Submission) -> None:
         if not submission.entries:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter as Counted
 from collections.abc import Sequence
+from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -10,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from analytics_pipeline_sdk.protocol import Verdict
 
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_NAME = attrgetter("verdict")
 
 
 class Metrics:
@@ -40,7 +42,7 @@ class Metrics:
 
     def count(self, verdicts: Sequence[Verdict]) -> None:
         """Count the verdicts of a request."""
-        for verdict, number in Counted(one.verdict for one in verdicts).items():
+        for verdict, number in Counted(map(_NAME, verdicts)).items():
             self.events.labels(verdict).inc(number)
 
     def shown(self) -> bytes:
