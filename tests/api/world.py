@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.resources.postgres import Postgres
 from tests.databases import Databases
 from tests.flows.product_events.events import an_id, event, store
@@ -160,8 +161,9 @@ def _send_events(product: Product) -> None:
 
 
 def _use_ai(product: Product) -> None:
+    noon = day_start(today()) - timedelta(hours=12)
     for number in range(4):
-        moment = datetime.now(timezone.utc) - timedelta(days=1, minutes=number)
+        moment = noon - timedelta(minutes=number)
         payload = {"suggestion_size": 3, "language": ("go", "c")[number % 2], "branch_name": "main"}
         product.add_chat(moment, user=number, namespace_path="1/2/")
         product.add_suggestion(moment, user=number, namespace_path="1/2/", payload=payload)
