@@ -15,6 +15,7 @@ _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
 # All tests on all processes take no longer.
 _LONGEST_RUN = timedelta(minutes=15)
+_FIRST_MINUTES = timedelta(minutes=5)
 
 
 def pytest_configure() -> None:
@@ -24,12 +25,16 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """A run of all tests (on several processes) does not go past midnight: today's date (UTC) is that of its begin."""
+    """A run of all tests (on several processes) does not go past midnight: today's date (UTC) is that of its begin.
+
+    It begins a few minutes after, because what is of today may then also be some minutes old.
+    """
     now = datetime.now(timezone.utc)
-    left = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), timezone.utc) - now
-    if session.config.getoption("numprocesses", None) and left < _LONGEST_RUN:
-        session.config.get_terminal_writer().line(f"Tests begin after midnight (UTC), in {left.total_seconds():.0f} s")
-        time.sleep(left.total_seconds())
+    midnight = (now + _LONGEST_RUN).replace(hour=0, minute=0, second=0, microsecond=0)
+    left = (midnight + _FIRST_MINUTES - now).total_seconds()
+    if session.config.getoption("numprocesses", None) and 0 < left < (_LONGEST_RUN + _FIRST_MINUTES).total_seconds():
+        session.config.get_terminal_writer().line(f"Tests begin after midnight (UTC), in {left:.0f} s")
+        time.sleep(left)
 
 
 def pytest_collection_finish() -> None:
