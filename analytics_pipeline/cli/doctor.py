@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -13,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline import migrations, secret_files
+from analytics_pipeline import secret_files
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.findings import base as findings
 from analytics_pipeline.cli.findings.base import ALL, Check, Finding, short
@@ -119,7 +120,6 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
     yield from _check_ledgers(settings, store.ledgers)
-    yield from token_findings(settings, store)
     for gap in gaps:
         yield from _gap_findings(gap)
     for hiding in hidden_rows(store, contract.COLUMNS):
@@ -139,6 +139,7 @@ def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
             return
         yield Finding("Postgres of the ledgers", "answers")
     yield from _migration_findings(settings, "postgres")
+    yield from token_findings(settings, ledgers)
 
 
 def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
@@ -177,7 +178,10 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
     yield from _migration_findings(settings, "clickhouse")
 
 
-def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator[Finding]:
+def _migration_findings(settings: Settings, store: Literal["postgres", "clickhouse"]) -> Iterator[Finding]:
+    # Imported now: Alembic takes as long as all else together, and a store that does not answer has no need of it.
+    from analytics_pipeline import migrations
+
     only = settings.model_copy(update={"clickhouse_url" if store == "postgres" else "database_url": None})
     pending = [migration for migration in migrations.status(only) if migration.state != "applied"]
     if pending:
