@@ -58,7 +58,5 @@ def _pseudonyms(settings: Settings) -> Iterator[Finding]:
     named = sorted({name for members in actions.values() for name, action in members.items() if action == "hmac"})
     if named and settings.event_privacy_key is None:
         state = f"is not set, so nothing is stored of {', '.join(named)}"
-        repair = (
-            "set it to a secret of 32 characters that stays the same, or let EVENT_PRIVACY drop them"
-        )
+        repair = "set it to a secret of 32 characters that stays the same, or let EVENT_PRIVACY drop them"
         yield Finding("EVENT_PRIVACY_KEY", state, repair)
