@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 
-from analytics_pipeline.cli.findings import Check, Finding
+from analytics_pipeline.cli.findings.base import Check, Finding
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.resources.sinks.base import SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.registry import open_sink
