@@ -84,7 +84,7 @@ def _membership(environment: Environment, values: list[Any] | None) -> Membershi
 
 def name_of(postgres: Postgres, project_id: int, segment_id: int) -> str | None:
     """The name of the project's live segment; None: it has none with this id."""
-    found = dict(postgres.query(_LIVE, project=project_id, after=segment_id - 1, limit=1))
+    found: dict[int, str] = dict(postgres.query(_LIVE, project=project_id, after=segment_id - 1, limit=1))
     return found.get(segment_id)
 
 
