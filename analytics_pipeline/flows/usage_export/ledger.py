@@ -50,6 +50,12 @@ class State:
         return Sending(self.planned_delivery, self.planned_ids, self.planned_to, self.planned_past)
 
 
+def is_ready(postgres: Postgres) -> bool:
+    """Whether the migrations have made the ledger."""
+    ((found,),) = postgres.ledgers.query("SELECT to_regclass('analytics_pipeline.event_logs_scrape_state') IS NOT NULL")
+    return bool(found)
+
+
 def states(postgres: Postgres) -> dict[str, State]:
     """Every sink that was ever served, by name."""
     with postgres.ledgers.connect() as connection:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 
-from analytics_pipeline.cli.findings import Check, Finding
+from analytics_pipeline.cli.findings.base import Check, Finding
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.usage_export.ledger import states
+from analytics_pipeline.flows.usage_export.ledger import is_ready, states
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sinks.base import SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.registry import open_sink
@@ -29,6 +29,8 @@ def left_behind(settings: Settings, store: Postgres) -> Iterator[Finding]:
 
     One that got another name begins at the newest event, so what the old one had not got would not leave.
     """
+    if not is_ready(store):
+        return
     for name in sorted({*states(store)} - {sink.name for sink in settings.sinks}):
         yield Finding(
             f"sink {name}",
