@@ -175,7 +175,7 @@ def defs() -> dg.Definitions:
             "flags": FeatureFlagsResource(),
         },
         asset_checks=[check for flow in flows for check in flow.checks],
-        schedules=[schedule for flow in flows for schedule in flow.schedules],
+        schedules=[daily_retention, *(schedule for flow in flows for schedule in flow.schedules)],
         sensors=[
             *enablement.sensors_of(settings.flows),
             run_failures,

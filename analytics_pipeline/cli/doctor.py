@@ -15,11 +15,12 @@ from rich.table import Table
 
 from analytics_pipeline import migrations, secret_files
 from analytics_pipeline.cli import findings
-from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storage
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.cli.findings import ALL, Check, Finding, short
+from analytics_pipeline.cli.findings.dagster_home import dagster_home, dagster_storage
+from analytics_pipeline.cli.findings.room import lag_findings, room_findings
+from analytics_pipeline.cli.findings.sinks import sink_checks
 from analytics_pipeline.cli.output import json_option, new_console, print_json
-from analytics_pipeline.cli.sink_findings import sink_checks
 from analytics_pipeline.cli.views import print_views
 from analytics_pipeline.config import ConfigurationError, Settings
 from analytics_pipeline.flows import contract
@@ -118,6 +119,7 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
+    yield from lag_findings(store)
     yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
@@ -170,6 +172,7 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings, Tag("doctor", "version")) as clickhouse:
             yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
+            yield from room_findings(clickhouse)
     except ConnectionError as error:
         yield Finding("ClickHouse", short(error), "check CLICKHOUSE_URL", ALL)
         return
