@@ -1,4 +1,4 @@
-"""Everything that grows is kept for so many days, or for ever for a reason: docs/operators-guide.md has a line for each."""
+"""Everything that grows is kept for some days, or for ever for a reason; the operator's guide has a line for each."""
 
 import re
 from datetime import date, datetime, timedelta, timezone
@@ -135,8 +135,8 @@ def test_dead_letters_of_product_events__older_than_14_days_or_too_many__go(empt
 def test_deliveries__older_than_30_days__go_unless_they_are_on_their_way(empty_product: Product) -> None:
     for first, days in ((1, 31), (2, 29), (3, 31)):
         empty_product.execute(
-            "INSERT INTO analytics_pipeline.export_deliveries (sink, kind, first_id, last_id, records, status, started_at)"
-            " VALUES ('own', 'live', %s, %s, 1, 'delivered', %s)",
+            "INSERT INTO analytics_pipeline.export_deliveries (sink, kind, first_id, last_id, records, status,"
+            " started_at) VALUES ('own', 'live', %s, %s, 1, 'delivered', %s)",
             *(first, first, old(days)),
         )
     empty_product.execute(
@@ -211,7 +211,9 @@ def test_ticks__by_our_dagster_yaml__are_purged() -> None:
 
     with dg.instance_for_test(overrides={"retention": kept_days}) as instance:
         found = instance.get_tick_retention_settings(InstigatorType.SENSOR)
-    assert max(found.values()) <= 30 and min(found.values()) > 0
+    # Of a tick that has only begun nothing is known yet; there is one at a time.
+    ended = [days for status, days in found.items() if status.value != "STARTED"]
+    assert sorted(ended) == [3, 30, 30]
 
 
 def test_every_table_of_ours__has_a_line_in_the_guide(empty_product: Product) -> None:
@@ -224,7 +226,12 @@ def test_every_table_of_ours__has_a_line_in_the_guide(empty_product: Product) ->
     clickhouse = empty_product.clickhouse.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
     )
-    ours = {name for (name,) in [*postgres, *clickhouse] if not name.startswith(("schema_versions", "alembic"))}
+    # Copies of before a migration have a line together.
+    ours = {
+        name
+        for (name,) in [*postgres, *clickhouse]
+        if not (name.startswith(("schema_versions", "alembic")) or name.endswith("_by_day"))
+    }
 
     assert len(ours) > 30
     assert ours - named == set()
