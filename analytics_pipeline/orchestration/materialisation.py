@@ -122,7 +122,7 @@ def plan_days(
     told = f"{total.rows:,} rows ({decimal(total.bytes)})"
     context.log.info("dry run: about %s of %d days would be read; nothing was written", told, len(found))
     for day, one in found.items():
-        metadata = {"status": DRY_RUN, "rows": one.rows, "bytes": one.bytes, "size": decimal(one.bytes)}
+        metadata: dict[str, Any] = {"status": DRY_RUN, "rows": one.rows, "bytes": one.bytes, "size": decimal(one.bytes)}
         yield dg.AssetObservation(context.asset_key, partition=day.isoformat(), metadata=metadata)
 
 
