@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analytics_pipeline.cli.findings import Finding
+from analytics_pipeline.cli.findings.base import Finding
 from analytics_pipeline.flows.guards import (
     Headroom,
     disk_trouble,
