@@ -213,6 +213,7 @@ def test_load__table_forgotten_by_a_restart__writes_identities_alone(
     assert _dynamodb().describe_table(TableName=table)["Table"]["ItemCount"] == 60
 
 
+@pytest.mark.slow
 def test_load__interrupted_before__completes_the_identities(small: DemoProduct, database: str, table: str) -> None:
     load_demo_product(database, table)
     client = _dynamodb()
@@ -223,6 +224,7 @@ def test_load__interrupted_before__completes_the_identities(small: DemoProduct, 
     assert found == [True] * 60
 
 
+@pytest.mark.slow
 def test_load__watched__hears_rows_then_identities(small: DemoProduct, database: str, table: str) -> None:
     heard: list[tuple[str, int, int]] = []
     load_demo_product(database, table, progress=lambda *event: heard.append(event))

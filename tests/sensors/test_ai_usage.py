@@ -57,6 +57,7 @@ def test_sync__off_on_without_history_and_during_it__tells_them_apart(
     ]
 
 
+@pytest.mark.slow
 def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -88,6 +89,7 @@ def test_sync__history_was_given_up__today_follows_all_the_same(product: Product
     assert [request.tags[RANGE[0]] for request in late_rows(instance)] == [str(today())]
 
 
+@pytest.mark.slow
 def test_sync__days_were_read_before_they_ended__once_more(product: Product, instance: dg.DagsterInstance) -> None:
     """A row with an old `created_at` leaves no trace that the watermark could find."""
     product.switch_ai_usage(on=True)
@@ -108,7 +110,7 @@ def test_sync__days_were_read_before_they_ended__once_more(product: Product, ins
 
 def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
         answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)
@@ -171,6 +173,7 @@ def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_
     assert found == [str(today() - timedelta(days=2 * number)) for number in range(11)]
 
 
+@pytest.mark.slow
 def test_figures__copy_becomes_visible_while_they_are_counted__are_counted_again(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

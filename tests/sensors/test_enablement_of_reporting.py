@@ -83,6 +83,7 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
 
 
+@pytest.mark.slow
 def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -128,6 +129,7 @@ def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_wha
     ]
 
 
+@pytest.mark.slow
 def test_reporting__zone_has_become_a_link_during_its_history__completes_it(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
