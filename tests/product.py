@@ -260,6 +260,16 @@ def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) 
             yield Product(settings, clickhouse, table)
 
 
+@contextmanager
+def shared_product(environment: Mapping[str, str], stores: Databases, landing: Path) -> Iterator[Product]:
+    """The same for several tests that leave each other alone; exported while it lasts."""
+    with pytest.MonkeyPatch.context() as exported:
+        for name, value in environment.items():
+            exported.setenv(name, value)
+        with new_product(stores, landing, exported) as product:
+            yield product
+
+
 @pytest.fixture
 def empty_product(
     environment: Mapping[str, str], stores: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

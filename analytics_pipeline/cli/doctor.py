@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -13,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline import migrations, secret_files
+from analytics_pipeline import secret_files
 from analytics_pipeline.cli import findings
 from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storage
 from analytics_pipeline.cli.errors import Exit
@@ -176,7 +177,10 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
     yield from _migration_findings(settings, "clickhouse")
 
 
-def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator[Finding]:
+def _migration_findings(settings: Settings, store: Literal["postgres", "clickhouse"]) -> Iterator[Finding]:
+    # Imported now: Alembic takes as long as all else together, and a store that does not answer has no need of it.
+    from analytics_pipeline import migrations
+
     only = settings.model_copy(update={"clickhouse_url" if store == "postgres" else "database_url": None})
     pending = [migration for migration in migrations.status(only) if migration.state != "applied"]
     if pending:
