@@ -17,7 +17,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.demo.dynamodb import create_identities_table
+from analytics_pipeline.demo.dynamodb import identities_table
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -256,7 +256,8 @@ def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) 
             exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            create_identities_table(_dynamodb_client(stores.environment["AWS_ENDPOINT_URL"]), table)
+            # The embedded AWS has made it when it answers: nobody has to wait.
+            _dynamodb_client(stores.environment["AWS_ENDPOINT_URL"]).create_table(**identities_table(table))
             yield Product(settings, clickhouse, table)
 
 

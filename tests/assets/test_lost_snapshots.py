@@ -278,7 +278,6 @@ def test_counts__feature_switched_off_on_an_open_day__the_day_keeps_its_counts(p
     assert set(product.snapshot()) == {(KEY, "alice")}
 
 
-@pytest.mark.slow
 def test_snapshots__environment_gone_and_run_narrowed_to_its_project__its_rows_go(two: Product) -> None:
     two.execute("DELETE FROM environments WHERE id = 101")
 

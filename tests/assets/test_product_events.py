@@ -37,7 +37,7 @@ def days_of(request: dg.RunRequest) -> tuple[str, str]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
+    with dg.instance_for_test() as made:
         yield made
 
 

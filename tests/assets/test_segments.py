@@ -316,6 +316,7 @@ def test_counts__rules_nested_deeply__are_counted(product: Product, levels: int)
     assert product.history()[(2, 100)][0] == 1
 
 
+@pytest.mark.slow
 def test_counts__condition_on_the_environment__holds_for_each_environment(product: Product) -> None:
     product.add_environment(101, key="other", name="Staging")
     product.add_segment(2, condition("EQUAL", "$.environment.name", "Production"))

@@ -234,6 +234,7 @@ def test_rollups_equal_events__statement_that_makes_rollups_is_wrong__is_found(
     )
 
 
+@pytest.mark.slow
 def test_rollups_equal_events__zone_has_changed_since__compares_the_day_that_was_computed(desk: Product) -> None:
     add_account(desk, 1, "Pacific/Apia")
 

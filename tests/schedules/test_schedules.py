@@ -51,7 +51,7 @@ def asked(answer: list[dg.RunRequest] | str) -> list[tuple[str | None, dict[str,
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
+    with dg.instance_for_test() as made:
         yield made
 
 
@@ -331,6 +331,7 @@ def test_schedule__prepared_today_for_the_feature__keeps_the_counts(
     assert product.current() == {(1, 100): (1, "counted")}
 
 
+@pytest.mark.slow
 def test_schedule__capture_has_wrong_bytes__its_load_is_asked_for_with_long_pauses(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -57,7 +57,6 @@ def test_sync__off_on_without_history_and_during_it__tells_them_apart(
     ]
 
 
-@pytest.mark.slow
 def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -110,7 +109,7 @@ def test_sync__days_were_read_before_they_ended__once_more(product: Product, ins
 
 def hourly(now: datetime) -> list[dg.RunRequest] | str:
     """What the schedule asks for, or why it asks for nothing."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
         answer = ai_usage_closed_days.evaluate_tick(context)
     return list(answer.run_requests or []) or str(answer.skip_message)

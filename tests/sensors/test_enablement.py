@@ -109,6 +109,7 @@ def test_scenario__saved_on_while_on__nothing_happens(product: Product, instance
     assert newest(product).epoch == 1
 
 
+@pytest.mark.slow
 def test_scenario__clickhouse_not_configured__is_asked_for_when_it_is_configured_later(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +156,7 @@ def _skips(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
     return [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
 
 
+@pytest.mark.slow
 def test_scenario__another_build_never_ends__is_skipped_and_tried_again(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +291,6 @@ def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.
     assert len(settle(instance)) == 1
 
 
-@pytest.mark.slow
 def test_tick__off_and_on_within_one__changes_nothing(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)

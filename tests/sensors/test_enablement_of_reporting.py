@@ -83,7 +83,6 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
 
 
-@pytest.mark.slow
 def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:

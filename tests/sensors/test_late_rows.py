@@ -52,7 +52,7 @@ def tick() -> Requested | str:
 
 
 def hourly(now: datetime) -> Requested | str:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         answer = reporting_closed_days.evaluate_tick(
             dg.build_schedule_context(instance=instance, scheduled_execution_time=now)
         )
@@ -287,6 +287,7 @@ def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Produ
     assert hourly(noon(TODAY)) == "every closed day is copied and rolled up"
 
 
+@pytest.mark.slow
 def test_schedule__registry_has_changed__all_rollups_are_computed_again(empty_product: Product) -> None:
     add_account(empty_product, 1, "Etc/UTC")
     long_ago = TODAY - timedelta(days=20)

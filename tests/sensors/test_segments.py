@@ -121,6 +121,7 @@ def test_sensor__last_segment_deleted__asks_until_its_counts_are_gone(product: P
     assert (evaluate(), product.history(), product.current()) == (UNCHANGED, {}, {})
 
 
+@pytest.mark.slow
 def test_sensor__clickhouse_lost_the_counts__asks_until_they_are_there_again(product: Product) -> None:
     make_quiet(product)
     product.put(document("alice", plan="pro"))
@@ -176,7 +177,7 @@ def test_sensor__run_for_changes_is_under_way_or_several_brought_nothing__waits(
     product.execute("UPDATE segments SET updated_at = now() - interval '30 minutes'")
     job = resolved.all_assets_job()
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         asked = [evaluate(instance)]
         repository = resolved.repository()
         context = dg.build_sensor_context(instance=instance, repository_def=repository)

@@ -177,7 +177,6 @@ def test_compare__days_that_were_never_rolled_up__are_the_cause(desk: Product) -
     assert (after.differences, after.causes) == ([], {})
 
 
-@pytest.mark.slow
 def test_compare__zone_changed_since__is_the_cause_and_only_of_that_account(desk: Product) -> None:
     add_account(desk, 1, "Asia/Kathmandu")
 
