@@ -12,6 +12,8 @@ import pytest
 pytest_plugins = ["tests.selection"]
 # What tests use. It imports Dagster, which the process that hands tests out to others has no use for.
 _FIXTURES = ("tests.answers_kept", "tests.product")
+# Another conftest may import them before.
+pytest.register_assert_rewrite(*_FIXTURES)
 
 _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
