@@ -37,7 +37,7 @@ def identities_held(client: "DynamoDBClient", table: str) -> int | None:
 
 
 def identities_table(table: str) -> dict[str, Any]:
-    """What CreateTable is told of a table for identities."""
+    """The request that makes a table for identities."""
     return {
         "TableName": table,
         "BillingMode": "PAY_PER_REQUEST",
