@@ -205,6 +205,6 @@ def _search_once_more(home: Path) -> None:
     """The product logs one more event that may leave."""
     with psycopg.connect(Stack(home).up()["DATABASE_URL"]) as connection:
         connection.execute(
-            "INSERT INTO event_logs (id, name, source, version)"
-            " SELECT max(id) + 1, 'ViewRepository', 'WEB', '1' FROM event_logs"
+            "INSERT INTO event_logs (id, name, user_id, source, version)"
+            " SELECT max(id) + 1, 'ViewRepository', 1, 'WEB', '1' FROM event_logs"
         )

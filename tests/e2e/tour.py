@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import PHONE_AT_NIGHT, is_within_the_screen, signed_in
 
@@ -91,6 +91,7 @@ class Tour:
         page.goto(f"{self.dagster}/asset-groups")
         page.get_by_text("segments", exact=True).last.wait_for()
         page.get_by_text("Hide navigation").click()
+        expect(page.get_by_text("fetching statuses")).to_have_count(0, timeout=PATIENCE * 1000)
         _settle(page)
         _keep(page, folder, "asset-graph", page.locator("svg foreignObject").all())
         page.set_viewport_size({"width": 1260, "height": 640})
@@ -98,7 +99,7 @@ class Tour:
         page.get_by_text("Materialized (").wait_for()
         _settle(page)
         _keep(page, folder, "history")
-        page.set_viewport_size({"width": 1260, "height": 960})
+        page.set_viewport_size({"width": 1260, "height": 860})
         page.goto(f"{self.dagster}/assets/reporting_rollups")
         page.get_by_text("sum_value_business_hours").first.wait_for()
         _settle(page)
