@@ -69,9 +69,15 @@ class Tour:
         there = page.context.new_page()
         there.set_default_timeout(PATIENCE * 1000)
         there.goto(address)
-        there.get_by_role("button", name="Materialize", exact=True).click()
+        there.get_by_text("Materialize", exact=True).click()
         there.get_by_text("Launched run").first.wait_for()
         return there
+
+    def follow_back(self, asset: Page, path: str) -> Page:
+        """Follow the link from the asset's page in Dagster, which opens a page of its own."""
+        with asset.context.expect_page(timeout=PATIENCE * 1000) as opened:
+            asset.get_by_role("link", name=f"{self.dashboard}{path}").first.click()
+        return opened.value
 
     def photograph(self) -> None:
         """Take the pictures of the documentation, where that is asked for."""
