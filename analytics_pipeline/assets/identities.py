@@ -176,7 +176,7 @@ def _method(
         UnusableIndex: the index that an environment's identities are read from does not hold all that is read.
     """
     if settings.identity_reader == "export":
-        return ExportCapture(table, zone, run_id, resumes, deadline)
+        return ExportCapture(table, zone, store, run_id, resumes, deadline)
     table.check_index()
     concurrency = settings.identity_capture_concurrency
     return IdentityCapture(QueryReader(table), zone, store, run_id, concurrency, resumes, deadline)

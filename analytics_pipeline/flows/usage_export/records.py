@@ -11,6 +11,8 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from analytics_pipeline.flows.erasure.forgotten import Forgotten, forgotten
+from analytics_pipeline.flows.erasure.subjects import in_postgres
 from analytics_pipeline.flows.usage_export.allow_list import AllowList
 from analytics_pipeline.flows.usage_export.source import LARGEST_ID, event_logs
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -92,10 +94,11 @@ class EventReader:
     statements: Mapping[str, str]
     allowed: AllowList
     instance: Instance
+    who: Forgotten
 
     @classmethod
     def on(cls, connection: Connection, postgres: Postgres, allowed: AllowList, instance: Instance) -> "EventReader":
-        return cls(connection, _statements(connection, postgres), allowed, instance)
+        return cls(connection, _statements(connection, postgres), allowed, instance, forgotten(postgres))
 
     def next(
         self,
@@ -146,6 +149,8 @@ class EventReader:
             site_id=self.instance.site_id,
             site_prefix=self.instance.prefix,
             deploy_type=self.instance.deploy_type,
+            erasure_key=self.who.key,
+            forgotten=list(self.who.hashes.get("user", ())),
         )
         found, lines, refused_ids, refusals = row
         refused = tuple(Refusal(*one) for one in zip(refused_ids or (), refusals or (), strict=True))
@@ -162,5 +167,6 @@ def _statements(connection: Connection, postgres: Postgres) -> Mapping[str, str]
     """Each with the product's event log in its place, put together once: there are many batches."""
     log = event_logs(postgres)
     payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS}
-    texts = {name: sql_file(__package__, name, **(payloads if name == _RECORDS else {})) for name in _FILES}
+    values = {**payloads, "FORGOTTEN": in_postgres("user", ("source.user_id",))}
+    texts = {name: sql_file(__package__, name, **(values if name == _RECORDS else {})) for name in _FILES}
     return {name: sql.SQL(text).format(event_logs=log).as_string(connection) for name, text in texts.items()}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from analytics_pipeline.flows.erasure.forgotten import forgotten
+from analytics_pipeline.flows.erasure.landing import Named, leave_out
 from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
 from analytics_pipeline.flows.identities.errors import ExportFailed
@@ -26,6 +28,7 @@ from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.object_stores import Bucket
+from analytics_pipeline.resources.postgres import Postgres
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ExportDescriptionTypeDef
@@ -48,6 +51,7 @@ class ExportCapture:
 
     table: IdentitiesTable
     landing: LandingZone
+    postgres: Postgres
     run_id: str
     resumes: bool = False
     deadline: Deadline | None = None
@@ -68,7 +72,16 @@ class ExportCapture:
         finished = self._finished(export)
         manifest = self._manifest(finished, unit, directory, before)
         self.landing.adopt(unit, manifest)
+        manifest = self._without_forgotten(unit, manifest)
         return [Capture(tuple(environments), manifest, manifest.about["items"], None)], []
+
+    def _without_forgotten(self, unit: str, manifest: Manifest) -> Manifest:
+        """The export as it may be kept: AWS writes whole tables, also of whom the product still has."""
+        who = forgotten(self.postgres)
+        if not who.any_of("identity", "environment"):
+            return manifest
+        leave_out(self.landing, unit, Named(who.has_identity))
+        return self.landing.manifest(unit) or manifest
 
     def _begun(self, bucket: Bucket, unit: str, before: Manifest | None) -> tuple[str, "ExportDescriptionTypeDef"]:
         """An export that runs or is completed, and the directory of the unit it writes to.
