@@ -17,10 +17,6 @@ _COMMANDS = {
     "enablement": ("enablement:enablement", "Histories of features that were switched on: status, retry, reset."),
     "events": ("events:events", "Events of product services: see them come in, look after rejected ones."),
     "export": ("export:export", "Usage export: which events leave, how far each sink is, pause, replay, test."),
-    "forget": (
-        "forget:forget",
-        "Remove somebody from every store for good: an identity, a user, an account, an organisation.",
-    ),
     "forget": ("forget:forget", "Remove somebody for good: an identity, a user, an account, an organisation."),
     "grants": ("grants:grants", "Print the SQL of organisations' own users of ClickHouse."),
     "ingest": ("ingest:ingest", "Take the events that product services send."),

@@ -20,7 +20,7 @@ from analytics_pipeline.flows.tenants import Project, enabled_tenants
 from analytics_pipeline.resources.feature_flags import feature_flags
 
 # The values of a set of distinct UUIDs, as ClickHouse keeps it: how many they are, then 16 bytes for each.
-_VALUES = (
+VALUES_OF_SETS = (
     "arrayMap(place -> reinterpret(toFixedString(substring(unhex(hex({0})),"
     " 1 + intDiv(length(hex({0})), 2) - 16 * (place + 1), 16), 16), 'UUID'), range(finalizeAggregation({0})))"
 )
@@ -73,7 +73,7 @@ class ProductEventFigures:
         """The step that takes the subject out of sets of users, in whichever version of a row."""
         table = Table(self.work, self.aggregate.name)
         (kind, (state, shown)) = next(iter(table.named.states.items()))
-        values = _VALUES.format(state)
+        values = VALUES_OF_SETS.format(state)
         wanted = [one.names[0] for one in self.work.target.of(kind)]
         found_by = (f"hasAny({values}, {{wanted:Array(UUID)}})", {"wanted": wanted})
         hidden, parameters = self.work.target.hidden(kind, ("one",))

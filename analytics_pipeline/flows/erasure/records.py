@@ -1,6 +1,6 @@
 """Records in Postgres: rows of our ledgers that are the subject's, and dead letters that name it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,6 +9,7 @@ from psycopg import sql
 from analytics_pipeline.flows.erasure.letters import FLOWS, subjects_of
 from analytics_pipeline.flows.erasure.naming import POSTGRES
 from analytics_pipeline.flows.erasure.steps import Found, Step, Work
+from analytics_pipeline.resources.postgres import Postgres
 
 _AT_ONCE = 1_000
 
@@ -63,11 +64,16 @@ def of_dead_letters(work: Work) -> Step:
 def _naming(work: Work) -> Iterator[int]:
     """The ids of the dead letters that name the target."""
     wanted = {(one.kind, one.names) for one in work.target.all}
+    for id_, *letter in letters_of(work.stores.postgres, FLOWS):
+        if any((one.kind, one.names) in wanted for one in subjects_of(*letter)):
+            yield id_
+
+
+def letters_of(postgres: Postgres, flows: Collection[str]) -> Iterator[tuple[int, str, str, str, str]]:
+    """The flows' dead letters, a thousand at a time: id, flow, unit, record key and payload."""
     last = 0
-    while rows := work.stores.postgres.query(_LETTERS, after=last, flows=list(FLOWS), most=_AT_ONCE):
-        for id_, flow, unit, *letter in rows:
-            if any((one.kind, one.names) in wanted for one in subjects_of(flow, unit, *letter)):
-                yield id_
+    while rows := postgres.query(_LETTERS, after=last, flows=list(flows), most=_AT_ONCE):
+        yield from rows
         last = rows[-1][0]
 
 

@@ -7,14 +7,14 @@ manifest for the day names them, and `identity_snapshots` has ClickHouse read th
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from analytics_pipeline.flows.erasure.forgotten import forgotten
+from analytics_pipeline.flows.erasure.forgotten import Forgotten
 from analytics_pipeline.flows.erasure.landing import Named, leave_out
 from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
@@ -28,7 +28,6 @@ from analytics_pipeline.resources.dynamodb import IdentitiesTable
 from analytics_pipeline.resources.landing import LandingZone
 from analytics_pipeline.resources.landing_units import Manifest
 from analytics_pipeline.resources.object_stores import Bucket
-from analytics_pipeline.resources.postgres import Postgres
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ExportDescriptionTypeDef
@@ -46,12 +45,13 @@ _NOTHING_CHANGED = "Nothing was changed."
 class ExportCapture:
     """Captures all environments at once, as one atomic unit of the landing zone.
 
-    With `resumes`, what an earlier attempt of this run has captured is kept. The `deadline` ends the waiting.
+    With `resumes`, what an earlier attempt of this run has captured is kept. The `deadline` ends the waiting. Nobody is
+    kept of whom `who` says that they were forgotten.
     """
 
     table: IdentitiesTable
     landing: LandingZone
-    postgres: Postgres
+    who: Callable[[], Forgotten]
     run_id: str
     resumes: bool = False
     deadline: Deadline | None = None
@@ -77,7 +77,7 @@ class ExportCapture:
 
     def _without_forgotten(self, unit: str, manifest: Manifest) -> Manifest:
         """The export as it may be kept: AWS writes whole tables, also of whom the product still has."""
-        who = forgotten(self.postgres)
+        who = self.who()
         if not who.any_of("identity", "environment"):
             return manifest
         leave_out(self.landing, unit, Named(who.has_identity))
