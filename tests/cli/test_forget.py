@@ -67,7 +67,7 @@ def test_forget__nobody_knows_them__says_so_and_keeps_them_out(empty_product: Pr
     ],
 )
 def test_forget__of_nobody_that_can_be__is_wrong_usage(empty_product: Product, arguments: list[str]) -> None:
-    result = run("forget", *arguments, "--yes")
+    result = run("forget", "--yes", *arguments)
 
     assert result.exit_code == USAGE
     assert empty_product.execute("SELECT count(*) FROM analytics_pipeline.erasures") == [(0,)]

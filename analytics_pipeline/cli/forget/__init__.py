@@ -9,6 +9,7 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from analytics_pipeline.cli.forget.unreached import unreached
 from analytics_pipeline.cli.output import json_option, new_console, new_progress, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.errors import Broken, Passing, Refused
@@ -16,7 +17,6 @@ from analytics_pipeline.flows.erasure import subjects
 from analytics_pipeline.flows.erasure.forget import Erasure, Removed
 from analytics_pipeline.flows.erasure.steps import Stores
 from analytics_pipeline.flows.erasure.subjects import Subject
-from analytics_pipeline.flows.erasure.unreached import unreached
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
 from analytics_pipeline.resources.landing import landing_zone

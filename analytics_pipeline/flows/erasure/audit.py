@@ -29,9 +29,9 @@ class Leftover:
 def leftovers(
     postgres: Postgres, clickhouse: ClickHouse, tables: Collection[str], letters: Collection[str] = ()
 ) -> Audited[list[Leftover]]:
-    """What these tables of either store, and the dead letters of these flows, still hold of whom.
+    """Subjects that these tables of either store, and the dead letters of these flows, still name.
 
-    Compared are those who were forgotten and whom these places can name.
+    Compared are those that were forgotten and that these places can name.
     """
     who = forgotten(postgres)
     # Tables that were kept by day once are not everywhere.

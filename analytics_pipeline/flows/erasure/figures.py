@@ -95,7 +95,7 @@ class ProductEventFigures:
 
 
 def product_event_figures(work: Work) -> tuple[list[Step], list[Step]]:
-    """What is to be looked at before events go, and what is to be done after."""
+    """The steps that compute days again, and those that take the subject out of sets of users."""
     if not {one.kind for one in work.target.all} & {"organisation", "event_user"}:
         return [], []
     ones = [ProductEventFigures(work, aggregate) for aggregate in AGGREGATES]

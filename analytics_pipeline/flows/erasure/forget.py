@@ -7,7 +7,7 @@ the same moment may have written just behind the step, so all places are looked 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from analytics_pipeline.errors import Passing
+from analytics_pipeline.flows.erasure.errors import StillWritten
 from analytics_pipeline.flows.erasure.figures import SegmentCounts, product_event_figures
 from analytics_pipeline.flows.erasure.forgotten import key_of
 from analytics_pipeline.flows.erasure.identities import TABLE, Captures, Snapshots
@@ -22,13 +22,9 @@ from analytics_pipeline.flows.erasure.target import target_of
 _PASSES = 3
 
 
-class StillWritten(Passing):
-    """Somebody goes on writing what was forgotten."""
-
-
 @dataclass(frozen=True)
 class Removed:
-    """What one place held, or holds, of the subject: rows, or days that are computed again."""
+    """The rows of one place that went, or would go; or days of it that are computed again."""
 
     place: str
     action: Action
@@ -44,7 +40,7 @@ class Erasure:
     progress: Callable[[str, int], None] = field(default=lambda _place, _steps: None)
 
     def plan(self) -> list[Removed]:
-        """What would go from where; changes nothing."""
+        """The rows that would go from each place; changes nothing."""
         return _told([(step, step.look().rows) for step in self._steps()])
 
     def run(self) -> list[Removed]:

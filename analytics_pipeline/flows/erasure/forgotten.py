@@ -1,24 +1,20 @@
-"""Who was forgotten, for everybody who writes: nothing of them is stored again, wherever it comes from.
+"""Subjects that were forgotten, for everybody who writes: nothing of them is stored again, wherever it comes from.
 
 Rows that are on their way into a table are looked at in their staging table, as sets; single records by their hash.
-Who has nobody to leave out asks one question of Postgres and is done.
+Where nobody was forgotten, that costs one question to Postgres.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_pipeline.errors import Broken
+from analytics_pipeline.flows.erasure.errors import KeyMissing
 from analytics_pipeline.flows.erasure.naming import CLICKHOUSE
 from analytics_pipeline.flows.erasure.subjects import Kind, digest, in_clickhouse
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.limits import listed
 from analytics_pipeline.resources.clickhouse.names import quoted
 from analytics_pipeline.resources.postgres import Postgres
-
-
-class KeyMissing(Broken):
-    """The key of the erasures is gone: nobody can tell who was forgotten."""
 
 
 @dataclass(frozen=True)

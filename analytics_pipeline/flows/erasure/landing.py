@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Named:
-    """Who is to be left out: whether an environment's key and an identifier name one.
+    """Identities to be left out: whether an environment's key and an identifier name one.
 
     `only` is the identifier of whom it is, where it is one: most blocks of a file do not hold it.
     """

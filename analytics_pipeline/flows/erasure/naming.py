@@ -1,4 +1,4 @@
-"""Which columns of our tables can name a subject: the one list that `forget`, writers and the check work by.
+"""Columns of our tables that can name a subject: the one list that `forget`, writers and the check work by.
 
 A test holds that every table of both stores is in it, or among those that are left out with a reason.
 """

@@ -1,4 +1,4 @@
-"""Who can be forgotten, and the keyed hash by which a forgotten one is known without being named.
+"""Subjects that can be forgotten, and the keyed hash by which one is known without being named.
 
 The hash is two rounds of SHA-256 over the installation's own key and the text of the subject, as HMAC is, so that
 Python, Postgres and ClickHouse make the same of it and each can compare whole columns.
@@ -33,7 +33,7 @@ class Subject:
     names: tuple[str, ...]
 
     def digest(self, key: bytes) -> bytes:
-        """What the ledger keeps of it."""
+        """The hash by which the ledger knows it."""
         return digest(key, self.kind, *self.names)
 
 

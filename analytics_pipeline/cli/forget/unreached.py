@@ -1,4 +1,4 @@
-"""What an erasure cannot reach, in sentences for whoever asked for it."""
+"""Places that an erasure cannot reach, in sentences for whoever asked for it."""
 
 from analytics_pipeline.config import Settings
 
