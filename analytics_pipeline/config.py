@@ -155,6 +155,7 @@ class Settings(_Environment):
 
     # What the links of shared pages are signed with.
     dashboard_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    dashboard_url: WebUrl | None = None
     dagster_ui_url: WebUrl | None = None
     # Of each caller of the read API.
     api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600

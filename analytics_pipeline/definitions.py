@@ -56,6 +56,7 @@ from analytics_pipeline.checks.usage_export import (
 )
 from analytics_pipeline.config import FlowName, Settings
 from analytics_pipeline.orchestration import partitions
+from analytics_pipeline.orchestration.dashboard import linked
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     DynamoDBResource,
@@ -181,8 +182,9 @@ def defs() -> dg.Definitions:
         for name, flow in zip(settings.flows, flows, strict=True)
         for asset in (_partitioned(flow.assets, flow.days(settings.start_of(name))) if flow.days else flow.assets)
     ]
+    stores = [store for flow in flows for store in flow.stores]
     return dg.Definitions(
-        assets=[*_sources_of(assets), *assets, *(store for flow in flows for store in flow.stores)],
+        assets=linked([*_sources_of(assets), *assets, *stores], settings.dashboard_url),
         resources={
             "clickhouse": ClickHouseResource(),
             "postgres": PostgresResource(),

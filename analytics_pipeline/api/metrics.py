@@ -12,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from analytics_pipeline.api.stores import Stores
+from analytics_pipeline.flows.product_events.ledger import Answered, answered
 from analytics_pipeline.flows.reads import Cost, Failing, Freshness, History, costs, dead_letters, failing, freshness
 from analytics_pipeline.flows.reads import histories as read_histories
 from analytics_pipeline.flows.usage_export.reads import Figures
@@ -19,6 +20,7 @@ from analytics_pipeline.flows.usage_export.reads import figures as export_figure
 
 PREFIX = "analytics_pipeline"
 _COST_HOURS = 24
+_MISSING = "Days up to the newest that are not there; of a sink: days of which events wait."
 
 Sample: TypeAlias = tuple[Sequence[str], float | None]
 
@@ -33,6 +35,7 @@ class Ledgers:
     histories: Sequence[History]
     sinks: Sequence[Figures]
     dead_letters: Mapping[str, int]
+    answered: Sequence[Answered]
     costs: Sequence[Cost] | None
 
     @classmethod
@@ -46,6 +49,7 @@ class Ledgers:
             read_histories(store),
             export_figures(store),
             dead_letters(store),
+            answered(store),
             costs(stores.clickhouse, _COST_HOURS),
         )
 
@@ -75,7 +79,7 @@ class Family:
 
 def families(flows: Iterable[str]) -> tuple[Family, ...]:
     """Every figure, of these flows."""
-    return (*(family for flow in flows for family in _of_flow(flow)), *_OF_EXPORT, *_OF_HISTORIES)
+    return (*(family for flow in flows for family in _of_flow(flow)), *_OF_EXPORT, *_OF_INGESTION, *_OF_HISTORIES)
 
 
 def exposition(stores: Stores, flows: Iterable[str]) -> bytes:
@@ -131,9 +135,13 @@ def _of_relations(flow: str) -> Iterator[Family]:
             lambda ledgers: [((one.relation,), value(one, ledgers)) for one in ledgers.fresh if one.flow == flow],
         )
 
-    yield made("freshness_seconds", "Since a day last came in.", _age)
+    yield made("freshness_seconds", "Since a day last came in; of a sink: since it had every event.", _age)
     yield made("held_days", "Days that are there.", lambda one, _: one.held_days)
-    yield made("missing_days", "Days from the first to today that are not there.", lambda one, _: one.missing_days)
+    yield made(
+        "missing_days",
+        "Days up to the newest that are not there; of a sink: days of which events wait.",
+        lambda one, _: one.missing_days,
+    )
     yield made("lost_days", "Days that were there.", lambda one, _: one.lost_days)
     yield made("stored_rows", "Rows of the days that are there.", lambda one, _: one.rows)
 
@@ -164,6 +172,22 @@ _OF_EXPORT = (
     _of_sink("last_batch_seconds", "Duration of the last batch.", lambda one: one.last_batch_seconds),
     _of_sink("consecutive_failures", "Failures since the last success.", lambda one: one.consecutive_failures),
     _of_sink("paused_sinks", "1 while somebody has paused it.", lambda one: float(one.is_paused)),
+)
+
+
+def _since_accepted(ledgers: Ledgers) -> Iterable[Sample]:
+    return [((), (ledgers.now - one.last_at).total_seconds()) for one in ledgers.answered if one.verdict == "accepted"]
+
+
+_OF_INGESTION = (
+    Family(
+        f"{PREFIX}_product_events_answered_events_total",
+        ("verdict",),
+        "Events that services sent, by what they were told: accepted, duplicate, rejected, retry.",
+        lambda ledgers: [((one.verdict,), one.events) for one in ledgers.answered],
+        is_counter=True,
+    ),
+    Family(f"{PREFIX}_product_events_last_accepted_seconds", (), "Since an event was last accepted.", _since_accepted),
 )
 
 

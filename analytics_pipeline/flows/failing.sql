@@ -37,12 +37,13 @@ FROM analytics_pipeline.event_logs_scrape_state
 WHERE consecutive_failures > 0
 UNION ALL
 SELECT
-    CASE WHEN relation LIKE 'reporting%%' THEN 'reporting' ELSE 'ai_usage' END AS flow,
-    relation AS unit,
+    flows.flow,
+    flows.relation AS unit,
     count(*) || ' days lost' AS what,
-    max(swapped_at) AS since,
+    max(held.swapped_at) AS since,
     'ClickHouse does not hold them as they were recorded; the schedule brings them in again' AS reason
-FROM analytics_pipeline.held_days
-WHERE state = 'lost'
-GROUP BY relation
+FROM unnest(%(flows)s::text[], %(relations)s::text[]) AS flows (flow, relation)
+INNER JOIN analytics_pipeline.held_days AS held ON flows.relation = held.relation
+WHERE held.state = 'lost'
+GROUP BY flows.flow, flows.relation
 ORDER BY flow, unit, what

@@ -1,5 +1,6 @@
 -- sqlfluff:dialect:postgres
 -- Each relation of ClickHouse by what our ledgers say of its days. A day that is being swapped counts as held.
+-- Days between two others are missing, but for those of product events: a day without events needs no figures.
 WITH day_ledger AS (
     SELECT
         'identities' AS flow,
@@ -31,10 +32,7 @@ WITH day_ledger AS (
         held.state = 'lost' AS is_lost,
         held.rows,
         held.swapped_at AS updated_at
-    FROM (
-        VALUES ('reporting', 'reporting_events'), ('reporting', 'reporting_rollups'),
-        ('ai_usage', 'duo_chat_events'), ('ai_usage', 'code_suggestion_events'), ('ai_usage', 'ai_usage_daily')
-    ) AS flows (flow, relation)
+    FROM unnest(%(flows)s::text[], %(relations)s::text[]) AS flows (flow, relation)
     INNER JOIN analytics_pipeline.held_days AS held ON flows.relation = held.relation
 )
 
@@ -45,10 +43,13 @@ SELECT
     max(day) FILTER (WHERE is_held) AS last_day,
     count(*) FILTER (WHERE is_held) AS held_days,
     count(*) FILTER (WHERE is_lost) AS lost_days,
-    greatest(
-        least(max(day), (now() AT TIME ZONE 'UTC')::date) - min(day) + 1
-        - count(*) FILTER (WHERE day <= (now() AT TIME ZONE 'UTC')::date AND is_held), 0
-    )::bigint AS missing_days,
+    CASE
+        WHEN flow = 'product_events' THEN count(*) FILTER (WHERE NOT is_held)
+        ELSE greatest(
+            least(max(day), (now() AT TIME ZONE 'UTC')::date) - min(day) + 1
+            - count(*) FILTER (WHERE day <= (now() AT TIME ZONE 'UTC')::date AND is_held), 0
+        )
+    END::bigint AS missing_days,
     sum(rows) FILTER (WHERE is_held)::bigint AS rows,
     max(updated_at) AS updated_at
 FROM day_ledger

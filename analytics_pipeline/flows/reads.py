@@ -9,21 +9,30 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_pipeline.flows.enablement.epochs import Epoch, State
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
-from analytics_pipeline.flows.features import days_done
+from analytics_pipeline.flows.features import FEATURES, days_done
+from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES
+from analytics_pipeline.flows.usage_export.reads import Reached, reached
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import error_code
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
 _UNKNOWN_TABLE = 60
+# Relations whose days the ledger `held_days` has, with their flows.
+_TABLES = [
+    *((feature.name, table.name) for feature in FEATURES for table in feature.tables),
+    *(("product_events", aggregate.name) for aggregate in AGGREGATES),
+]
+_HELD = {"flows": [flow for flow, _ in _TABLES], "relations": [relation for _, relation in _TABLES]}
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """A relation of ClickHouse by what the ledgers say of its days, which are UTC days.
+    """A relation of ClickHouse, or a sink of the usage export, by what the ledgers say of its days (UTC).
 
-    `missing_days` are those between the first day and today that are not there, `lost_days` those that were.
-    `updated_at` is when a day last came in. None: nothing has come in yet.
+    `missing_days` are those from the first day up to the newest that anybody began which are not there; of product
+    events those that were there once, of a sink those from which events wait. `lost_days` are those that were there.
+    `updated_at` is when a day last came in, or a sink last had everything. None: nothing has come in yet.
     """
 
     flow: str
@@ -83,13 +92,20 @@ class Cost:
 
 
 def freshness(postgres: Postgres) -> list[Freshness]:
-    """Every relation that has a day, by flow and name."""
-    return [Freshness(*row) for row in postgres.query(sql_file(__package__, "freshness.sql"))]
+    """Every relation that has a day, and every sink that was ever served, by flow and name."""
+    relations = [Freshness(*row) for row in postgres.query(sql_file(__package__, "freshness.sql"), **_HELD)]
+    return sorted(relations + [_of_sink(one) for one in reached(postgres)], key=lambda one: (one.flow, one.relation))
+
+
+def _of_sink(one: Reached) -> Freshness:
+    held, missing = (one.last_day - one.first_day).days + 1, (one.today - one.last_day).days
+    first, last = (one.first_day, one.last_day) if held else (None, None)
+    return Freshness("usage_export", one.sink, first, last, held, 0, missing, one.records, one.updated_at)
 
 
 def failing(postgres: Postgres) -> list[Failing]:
     """By flow and unit. Asset checks are Dagster's, and not among them."""
-    return [Failing(*row) for row in postgres.query(sql_file(__package__, "failing.sql"))]
+    return [Failing(*row) for row in postgres.query(sql_file(__package__, "failing.sql"), **_HELD)]
 
 
 def histories(postgres: Postgres, scope: str | None = None) -> list[History]:

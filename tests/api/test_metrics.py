@@ -44,6 +44,10 @@ def test_metrics__of_the_world__are_the_ledgers(asked: TestClient) -> None:
     assert samples["analytics_pipeline_usage_export_dead_letter_records",] == 3
     assert samples["analytics_pipeline_enablement_open_histories", "reporting", "failed"] == 2
     assert samples["analytics_pipeline_reporting_failing_units",] == 2
+    assert samples["analytics_pipeline_product_events_answered_events_total", "rejected"] == 4
+    assert samples["analytics_pipeline_product_events_held_days", "analytics_task_stats_daily"] == 1
+    assert samples["analytics_pipeline_usage_export_missing_days", "warehouse"] == 1
+    assert 0 <= samples["analytics_pipeline_product_events_last_accepted_seconds",] < 3_600
     # Never measured: unknown, and not 0.
     assert ("analytics_pipeline_usage_export_oldest_pending_seconds", "warehouse") not in samples
 

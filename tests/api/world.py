@@ -12,11 +12,14 @@ from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.flows.days import day_start
+from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES
+from analytics_pipeline.flows.product_events.ledger import add_verdicts
 from analytics_pipeline.resources.postgres import Postgres
 from tests.databases import Databases
 from tests.flows.product_events.events import an_id, event, store
 from tests.flows.reporting.desk import add_account, build
-from tests.flows.usage_export.event_log import begin
+from tests.flows.usage_export.event_log import add_event, begin
 from tests.product import Product, condition, document, new_product, today
 
 ORGANISATIONS, ACCOUNTS = (1, 2), (71, 72)
@@ -77,7 +80,10 @@ def _fill(product: Product) -> None:
     build(product, FIRST, LAST)
     _use_ai(product)
     _send_events(product)
+    add_verdicts(product.postgres, {"accepted": 12, "rejected": 4})
+    assert product.materialise(*(one.name for one in AGGREGATES), day=today()).success
     begin(product, "warehouse")
+    add_event(product)
     product.execute(
         "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, state, error, last_attempt)"
         " SELECT feature, scope, 1, 'on', 'failed', scope || 'secret', 8 FROM (VALUES"
@@ -160,8 +166,9 @@ def _send_events(product: Product) -> None:
 
 
 def _use_ai(product: Product) -> None:
+    noon = day_start(today()) - timedelta(hours=12)
     for number in range(4):
-        moment = datetime.now(timezone.utc) - timedelta(days=1, minutes=number)
+        moment = noon - timedelta(minutes=number)
         payload = {"suggestion_size": 3, "language": ("go", "c")[number % 2], "branch_name": "main"}
         product.add_chat(moment, user=number, namespace_path="1/2/")
         product.add_suggestion(moment, user=number, namespace_path="1/2/", payload=payload)

@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,23 +19,28 @@ from analytics_pipeline.api.ingestion.bodies import body_of, form_of
 from analytics_pipeline.api.ingestion.commits import AWAY_SECONDS, GroupCommit
 from analytics_pipeline.api.ingestion.metrics import Metrics
 from analytics_pipeline.api.ingestion.senders import Rates, Senders
+from analytics_pipeline.api.ingestion.tally import Tally
 from analytics_pipeline.api.ingestion.warehouse import Warehouse
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import reason_and_place
 from analytics_pipeline.flows.product_events.decoding import Arrived, decoded, decoded_original
 from analytics_pipeline.flows.product_events.errors import StoreAway, UnreadableBatch
 from analytics_pipeline.flows.product_events.ingestion import Ingestion, Submission
+from analytics_pipeline.flows.product_events.ledger import add_verdicts
 from analytics_pipeline.flows.product_events.registry import schema
 from analytics_pipeline.flows.product_events.rows import row_maker
 from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline_sdk.identifiers import uuid7
-from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer
+from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer, Verdict
 
 logger = logging.getLogger(__name__)
 
 ORIGINAL_PATH = "/events/batch"
 _STORE_SECONDS = 15
+# Statuses after which events come again: too many wait, or a store is away.
+_SENT_AGAIN = (429, 503)
+_NAME = attrgetter("verdict")
 _PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 Headers = Mapping[bytes, bytes]
 
@@ -45,6 +53,7 @@ class _Service:
     warehouse: Warehouse
     commits: GroupCommit
     senders: Senders
+    tally: Tally
 
 
 class IngestionApp:
@@ -81,12 +90,14 @@ class IngestionApp:
         self._opened.enter_context(kept_sessions())
         pooled = self._opened.enter_context(store.pooled())
         ingestion = Ingestion(store, warehouse.clickhouse, self._maker, tokens.valid)
-        self._service = _Service(ingestion, warehouse, GroupCommit(self._commit), Senders(pooled))
+        tally = Tally(partial(add_verdicts, pooled))
+        self._service = _Service(ingestion, warehouse, GroupCommit(self._commit), Senders(pooled), tally)
 
     async def end(self) -> None:
         """Commit what waits, then close everything."""
         if self._service:
             await self._service.commits.close()
+            await self._service.tally.close()
         self._opened.close()
 
     @property
@@ -134,20 +145,19 @@ class IngestionApp:
 
     async def _batch(self, headers: Headers, receive: Any) -> Answered:
         form = form_of(headers)
-        submission, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
-        return answered(Answer(UUID(submission.request_id), submission.verdicts), headers=told)
+        submission, verdicts, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
+        return answered(Answer(UUID(submission.request_id), verdicts), headers=told)
 
     async def _original(self, headers: Headers, receive: Any) -> Answered:
         form_of(headers)
-        submission, told = await self._taken(headers, receive, decoded_original)
-        verdicts = submission.verdicts
+        _, verdicts, told = await self._taken(headers, receive, decoded_original)
         received = sum(one.verdict in ("accepted", "duplicate") for one in verdicts)
         return answered({"received": received, "verdicts": verdicts}, headers=told)
 
     async def _taken(
         self, headers: Headers, receive: Any, read: Callable[[bytes, int], Arrived]
-    ) -> tuple[Submission, dict[str, str]]:
-        """The submission of a request, with its outcomes, and headers for the answer."""
+    ) -> tuple[Submission, list[Verdict], dict[str, str]]:
+        """The submission of a request, its verdicts, and headers for the answer."""
         token = await self._begun.senders.sender(headers)
         organisation = token.organisation_id or 0
         arrived = read(await body_of(headers, receive), organisation)
@@ -155,9 +165,19 @@ class IngestionApp:
         request_id = arrived.head.request_id or _request_id(headers)
         entries = self._maker.made(organisation, arrived, time.time_ns() // 1_000_000)
         submission = Submission(token.id, organisation, str(request_id), entries)
-        await self._committed(submission)
-        self.metrics.count(submission.verdicts)
-        return submission, told
+        try:
+            await self._committed(submission)
+        except Refusal as refusal:
+            if refusal.status in _SENT_AGAIN:
+                self._count({"retry": len(entries)})
+            raise
+        verdicts = submission.verdicts()
+        self._count(Counter(map(_NAME, verdicts)))
+        return submission, verdicts, told
+
+    def _count(self, verdicts: Mapping[str, int]) -> None:
+        self.metrics.count(verdicts)
+        self._begun.tally.count(verdicts)
 
     async def _committed(self, submission: Submission) -> None:
         if not submission.entries:

@@ -1,13 +1,10 @@
 """Metrics of the ingestion service for Prometheus; of all its workers when there are several."""
 
 import os
-from collections import Counter as Counted
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-
-from analytics_pipeline_sdk.protocol import Verdict
 
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -38,9 +35,9 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
-    def count(self, verdicts: Sequence[Verdict]) -> None:
-        """Count the verdicts of a request."""
-        for verdict, number in Counted(one.verdict for one in verdicts).items():
+    def count(self, verdicts: Mapping[str, int]) -> None:
+        """Count events of a request by verdict."""
+        for verdict, number in verdicts.items():
             self.events.labels(verdict).inc(number)
 
     def shown(self) -> bytes:

@@ -115,6 +115,7 @@ POSTGRES_LEFT_OUT: Mapping[str, str] = {
     "export_deliveries": _EXPORT,
     "held_days": _DAYS,
     "product_event_days": _DAYS,
+    "ingestion_totals": "numbers of verdicts",
     "source_copies": _DAYS,
     "watermarks": _DAYS,
 }

@@ -1,6 +1,7 @@
-"""The ledger `product_event_days`: which days each aggregate has, and of which events they are.
+"""The ledgers `product_event_days` and `ingestion_totals`.
 
-An aggregate's day holds while ClickHouse has its rows as they were recorded, which `held_days` knows.
+The first knows which days each aggregate has, and of which events they are. An aggregate's day holds while ClickHouse
+has its rows as they were recorded, which `held_days` knows. The second counts what ingestion has answered.
 """
 
 from collections.abc import Mapping
@@ -68,6 +69,26 @@ def record(
     )
 
 
+def add_verdicts(postgres: Postgres, events: Mapping[str, int]) -> None:
+    """Add events to the totals of their verdicts."""
+    with postgres.ledgers.connect() as connection:
+        connection.cursor().executemany(_ADD, sorted(events.items()))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How many events ingestion has answered with a verdict, ever, and when it last did (UTC)."""
+
+    verdict: str
+    events: int
+    last_at: datetime
+
+
+def answered(postgres: Postgres) -> list[Answered]:
+    """The totals of every verdict that was ever given, by name."""
+    return [Answered(*row) for row in postgres.query(_ANSWERED)]
+
+
 _RECORDED = """
     SELECT
         days.day, days.events, days.settled_until, days.definition,
@@ -95,3 +116,12 @@ _RECORD = """
         run_id = excluded.run_id,
         computed_at = clock_timestamp()
 """
+
+# Workers add in the same order, or they would wait for each other.
+_ADD = """
+    INSERT INTO analytics_pipeline.ingestion_totals AS totals (verdict, events, last_at)
+    VALUES (%s, %s, clock_timestamp())
+    ON CONFLICT (verdict) DO UPDATE SET events = totals.events + excluded.events, last_at = excluded.last_at
+"""
+
+_ANSWERED = "SELECT verdict, events, last_at FROM analytics_pipeline.ingestion_totals ORDER BY verdict"

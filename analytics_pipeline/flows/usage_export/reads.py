@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, TypeAlias
+
+import psycopg
 
 from analytics_pipeline.flows.usage_export import past
 from analytics_pipeline.flows.usage_export.deliveries import DeliveryRecord, recent
@@ -53,6 +55,22 @@ class Figures:
     last_success_at: datetime | None
     is_paused: bool
     measured_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a sink is in UTC days: it has every event of those from `first_day`, when it began, to `last_day`.
+
+    Nothing is complete yet when `last_day` is the day before. `updated_at` (UTC) is when the sink last had everything,
+    or while events wait when some last arrived; None: none ever did.
+    """
+
+    sink: str
+    first_day: date
+    last_day: date
+    today: date
+    records: int
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,19 @@ def figures(postgres: Postgres) -> list[Figures]:
     return [Figures(*row) for row in postgres.query(_FIGURES)]
 
 
+def reached(postgres: Postgres) -> list[Reached]:
+    """How far every sink is that was ever served, by name; a source that is away is taken to have grown."""
+    return [Reached(*row) for row in postgres.query(_REACHED, newest=_newest_id(postgres))]
+
+
+def _newest_id(postgres: Postgres) -> int | None:
+    try:
+        ((found,),) = postgres.query("SELECT coalesce(max(id), 0) FROM {event_logs}")
+    except (psycopg.Error, ConnectionError):
+        return None
+    return int(found)
+
+
 def _status(
     name: str, state: State | None, waiting: Backlog, awaited: int, pasts: tuple[str, ...], *, is_configured: bool
 ) -> SinkStatus:
@@ -155,4 +186,23 @@ _FIGURES = """
     SELECT sink, queue_size, oldest_pending_seconds, exported_total, failed_total, batch_size, last_batch_records,
         last_batch_seconds, consecutive_failures, last_success_at, is_paused, measured_at
     FROM analytics_pipeline.export_figures ORDER BY sink
+"""
+
+# A sink that has passed the newest event has everything as of now, whenever it was measured; to the minute, so that an
+# answer stays the same for a while.
+_REACHED = """
+    WITH sinks AS (
+        SELECT *, (created_at AT TIME ZONE 'UTC')::date AS first_day, (now() AT TIME ZONE 'UTC')::date AS today,
+            coalesce(bookmark_id >= %(newest)s, false) AS is_done
+        FROM analytics_pipeline.event_logs_scrape_state
+    )
+    SELECT sink, first_day,
+        greatest(first_day - 1, CASE
+            WHEN is_done THEN today
+            WHEN oldest_pending_at IS NOT NULL THEN (oldest_pending_at AT TIME ZONE 'UTC')::date - 1
+            ELSE (measured_at AT TIME ZONE 'UTC')::date
+        END),
+        today, exported,
+        CASE WHEN is_done THEN date_trunc('minute', now()) WHEN queue_size = 0 THEN measured_at ELSE last_success_at END
+    FROM sinks ORDER BY sink
 """

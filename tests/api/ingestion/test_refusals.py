@@ -104,7 +104,9 @@ def test_rate__of_a_token_used_up__is_429_with_what_is_left(
     second = worker.post([envelope() for _ in range(60)])
 
     assert (first.status, first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == (200, "100", "40")
-    assert (second.status, second.headers["ratelimit-remaining"]) == (429, "40")
+    # As the window slides, a little of it is free again.
+    assert second.status == 429
+    assert 40 <= int(second.headers["ratelimit-remaining"]) < 60
     assert 1 <= int(second.headers["retry-after"]) <= 60
     assert count(empty_product) == 60
 
