@@ -67,6 +67,7 @@ from analytics_pipeline.resources.configurable import (
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.schedules.product_events import hourly_product_events
 from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
+from analytics_pipeline.schedules.retention import daily_retention
 from analytics_pipeline.schedules.segments import segments_closed_days
 from analytics_pipeline.sensors import enablement
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
@@ -193,7 +194,7 @@ def defs() -> dg.Definitions:
             "flags": FeatureFlagsResource(),
         },
         asset_checks=[check for flow in flows for check in flow.checks],
-        schedules=[schedule for flow in flows for schedule in flow.schedules],
+        schedules=[daily_retention, *(schedule for flow in flows for schedule in flow.schedules)],
         sensors=[
             *enablement.sensors_of(settings.flows),
             run_failures,
