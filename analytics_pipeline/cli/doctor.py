@@ -20,6 +20,7 @@ from analytics_pipeline.cli.findings import base as findings
 from analytics_pipeline.cli.findings.base import ALL, Check, Finding, short
 from analytics_pipeline.cli.findings.dagster import dagster_home, dagster_storage
 from analytics_pipeline.cli.findings.events import privacy_findings, token_findings
+from analytics_pipeline.cli.findings.room import lag_findings, room_findings
 from analytics_pipeline.cli.findings.sinks import left_behind, sink_checks
 from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.cli.views import print_views
@@ -119,6 +120,7 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
+    yield from lag_findings(store)
     yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
@@ -173,6 +175,7 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings, Tag("doctor", "version")) as clickhouse:
             yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
+            yield from room_findings(clickhouse)
     except ConnectionError as error:
         yield Finding("ClickHouse", short(error), "check CLICKHOUSE_URL", ALL)
         return

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +52,9 @@ def test_doctor__product_is_whole__exits_with_0(
 
     findings = findings_of(result)
     version = product.clickhouse.scalar("SELECT version()")
+    disks, parts = findings.pop("ClickHouse disks"), findings.pop("ClickHouse parts")
+    assert re.fullmatch(r"[\d.]+ % \(\S+ \w+ of \S+ \w+\) of the disks of \w+ are free", disks[0])
+    assert re.fullmatch(r"\w+ has \d of 1,000 parts in the partition \S+, and \d of 100,000 in all", parts[0])
     assert findings == {
         "Postgres": ["answers", "", ""],
         "migrations of postgres": ["all applied", "", ""],
@@ -69,7 +74,7 @@ def test_doctor__product_is_whole__exits_with_0(
     # Nothing but the one line that matters.
     assert (
         run("doctor", "--timeout", "60").stdout
-        == "All is well (11 looked at; --all shows each, and the configuration).\n"
+        == "All is well (13 looked at; --all shows each, and the configuration).\n"
     )
 
 
@@ -311,6 +316,28 @@ def test_doctor__texts_that_look_like_markup__are_shown_as_they_are(
     assert f"IDENTITIES_TABLE │ {markup}" in " ".join(result.stdout.split())
 
 
+def test_doctor__too_little_room__is_a_gap_that_stops_what_writes(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_FREE_DISK_PERCENT", "100")
+    empty_product.clickhouse.insert_rows(
+        "reporting_events", ["id", "created_at"], [[1, datetime(2026, 1, 1, tzinfo=timezone.utc)]]
+    )
+    empty_product.clickhouse.execute("ALTER TABLE reporting_events MODIFY SETTING parts_to_delay_insert = 1")
+
+    findings = findings_of(run("doctor", "--json", "--timeout", "60"))
+
+    writers = "identities, segments, reporting, ai_usage, product_events"
+    assert [findings[one][1] for one in ("ClickHouse disks", "ClickHouse parts")] == [writers] * 2
+    assert findings["ClickHouse disks"][0].endswith("less than the 100 % of GUARD_FREE_DISK_PERCENT")
+    assert findings["ClickHouse parts"] == [
+        "reporting_events has 1 of 1 parts in the partition 20260101, and 1 of 100,000 in all, more than the 80 % of"
+        " GUARD_PARTS_PERCENT",
+        writers,
+        "wait for merges: look at system.merges",
+    ]
+
+
 def test_doctor__gap__comes_first_and_what_is_well_is_not_listed(
     product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -328,7 +355,7 @@ def test_doctor__gap__comes_first_and_what_is_well_is_not_listed(
         "    repair: analytics-pipeline token create NAME --scope ingest --organisation ID",
         "! SOURCE_ORGANIZATIONS: is set, but nothing reads it",
         "    repair: did you mean SOURCE_ORGANISATIONS? Rename it",
-        "1 gap; 8 of 11 are well; --all shows each, and the configuration.",
+        "1 gap; 10 of 13 are well; --all shows each, and the configuration.",
     ]
     assert result.exit_code == GAPS
 
