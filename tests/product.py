@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
@@ -238,6 +239,16 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str:
         description = data.user_failure_data.description if data.user_failure_data else None
         texts.append(description or data.error_display_string)
     return "\n".join(texts)
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Dagster loads definitions with a storage of the instance that was entered last, also of one that has gone since.
+
+    Contexts of sensors and schedules are left when they are collected, so that one may be left after its instance.
+    """
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(scope="session")
