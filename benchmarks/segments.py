@@ -46,7 +46,8 @@ class Product:
 
     @property
     def name(self) -> str:
-        return f"{self.projects} projects x {self.environments:,} environments x {self.segments:,} segments"
+        projects = "1 project" if self.projects == 1 else f"{self.projects} projects"
+        return f"{projects} x {self.environments:,} environments x {self.segments:,} segments"
 
     def smaller(self, times: int) -> "Product":
         return replace(self, environments=max(2, self.environments // times), segments=max(10, self.segments // times))
