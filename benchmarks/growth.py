@@ -95,7 +95,7 @@ class Bench:
             "reporting: rollups of 200 accounts": self._rollups,
             "ai_usage: copy": lambda: chat.copy(self.day, self.day),
             "ai_usage: figures": self._usage,
-            "product_events: nine tables of figures": self._figures,
+            "product_events: nine tables of figures": lambda: self._figures(records),
         }
 
     def fill(self, records: int) -> None:
@@ -116,9 +116,10 @@ class Bench:
     def _usage(self) -> None:
         DailyUsage(self.clickhouse, self.store, "benchmark").build(self.day, self.day)
 
-    def _figures(self) -> None:
+    def _figures(self, events: int) -> None:
         for one in AGGREGATES:
-            Build(one, self.clickhouse, self.store, "benchmark", 90, even_if_fewer=True).build(self.day, self.day)
+            build = Build(one, self.clickhouse, self.store, "benchmark", 90, even_if_fewer=True)
+            assert build.build(self.day, self.day)[self.day].events == events
 
 
 def main() -> None:
