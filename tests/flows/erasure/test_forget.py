@@ -127,16 +127,17 @@ def test_forget__then_everything_runs_in_any_order__no_byte_is_left(world: World
     assert done == planned
     assert places_with(world.product, *names) == set()
     assert erasure(world.product, subject).run() == done
-    for run in _orders(world):
-        world.runs[run]()
-        assert (run, places_with(world.product, *names)) == (run, set())
+    for order in _orders(world):
+        for run in order:
+            world.runs[run]()
+        assert (order, places_with(world.product, *names)) == (order, set())
 
 
-def _orders(world: World) -> Iterator[str]:
+def _orders(world: World) -> Iterator[list[str]]:
     """All that runs, three times, each time in another order."""
     dice = random.Random(11)  # noqa: S311 - a test
     for _ in range(3):
-        yield from dice.sample(sorted(world.runs), len(world.runs))
+        yield dice.sample(sorted(world.runs), len(world.runs))
 
 
 @pytest.mark.slow
