@@ -61,3 +61,77 @@ def test_load__of_a_restored_landing_zone__leaves_out_whom_its_files_hold(produc
     world = World(product)
     world.capture()
     unit, root = f"identities/day={today()}/environment={KEY}", directory_of(str(product.settings.landing_url))
+    saved = {file: (root / unit / file).read_bytes() for file in (one.name for one in product.landing.stored(unit))}
+    erasure(product, subjects.identity(KEY, "anna")).run()
+    product.landing.remove(unit)
+    for name, content in saved.items():
+        (root / unit / name).write_bytes(content)
+
+    world.load()
+
+    assert {identifier for _, identifier in product.snapshot()} == {"bob"}
+    assert product.loads() == {KEY: ("completed", 1)}
+
+
+def test_check__rows_that_came_back__are_found_by_their_hashes(empty_product: Product) -> None:
+    everything = [*CLICKHOUSE, *POSTGRES]
+    for subject in (subjects.user("7"), subjects.user(EVENT_USER), subjects.numbered("account", "12")):
+        erasure(empty_product, subject).run()
+    clean = leftovers(empty_product.postgres, empty_product.clickhouse, everything, ["source"])
+    store(empty_product.clickhouse, [event(1, at(1), user_id=EVENT_USER), event(2, at(1))])
+    empty_product.clickhouse.execute("INSERT INTO duo_chat_events (id, user_id) VALUES (1, 7), (2, 7), (3, 8)")
+    empty_product.clickhouse.execute(
+        "INSERT INTO analytics_errors_hourly (organisation_id, users) SELECT 1, uniqExactState(toUUID({user:String}))",
+        user=EVENT_USER,
+    )
+    empty_product.execute(
+        "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, last_attempt)"
+        " VALUES ('reporting', 'account:12', 1, 'UTC', 3)"
+    )
+    empty_product.execute(
+        "INSERT INTO analytics_pipeline.dead_letters (flow, unit, record_key, reason, payload, run_id)"
+        " VALUES ('source', 'reporting_events', '', 'x', '{\"user_id\": 7}', ''), ('source', 'x', '', '', '{', '')"
+    )
+
+    found = leftovers(empty_product.postgres, empty_product.clickhouse, everything, ["source"])
+
+    assert (clean.compared, clean.found) == (3, [])
+    assert {(one.place, one.kind, one.subjects) for one in found.found} == {
+        ("clickhouse.analytics_events", "event_user", 1),
+        ("clickhouse.duo_chat_events", "user", 1),
+        ("clickhouse.analytics_errors_hourly", "event_user", 1),
+        ("postgres.enablements", "account", 1),
+        ("postgres.dead_letters", "any", 1),
+    }
+
+
+def test_leave_out__of_an_export__drops_every_document_that_names_them(tmp_path: Path) -> None:
+    zone = LandingZone(LocalStore(tmp_path))
+    named = {"environment_api_key": {"S": "e"}, "identifier": {"S": 'aé"b'}}
+    lines = [
+        {"Item": named},
+        {"Item": {"environment_api_key": {"S": "e"}, "identifier": {"S": "other"}}},
+        {"Item": {"environment_api_key": {"S": "f"}, "identifier": {"S": 'aé"b'}}},
+        {"Item": {"identifier": {"S": 'aé"b'}}},
+        {"Item": {**named, "identifier": {"N": "5"}, "composite_key": {"S": 'e_aé"b'}}},
+    ]
+    content = b"\n".join(map(msgspec.json.encode, lines)).replace("é".encode(), b"\\u00e9") + b"\nno JSON\n"
+    (tmp_path / "unit/x/data").mkdir(parents=True)
+    (tmp_path / "unit/x/data/1.json.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "unit/left").write_bytes(b"behind")
+    file = LandedFile("x/data/1.json.gz", 6, (tmp_path / "unit/x/data/1.json.gz").stat().st_size)
+    zone.adopt("unit", Manifest(EXPORT_FORMAT, NOON, (file,), {"items": 6}))
+    who = Named(lambda environment, identifier: (environment, identifier) == ("e", 'aé"b'), 'aé"b')
+
+    before = found_in(zone, "unit", who)
+    removed = [leave_out(zone, "unit", who), leave_out(zone, "unit", who)]
+    manifest = zone.manifest("unit")
+
+    assert manifest is not None
+    (new,) = manifest.files
+    stored = {one.name: one for one in zone.stored("unit")}
+    kept = gzip.decompress((tmp_path / "unit" / new.name).read_bytes())
+    assert (before, removed, manifest.about) == (2, [2, 0], {"items": 4})
+    assert stored.keys() == {"manifest.json", new.name}
+    assert (new.rows, new.bytes, new.etag) == (4, stored[new.name].bytes, stored[new.name].etag)
+    assert kept == b"".join(line + b"\n" for line in content.splitlines() if b'"e"' not in line or b"other" in line)
