@@ -1,19 +1,29 @@
 """Whoever writes at the moment of forgetting, or from what was restored, brings nobody back; the check sees who did."""
 
+import gzip
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from obstore.store import LocalStore
 
 from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
 from analytics_pipeline.flows.daily_copy.changed import changed_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
 from analytics_pipeline.flows.erasure import subjects
+from analytics_pipeline.flows.erasure.audit import leftovers
+from analytics_pipeline.flows.erasure.landing import Named, found_in, leave_out
+from analytics_pipeline.flows.erasure.naming import CLICKHOUSE, POSTGRES
+from analytics_pipeline.flows.identities.units import EXPORT_FORMAT
 from analytics_pipeline.flows.product_events.ingestion import Ingestion
+from analytics_pipeline.resources.landing import LandingZone
+from analytics_pipeline.resources.landing_units import LandedFile, Manifest
 from analytics_pipeline.resources.object_stores import directory_of
 from tests.flows.erasure.test_forget import erasure
 from tests.flows.erasure.world import EVENT_USER, OTHER_EVENT_USER, World
-from tests.flows.product_events.events import at
+from tests.flows.product_events.events import at, event, store
 from tests.flows.product_events.samples import completed, envelope
 from tests.product import KEY, Product, document, today
 
