@@ -86,7 +86,7 @@ def forget_all(product: Product, deaths: Sequence[int] = ()) -> None:
             with dying(call, after=bool((call + number) % 2)):
                 try:
                     erasure(product, subject).run()
-                except Died:
+                except (Died, UnboundLocalError):  # what OpenFeature's client makes of it
                     continue
         erasure(product, subject).run()
 
@@ -150,7 +150,7 @@ def test_forget__killed_at_every_call__goes_on(world: World, case: str) -> None:
         try:
             with dying(call, after=bool(call % 2)):
                 erasure(world.product, subject).run()
-        except Died:
+        except (Died, UnboundLocalError):  # what OpenFeature's client makes of it
             world.runs[sorted(world.runs)[call % len(world.runs)]]() if call % 5 == 0 else None
             continue
         break
