@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from analytics_pipeline.flows.product_events.aggregates.tables import ERRORS
+from analytics_pipeline.flows.product_events.aggregates.tables import ERRORS, ERRORS_DAILY
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading, Row
 
@@ -44,7 +44,7 @@ def summary(
 ) -> Answer[tuple[ErrorSummary, ...]]:
     """The range's errors by service and type, the most frequent first; users are distinct over the range."""
     select = _SELECT.format(group="0", figures="{figures}")
-    answer = reading.rows(ERRORS, query, select, limit=limit, offset=offset)
+    answer = reading.rows(ERRORS_DAILY, query, select, limit=limit, offset=offset)
     return answer.of(tuple(_summary(row) for row in answer.value))
 
 
