@@ -27,7 +27,7 @@ def ours() -> Any:
         service.commits.submit = _accepted  # type: ignore[method-assign]
         service.senders.sender = _anybody  # type: ignore[method-assign, assignment]
         # There is no ledger to add them to.
-        service.tally.count = _forget  # type: ignore[method-assign]
+        service.tally.count = _forget  # type: ignore[method-assign, assignment]
 
     app.begin = without_stores  # type: ignore[method-assign]
     return app
