@@ -31,8 +31,7 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
         app,
         host=host,
         port=port,
-        # The other implementation keeps headers without an end in memory.
-        http="h11",
+        http="analytics_pipeline.api.punctual:PunctualProtocol",
         log_level="warning",
         access_log=False,
         server_header=False,
