@@ -62,3 +62,12 @@ def webhook_url(value: SecretStr) -> SecretStr:
     if not _parsed(value.get_secret_value(), "https", "http").hostname:
         raise ValueError("must name a host, e.g. https://hooks.example.com/…")
     return value
+
+
+def shown(value: object) -> str:
+    """The value of a setting as it may be shown: without credentials, '' when it is unset."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)

@@ -26,6 +26,7 @@ from analytics_pipeline.setting_types import (
     FirstDay,
     Flows,
     LandingUrl,
+    Percent,
     PostgresUrl,
     RelationName,
     WebhookUrl,
@@ -127,10 +128,15 @@ class Settings(_Environment):
     database_url: PostgresUrl | None = None
     ledger_database_url: PostgresUrl | None = None
     copy_lock_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    guard_free_disk_percent: Percent = 5
+    guard_parts_percent: Percent = 80
+    guard_replica_lag_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
     dagster_postgres_url: PostgresUrl | None = None
     landing_url: LandingUrl | None = None
     # Unset: captures are kept for ever, since nobody can make them again.
     landing_retention_days: Days | None = None
+    dead_letter_retention_days: Days = 90
+    run_retention_days: Days = 90
 
     identities_table: str | None = None
     identities_index: str = "environment_api_key-identifier-index"
@@ -155,6 +161,7 @@ class Settings(_Environment):
 
     # What the links of shared pages are signed with.
     dashboard_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    dashboard_url: WebUrl | None = None
     dagster_ui_url: WebUrl | None = None
     # Of each caller of the read API.
     api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
@@ -190,7 +197,7 @@ class Settings(_Environment):
         values = {name.upper(): getattr(self, name) for name in type(self).model_fields if name not in nested}
         values |= {SINKS: " ".join(map(str, self.sinks))}
         values |= {f"SOURCE_{name.upper()}": value for name, value in self.sources}
-        shown = {name: _shown(value) for name, value in values.items()}
+        shown = {name: addresses.shown(value) for name, value in values.items()}
         # The path of a webhook is its password; a key is nothing but one.
         secrets = ("alert_webhook_url", "event_privacy_key", "dashboard_secret")
         return shown | {name.upper(): "set, not shown" for name in secrets if getattr(self, name)}
@@ -236,11 +243,3 @@ def _inconsistencies(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "LANDING_RETENTION_DAYS", least
     if settings.identity_reader == "export" and not (settings.landing_url or "").startswith("s3://"):
         yield "IDENTITY_READER", "export needs a LANDING_URL of the form s3://bucket/prefix: DynamoDB writes only there"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return addresses.without_credentials(value.get_secret_value()) if isinstance(value, SecretStr) else str(value)

@@ -50,6 +50,7 @@ from analytics_pipeline.checks.usage_export import (
 )
 from analytics_pipeline.config import FlowName, Settings
 from analytics_pipeline.orchestration import partitions
+from analytics_pipeline.orchestration.dashboard import linked
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
     DynamoDBResource,
@@ -60,6 +61,7 @@ from analytics_pipeline.resources.configurable import (
 from analytics_pipeline.schedules.ai_usage import ai_usage_closed_days
 from analytics_pipeline.schedules.product_events import hourly_product_events
 from analytics_pipeline.schedules.reporting import reporting_closed_days, reporting_lag
+from analytics_pipeline.schedules.retention import daily_retention
 from analytics_pipeline.schedules.segments import segments_closed_days
 from analytics_pipeline.sensors import enablement
 from analytics_pipeline.sensors.ai_usage import ai_usage_late_rows
@@ -165,8 +167,9 @@ def defs() -> dg.Definitions:
         for name, flow in zip(settings.flows, flows, strict=True)
         for asset in (_partitioned(flow.assets, flow.days(settings.start_of(name))) if flow.days else flow.assets)
     ]
+    stores = [store for flow in flows for store in flow.stores]
     return dg.Definitions(
-        assets=[*_sources_of(assets), *assets, *(store for flow in flows for store in flow.stores)],
+        assets=linked([*_sources_of(assets), *assets, *stores], settings.dashboard_url),
         resources={
             "clickhouse": ClickHouseResource(),
             "postgres": PostgresResource(),
@@ -175,7 +178,7 @@ def defs() -> dg.Definitions:
             "flags": FeatureFlagsResource(),
         },
         asset_checks=[check for flow in flows for check in flow.checks],
-        schedules=[schedule for flow in flows for schedule in flow.schedules],
+        schedules=[daily_retention, *(schedule for flow in flows for schedule in flow.schedules)],
         sensors=[
             *enablement.sensors_of(settings.flows),
             run_failures,

@@ -40,6 +40,7 @@ ExportLabel = Annotated[str, _matching(r"[\x20-\x7e]{1,200}", "may hold 1 to 200
 FirstDay = Annotated[date, Field(ge=date(1970, 1, 1))]
 ClassPath = Annotated[str, _matching(rf"{_NAME}(\.{_NAME})*:{_NAME}", "must look like package.module:ClassName")]
 Days = Annotated[int, Field(ge=1, le=36_500)]
+Percent = Annotated[int, Field(ge=0, le=100)]
 # Never read as JSON: `type.member=action`, separated by spaces.
 _PrivacyAction = Annotated[
     str,

@@ -38,8 +38,8 @@ def main() -> None:
         today = now.date()
         with console.status(f"{given.events + given.history:,} events …"):
             recent = today - timedelta(days=RECENT - 1)
-            _fill(clickhouse, range(given.history), day_start(today - timedelta(days=DAYS - 1)), day_start(recent))
-            _fill(clickhouse, range(given.history, given.history + given.events), day_start(recent), now)
+            fill(clickhouse, range(given.history), day_start(today - timedelta(days=DAYS - 1)), day_start(recent))
+            fill(clickhouse, range(given.history, given.history + given.events), day_start(recent), now)
         with postgres(settings).pooled(1) as store:
             bench = Bench(clickhouse, store, today)
             rows = [*bench.refresh(given.events), *bench.dashboards()]
@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _fill(clickhouse: ClickHouse, numbers: range, since: datetime, until: datetime) -> None:
+def fill(clickhouse: ClickHouse, numbers: range, since: datetime, until: datetime) -> None:
     """Events of four organisations, evenly over the time: 40 % requests, 30 % tasks, the rest of other kinds."""
     for start in range(numbers.start, numbers.stop, _INSERTED_TOGETHER):
         number = min(_INSERTED_TOGETHER, numbers.stop - start)

@@ -55,13 +55,14 @@ def main() -> None:
     with stores() as settings, connect(settings, Tag("benchmark", "run")) as warehouse:
         store = postgres(settings)
         for product in PRODUCTS:
-            _fill(product, store, warehouse, today)
+            fill(product, store, warehouse, today)
             _measure(product, store, warehouse, today, table)
             console.print(table)
     console.print(f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; others' work counts, too.")
 
 
-def _fill(product: Product, store: Postgres, warehouse: ClickHouse, day: date) -> None:
+def fill(product: Product, store: Postgres, warehouse: ClickHouse, day: date) -> None:
+    """The product in place of what was there before, with a snapshot of the day."""
     rules = [Jsonb(segment.rules) for segment in segments()]
     last = product.first + product.projects - 1
     with store.connect() as connection:

@@ -2,7 +2,9 @@
 
 import gc
 import signal
+import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 
 import pytest
@@ -11,12 +13,28 @@ pytest_plugins = ["tests.selection", "tests.answers_kept", "tests.product"]
 
 _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
+# All tests on all processes take no longer.
+_LONGEST_RUN = timedelta(minutes=15)
+_FIRST_MINUTES = timedelta(minutes=5)
 
 
 def pytest_configure() -> None:
     """A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would as well."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A run of all tests (on several processes) does not go past midnight: today's date (UTC) is that of its begin.
+
+    It begins a few minutes after, because what is of today may then also be some minutes old.
+    """
+    now = datetime.now(timezone.utc)
+    midnight = (now + _LONGEST_RUN).replace(hour=0, minute=0, second=0, microsecond=0)
+    left = (midnight + _FIRST_MINUTES - now).total_seconds()
+    if session.config.getoption("numprocesses", None) and 0 < left < (_LONGEST_RUN + _FIRST_MINUTES).total_seconds():
+        session.config.get_terminal_writer().line(f"Tests begin after midnight (UTC), in {left:.0f} s")
+        time.sleep(left)
 
 
 def pytest_collection_finish() -> None:

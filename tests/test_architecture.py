@@ -24,10 +24,10 @@ FLOWS = ("identities", "segments", "reporting", "ai_usage", "usage_export", "pro
 SHARED_BY_FLOWS = {
     "assets": {"sources"},
     "checks": set[str](),
-    "schedules": set[str](),
+    "schedules": {"retention"},
     "sensors": {"enablement", "failures"},
 }
-MECHANISMS = ("flows.daily_copy", "flows.enablement")
+MECHANISMS = ("flows.daily_copy", "flows.enablement", "flows.guards")
 # SQL of this many lines lives in a file of its own, which the linter reads.
 LONG_SQL = 15
 # Migrations of Postgres are left as they were applied.

@@ -104,6 +104,12 @@ UNAVAILABLE = Kind(
     "A store does not answer",
     "Try again later. An operator finds out why with: analytics-pipeline doctor",
 )
+NOT_CONFIGURED = Kind(
+    "not-configured",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "A store has no address yet",
+    "Set the variable for this service and start it again. What else is missing: analytics-pipeline doctor",
+)
 NOT_AVAILABLE = Kind(
     "not-available",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -123,6 +129,7 @@ KINDS = (
     TOO_LARGE_BODY,
     TOO_LARGE,
     UNAVAILABLE,
+    NOT_CONFIGURED,
     NOT_AVAILABLE,
     DEFECT,
 )
@@ -162,7 +169,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Refused):
         return Problem(INVALID, str(error))
     if isinstance(error, NotConfigured):
-        return Problem(NOT_AVAILABLE, str(error))
+        return Problem(NOT_CONFIGURED, f"{error}.")
     if isinstance(error, RequestValidationError):
         return Problem(INVALID, _mistakes(error))
     if isinstance(error, ClickHouseError) and error_code(error) in _TOO_LARGE:

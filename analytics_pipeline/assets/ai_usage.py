@@ -12,10 +12,17 @@ from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO
 from analytics_pipeline.flows.ai_usage.trends import DAYS, EventTrend, trends
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.estimate import estimates
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.flow_asset import flow_asset
-from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
+from analytics_pipeline.orchestration.materialisation import (
+    Materialisation,
+    materialize_range,
+    plan_days,
+    plan_held_days,
+)
 from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
+from analytics_pipeline.orchestration.run_config import DryRunConfig
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -36,14 +43,17 @@ def _lineage(source: dg.AssetSpec, from_payload: tuple[str, ...] = ()) -> dict[s
     columns=_lineage(sources.ai_duo_chat_events),
 )
 def duo_chat_events(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
 ) -> Iterator[Materialisation]:
     """Every question to the AI chat of the UTC day, as the product's Postgres holds them now.
 
     The day is replaced as a whole: rows that vanished at the source vanish here. Rows that cannot be kept are dead
     letters. `analytics_pipeline.source_copies` tells what each day's last copy held.
     """
-    yield from _copied(context, clickhouse, postgres, DUO_CHAT_EVENTS)
+    yield from _copied(context, config, clickhouse, postgres, DUO_CHAT_EVENTS)
 
 
 @flow_asset(
@@ -54,18 +64,25 @@ def duo_chat_events(
     columns=_lineage(sources.ai_code_suggestion_events, _PAYLOAD),
 )
 def code_suggestion_events(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
 ) -> Iterator[Materialisation]:
     """Every code suggestion event of the UTC day, as the product's Postgres holds them now.
 
     The day is replaced as a whole: rows that vanished at the source vanish here. Rows that cannot be kept are dead
     letters. `analytics_pipeline.source_copies` tells what each day's last copy held.
     """
-    yield from _copied(context, clickhouse, postgres, CODE_SUGGESTION_EVENTS)
+    yield from _copied(context, config, clickhouse, postgres, CODE_SUGGESTION_EVENTS)
 
 
 def _copied(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource, source: DaySource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
+    source: DaySource,
 ) -> Iterator[Materialisation]:
     def copy(first: date, last: date) -> Mapping[date, Mapping[str, Any]]:
         tag = Tag("ai_usage", source.name, run_id=context.run.run_id)
@@ -78,7 +95,8 @@ def _copied(
             for state in states
         }
 
-    yield from materialize_range(context, copy)
+    plan = plan_days(context, lambda days: estimates(postgres.store(), source, days))
+    yield from plan if config.dry_run else materialize_range(context, copy)
 
 
 def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
@@ -102,7 +120,10 @@ def _counted(column: str, of: str) -> dict[str, list[dg.TableColumnDep]]:
     },
 )
 def ai_usage_daily(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
 ) -> Iterator[Materialisation]:
     """How often each user did what, where and in which language, on the UTC day.
 
@@ -124,7 +145,8 @@ def ai_usage_daily(
             for day, count in rows.items()
         }
 
-    yield from materialize_range(context, build)
+    plan = plan_held_days(context, clickhouse, [DUO_CHAT_EVENTS.table, CODE_SUGGESTION_EVENTS.table])
+    yield from plan if config.dry_run else materialize_range(context, build)
 
 
 def _chart(found: list[EventTrend]) -> dg.MetadataValue:

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from analytics_pipeline.assets import sources
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.failures import PartialFailure
+from analytics_pipeline.flows.held_tables import Estimate
 from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture
 from analytics_pipeline.flows.identities.export.capture import ExportCapture
 from analytics_pipeline.flows.identities.kept import remove_expired
@@ -19,7 +20,7 @@ from analytics_pipeline.flows.identities.load import LoadResult, SnapshotLoad
 from analytics_pipeline.flows.identities.open_days import is_open, refuse_closed_days
 from analytics_pipeline.flows.identities.reader import QueryReader
 from analytics_pipeline.orchestration.flow_asset import flow_asset
-from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days, plan_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
 from analytics_pipeline.orchestration.partitions import days_of
 from analytics_pipeline.orchestration.run_config import ProjectsConfig, deadline_of_run
@@ -106,7 +107,12 @@ def raw_identities(
             raise PartialFailure("Capture of identities", failures, len(captures), repair)
         return {**_capture_metadata(captures), **tenants_metadata(tenants), **_expiry(settings, zone, store, day)}
 
-    yield from materialize_days(context, capture)
+    yield from _plan_capture(context, dynamodb) if config.dry_run else materialize_days(context, capture)
+
+
+def _plan_capture(context: dg.AssetExecutionContext, dynamodb: DynamoDBResource) -> Iterator[Materialisation]:
+    """The table as a whole: how much of it is a project's is known to nobody."""
+    yield from plan_days(context, lambda days: dict.fromkeys(days, Estimate(*dynamodb.identities().estimated())))
 
 
 def _expiry(settings: Settings, zone: LandingZone, store: Postgres, day: date) -> Mapping[str, Any]:
@@ -153,12 +159,33 @@ def identity_snapshots(
                 may_remove = is_open(day, Settings.load()) and deadline.remaining > 0
                 gone = work.remove_gone(tenants.known_environment_keys, config.projects) if may_remove else []
             if result.failures:
-                done = len(result.loaded) + len(result.unchanged)
-                raise PartialFailure("Load of identities", result.failures, done, repair)
+                raise PartialFailure("Load of identities", result.failures, result.done, repair)
             metadata = _load_metadata(result, gone) | tenants_metadata(tenants) | cost_metadata(warehouse.cost)
             return metadata | table_metadata(warehouse, "identities")
 
-    yield from materialize_days(context, load)
+    plan = _plan_load(context, config, clickhouse, postgres, landing, flags)
+    yield from plan if config.dry_run else materialize_days(context, load)
+
+
+def _plan_load(
+    context: dg.AssetExecutionContext,
+    config: SnapshotConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
+    landing: LandingZoneResource,
+    flags: FeatureFlagsResource,
+) -> Iterator[Materialisation]:
+    """The captures that a load would read."""
+
+    def estimate(days: list[date]) -> Mapping[date, Estimate]:
+        store, zone, run_id = postgres.store(), landing.zone(), context.run.run_id
+        with clickhouse.connect(Tag("identities", "dry_run", run_id=run_id)) as warehouse:
+            environments = config.tenants(store, flags.client()).environments
+            ledgers = {day: IdentityLedger(store, day, run_id) for day in days}
+            loads = {day: SnapshotLoad(warehouse, zone, one, day, config.reload) for day, one in ledgers.items()}
+            return {day: one.estimate(environments) for day, one in loads.items()}
+
+    yield from plan_days(context, estimate)
 
 
 def _method(

@@ -21,9 +21,11 @@ from analytics_pipeline.flows.product_events.aggregates.tables import (
     TASK_STATS,
     Aggregate,
 )
+from analytics_pipeline.flows.product_events.source import EVENTS
 from analytics_pipeline.orchestration.flow_asset import OWNERS, flow_asset
-from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range, plan_held_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
+from analytics_pipeline.orchestration.run_config import DryRunConfig
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -40,7 +42,7 @@ analytics_events = dg.AssetSpec(
 )
 
 
-class AggregateConfig(dg.Config):
+class AggregateConfig(DryRunConfig):
     """How a run treats days whose events have gone."""
 
     even_if_fewer: bool = Field(
@@ -68,7 +70,8 @@ def _aggregate(aggregate: Aggregate, of: Mapping[str, str], description: str) ->
                 told = of_run(cost_metadata(warehouse.cost)) | table_metadata(warehouse, aggregate.name)
             return {day: _metadata(one) | told for day, one in built.items()}
 
-        yield from materialize_range(context, compute)
+        plan = plan_held_days(context, clickhouse, [EVENTS])
+        yield from plan if config.dry_run else materialize_range(context, compute)
 
     asset.__name__, asset.__doc__ = aggregate.name, description
     return _decorator(aggregate, of)(asset)

@@ -10,6 +10,7 @@ from analytics_pipeline.assets import sources
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.daily_copy.changed import intact_days
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.estimate import estimates
 from analytics_pipeline.flows.daily_copy.ledger import DayState
 from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
@@ -19,8 +20,14 @@ from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.reporting.trends import DAYS, MetricTrend, trends
 from analytics_pipeline.orchestration.flow_asset import flow_asset
-from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_range
+from analytics_pipeline.orchestration.materialisation import (
+    Materialisation,
+    materialize_range,
+    plan_days,
+    plan_held_days,
+)
 from analytics_pipeline.orchestration.metadata import cost_metadata, of_run, table_metadata
+from analytics_pipeline.orchestration.run_config import DryRunConfig
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -36,7 +43,10 @@ _COPIED = {column: [dg.TableColumnDep(_SOURCE, column)] for column in REPORTING_
     columns=_COPIED,
 )
 def reporting_events(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
 ) -> Iterator[Materialisation]:
     """The product's reporting events of a UTC day, exactly as its Postgres holds them.
 
@@ -59,7 +69,8 @@ def reporting_events(
         there = {day: _copy_metadata(state) | {"already_there": True} | of_the_run for day, state in intact.items()}
         return there | {state.day: _copy_metadata(state) | of_the_run for state in copied}
 
-    yield from materialize_range(context, copy)
+    plan = plan_days(context, lambda days: estimates(postgres.store(), REPORTING_EVENTS, days))
+    yield from plan if config.dry_run else materialize_range(context, copy)
 
 
 _LINEAGE = {
@@ -91,7 +102,10 @@ _ANY_ZONE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=1, allow_n
     columns=_LINEAGE,
 )
 def reporting_rollups(
-    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, postgres: PostgresResource
+    context: dg.AssetExecutionContext,
+    config: DryRunConfig,
+    clickhouse: ClickHouseResource,
+    postgres: PostgresResource,
 ) -> Iterator[Materialisation]:
     """Counts and sums of each metric by account, agent and inbox, for a date in every account's own time zone.
 
@@ -119,7 +133,8 @@ def reporting_rollups(
             for day in rolled
         }
 
-    yield from materialize_range(context, compute)
+    plan = plan_held_days(context, clickhouse, [REPORTING_EVENTS.table])
+    yield from plan if config.dry_run else materialize_range(context, compute)
 
 
 def _copy_metadata(state: DayState) -> dict[str, Any]:

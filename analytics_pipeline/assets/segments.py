@@ -12,6 +12,7 @@ from analytics_pipeline.assets.identities import identity_snapshots
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.charts import sparkline
 from analytics_pipeline.flows.failures import Failure, PartialFailure, reason_and_place, reason_of
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.identities.open_days import is_open
 from analytics_pipeline.flows.segments.current import purge_others
 from analytics_pipeline.flows.segments.ledger import RefreshLedger
@@ -20,7 +21,7 @@ from analytics_pipeline.flows.segments.snapshot import why_lost
 from analytics_pipeline.flows.segments.trends import DAYS, Trend, trends
 from analytics_pipeline.flows.tenants import Project
 from analytics_pipeline.orchestration.flow_asset import flow_asset
-from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days
+from analytics_pipeline.orchestration.materialisation import Materialisation, materialize_days, plan_held_days
 from analytics_pipeline.orchestration.metadata import cost_metadata, table_metadata, tenants_metadata
 from analytics_pipeline.orchestration.run_config import ProjectsConfig
 from analytics_pipeline.resources.clickhouse.accounting import Tag
@@ -82,17 +83,18 @@ def segment_counts(
                 raise PartialFailure("Segment counts", failures, len(results), repair)
             cost = cost_metadata(warehouse.cost)
             metadata = _metadata(results) | {"projects_busy": busy, "current_counts_purged": purged}
-            metadata["projects_gone"] = len(gone)
-            metadata |= _decoration(context, warehouse, store, day)
+            metadata |= {"projects_gone": len(gone)} | _decoration(context, warehouse, store, day)
         return metadata | tenants_metadata(tenants) | cost
 
-    yield from materialize_days(context, count)
+    plan = plan_held_days(context, clickhouse, ["identities"])
+    yield from plan if config.dry_run else materialize_days(context, count)
 
 
 def _refresh_each(
     context: dg.AssetExecutionContext, refresh: CountRefresh, projects: tuple[Project, ...]
 ) -> tuple[list[ProjectCounts], int, list[Failure]]:
     """The refreshed projects, how many were left to another run that counts them now, and those that failed."""
+    require_room(refresh.clickhouse, "segment_counts")
     results: list[ProjectCounts] = []
     failures: list[Failure] = []
     busy = 0

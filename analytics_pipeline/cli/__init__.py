@@ -1,6 +1,7 @@
 """The `analytics-pipeline` command. Commands are imported when they are asked for, so that `--help` answers at once."""
 
 import importlib
+import logging
 import signal
 from typing import Any
 
@@ -87,5 +88,7 @@ def main(context: click.Context) -> None:
     if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.default_int_handler):
         # Loading is over, which Ctrl-C ended on the spot: from here on commands have something to tidy up.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What the client warns of when a server is away, the command's own error says, with the repair.
+    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
     if context.invoked_subcommand in _ON_YOUR_STORES:
         load_dotenv(".env")

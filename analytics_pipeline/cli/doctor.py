@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -13,18 +14,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from analytics_pipeline import migrations, secret_files
-from analytics_pipeline.cli import findings
-from analytics_pipeline.cli.dagster_findings import dagster_home, dagster_storage
+from analytics_pipeline import secret_files
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.cli.findings import ALL, Check, Finding, short
+from analytics_pipeline.cli.findings import base as findings
+from analytics_pipeline.cli.findings.base import ALL, Check, Finding, short
+from analytics_pipeline.cli.findings.dagster import dagster_home, dagster_storage
+from analytics_pipeline.cli.findings.events import privacy_findings, token_findings
+from analytics_pipeline.cli.findings.room import lag_findings, room_findings
+from analytics_pipeline.cli.findings.sinks import left_behind, sink_checks
 from analytics_pipeline.cli.output import json_option, new_console, print_json
-from analytics_pipeline.cli.sink_findings import sink_checks
 from analytics_pipeline.cli.views import print_views
-from analytics_pipeline.config import ConfigurationError, Settings
+from analytics_pipeline.config import Settings
 from analytics_pipeline.flows import contract
 from analytics_pipeline.flows.failures import reason_of
-from analytics_pipeline.flows.product_events.privacy.policy import policy
 from analytics_pipeline.flows.source_rows.hidden import hidden_rows
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -96,7 +98,7 @@ def _checks(settings: Settings) -> tuple[Check, ...]:
         Check("DynamoDB", lambda: _check_dynamodb(settings), f"check IDENTITIES_TABLE {aws}", _IDENTITIES),
         Check("DAGSTER_HOME", lambda: [dagster_home(os.environ.get("DAGSTER_HOME", ""))], "check DAGSTER_HOME"),
         Check("Dagster storage", lambda: dagster_storage(settings), "check DAGSTER_POSTGRES_URL"),
-        Check("EVENT_PRIVACY", lambda: _check_privacy(settings), "correct EVENT_PRIVACY", ("product_events",)),
+        Check("EVENT_PRIVACY", lambda: privacy_findings(settings), "correct EVENT_PRIVACY", ("product_events",)),
         *sink_checks(settings),
     )
 
@@ -118,6 +120,7 @@ def _check_postgres(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("Postgres", "answers")
     yield from _hidden_transactions(store)
+    yield from lag_findings(store)
     yield from _check_ledgers(settings, store.ledgers)
     for gap in gaps:
         yield from _gap_findings(gap)
@@ -138,6 +141,8 @@ def _check_ledgers(settings: Settings, ledgers: Postgres) -> Iterator[Finding]:
             return
         yield Finding("Postgres of the ledgers", "answers")
     yield from _migration_findings(settings, "postgres")
+    yield from token_findings(settings, ledgers)
+    yield from left_behind(settings, ledgers)
 
 
 def _hidden_transactions(store: Postgres) -> Iterator[Finding]:
@@ -170,13 +175,17 @@ def _check_clickhouse(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings, Tag("doctor", "version")) as clickhouse:
             yield Finding("ClickHouse", f"answers, version {clickhouse.scalar('SELECT version()')}")
+            yield from room_findings(clickhouse)
     except ConnectionError as error:
         yield Finding("ClickHouse", short(error), "check CLICKHOUSE_URL", ALL)
         return
     yield from _migration_findings(settings, "clickhouse")
 
 
-def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator[Finding]:
+def _migration_findings(settings: Settings, store: Literal["postgres", "clickhouse"]) -> Iterator[Finding]:
+    # Imported now: Alembic takes as long as all else together, and a store that does not answer has no need of it.
+    from analytics_pipeline import migrations
+
     only = settings.model_copy(update={"clickhouse_url" if store == "postgres" else "database_url": None})
     pending = [migration for migration in migrations.status(only) if migration.state != "applied"]
     if pending:
@@ -187,15 +196,6 @@ def _migration_findings(settings: Settings, store: migrations.Store) -> Iterator
         yield Finding(f"migrations of {store}", names, repair, () if newer else ALL)
     else:
         yield Finding(f"migrations of {store}", "all applied")
-
-
-def _check_privacy(settings: Settings) -> Iterator[Finding]:
-    """A gap when the policy names a member that no event has: ingestion would not begin."""
-    try:
-        policy(settings)
-    except ConfigurationError as error:
-        ((_, reason),) = error.problems
-        yield Finding("EVENT_PRIVACY", reason, "correct it: sdk/EVENTS.md has the members", ("product_events",))
 
 
 def _check_landing(settings: Settings) -> Iterator[Finding]:

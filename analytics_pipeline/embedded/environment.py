@@ -39,6 +39,8 @@ _NOT_THE_PRODUCTS = (
     "EVENT_PRIVACY_KEY",
     "EVENT_PRIVACY",
     "EVENT_RATE_PER_MINUTE",
+    "DASHBOARD_URL",
+    "DAGSTER_UI_URL",
 )
 AWS_CONFIG = "aws.config"
 _NOTE = "start_dates.json"

@@ -1,11 +1,12 @@
 """The frame of every daily asset: claims its work, calls its flow, reports each day as done, skipped or failed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, TypeAlias
 
 import dagster as dg
+from rich.filesize import decimal
 
 from analytics_pipeline.config import NotConfigured, Settings
 from analytics_pipeline.flows.contract import FLOWS, require
@@ -14,12 +15,16 @@ from analytics_pipeline.flows.enablement.errors import NotClaimed
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.enablement.work import claimed
 from analytics_pipeline.flows.failures import passes, reason_and_place, reason_of
+from analytics_pipeline.flows.held_tables import Estimate, estimated_days
 from analytics_pipeline.flows.source_rows.hidden import hidden_rows
 from analytics_pipeline.flows.source_rows.keyless import note_keyless
 from analytics_pipeline.orchestration.partitions import EmptyRange, days_of
+from analytics_pipeline.resources.clickhouse.accounting import Tag
+from analytics_pipeline.resources.configurable import ClickHouseResource
 from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import LeaseHeld, postgres
 
+DRY_RUN = "dry run: nothing was written"
 Materialisation: TypeAlias = dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation
 
 
@@ -93,6 +98,45 @@ def materialize_range(
     for day, metadata in done.items():
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=day.isoformat())
     yield dg.MaterializeResult()
+
+
+def plan_days(
+    context: dg.AssetExecutionContext, estimate: Callable[[list[date]], Mapping[date, Estimate]]
+) -> Iterator[Materialisation]:
+    """Tell of each day of the run what it would read; `estimate` finds that out and writes nothing.
+
+    No day is materialised, and no history is claimed.
+    """
+    days = _days(context)
+    try:
+        with kept_sessions():
+            found = estimate(days)
+    except NotConfigured as error:
+        for day in days:
+            yield _skip(context, day, error)
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told without its own text
+        context.log.error("the dry run failed: %s", reason_and_place(error))
+        raise dg.Failure(reason_of(error), allow_retries=passes(error)) from None
+    total = sum(found.values(), Estimate())
+    told = f"{total.rows:,} rows ({decimal(total.bytes)})"
+    context.log.info("dry run: about %s of %d days would be read; nothing was written", told, len(found))
+    for day, one in found.items():
+        metadata: dict[str, Any] = {"status": DRY_RUN, "rows": one.rows, "bytes": one.bytes, "size": decimal(one.bytes)}
+        yield dg.AssetObservation(context.asset_key, partition=day.isoformat(), metadata=metadata)
+
+
+def plan_held_days(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource, tables: Collection[str]
+) -> Iterator[Materialisation]:
+    """The same for work that reads days of these ClickHouse tables, which are partitioned by day."""
+    tag = Tag(context.assets_def.tags_by_key[context.asset_key]["flow"], "dry_run", run_id=context.run.run_id)
+
+    def estimate(days: list[date]) -> Mapping[date, Estimate]:
+        with clickhouse.connect(tag) as warehouse:
+            return estimated_days(warehouse, tables, days)
+
+    yield from plan_days(context, estimate)
 
 
 @contextmanager

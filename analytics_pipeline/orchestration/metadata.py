@@ -6,20 +6,33 @@ from typing import Any
 import dagster as dg
 from rich.filesize import decimal
 
+from analytics_pipeline.flows.guards import headroom
 from analytics_pipeline.flows.tenants import Tenants
 from analytics_pipeline.resources.clickhouse.accounting import Cost
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 
 
 def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
-    """The table's columns as they are: names, types, and the comments that explain them."""
+    """The table's columns as they are, with the comments that explain them, and the room that it has left."""
     rows = clickhouse.query(
         "SELECT name, type, comment FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
         " ORDER BY position",
         table=table,
     )
     columns = [dg.TableColumn(name, type_, comment or None) for name, type_, comment in rows]
-    return {"dagster/column_schema": dg.TableSchema(columns)}
+    return {"dagster/column_schema": dg.TableSchema(columns), **_room_metadata(clickhouse, table)}
+
+
+def _room_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
+    """The figures that the guards look at before the next run; nothing where our user may not see it."""
+    found = headroom(clickhouse, table)
+    if found is None:
+        return {}
+    return {
+        "room": f"{found.disk}; {found.partition}",
+        "free_disk_percent": round(found.free_percent, 1),
+        "parts_percent": round(found.parts_percent, 1),
+    }
 
 
 def of_run(metadata: Mapping[str, Any]) -> dict[str, Any]:

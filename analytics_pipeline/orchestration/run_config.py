@@ -11,7 +11,16 @@ from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.postgres import Postgres
 
 
-class ProjectsConfig(dg.Config):
+class DryRunConfig(dg.Config):
+    """Shows what a run would do instead of doing it."""
+
+    dry_run: bool = Field(
+        default=False,
+        description="Write nothing: show each day that would be done, with the rows and bytes that would be read.",
+    )
+
+
+class ProjectsConfig(DryRunConfig):
     """Narrows a run."""
 
     projects: list[int] | None = Field(

@@ -9,7 +9,7 @@ import psycopg
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from analytics_pipeline.config import NotConfigured, Settings
-from analytics_pipeline.flows.failures import reason_of
+from analytics_pipeline.flows.failures import passes, reason_of
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import glance
 from analytics_pipeline.resources.clickhouse.errors import MISSING_IN_SCHEMA, error_code
@@ -52,7 +52,7 @@ def looked_at_stores(flow: str, look: Callable[[Settings, Postgres, ClickHouse],
 def looked(
     look: Callable[[Settings], T], settings: Callable[[], Settings] = settings_with_clickhouse
 ) -> T | dg.SkipReason:
-    """The answer of `look`, or a skip that says why: a store is not configured, or not migrated yet.
+    """The answer of `look`, or a skip that says why: a store is not configured, not migrated yet, or locked for now.
 
     Every sensor and schedule looks this way, so that none fails for what an operator still has to do.
     """
@@ -62,6 +62,10 @@ def looked(
     except NotConfigured as error:
         return dg.SkipReason(f"skipped: {error.reason}")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        return dg.SkipReason(f"skipped: {reason_of(error)}")
+    except psycopg.OperationalError as error:
+        if not passes(error):
+            raise
         return dg.SkipReason(f"skipped: {reason_of(error)}")
     except ClickHouseError as error:
         if error_code(error) not in MISSING_IN_SCHEMA:

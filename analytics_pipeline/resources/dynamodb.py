@@ -78,6 +78,11 @@ class IdentitiesTable:
             )
         return f"index {self.index} holds all that is read"
 
+    def estimated(self) -> tuple[int, int]:
+        """Items and bytes of the table, as DynamoDB counted them within the last six hours."""
+        table = self._description()
+        return table["ItemCount"], table["TableSizeBytes"]
+
     def _description(self) -> "TableDescriptionTypeDef":
         return self.ask(self.client.describe_table, TableName=self.name)["Table"]
 

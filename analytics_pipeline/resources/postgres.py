@@ -58,6 +58,7 @@ class Postgres:
     That is one database unless `ledger_url` names another one; then this one is never written and may be a replica.
     `variable` is where its address comes from, for messages. No statement of ours lasts longer than `lock_seconds`, so
     that no lock of ours on a relation of the product does. Once `stop` is set, whatever waits for an answer ends.
+    A replica that is more than `lag_seconds` behind is too far behind for heavy work; 0: none is.
     `pools` keep connections for `query`, by URL; see `pooled`.
     """
 
@@ -67,6 +68,7 @@ class Postgres:
     lock_seconds: int = 60
     stop: Event | None = None
     ledger_url: str | None = None
+    lag_seconds: int = 300
     pools: Mapping[str, Pool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -234,6 +236,7 @@ def postgres(settings: Settings) -> Postgres:
         _plain(settings.database_url),
         dict(settings.sources),
         lock_seconds=settings.copy_lock_seconds,
+        lag_seconds=settings.guard_replica_lag_seconds,
         ledger_url=None if ledgers is None else _plain(ledgers),
     )
 

@@ -134,6 +134,7 @@ def test_tight_bounds__random_faults_and_kills__what_is_lost_is_counted(seed: in
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_histories__a_thousand__hold(block: int, tmp_path: Path) -> None:
     for seed in range(SEED + QUICK + block * OF_BLOCK, SEED + QUICK + (block + 1) * OF_BLOCK):

@@ -138,6 +138,7 @@ def test_disk__killed_at_some_lines__loses_nothing_that_was_accepted(end: End, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_disk__killed_at_every_line__loses_nothing_that_was_accepted(tmp_path: Path) -> None:
     line = 1
     while _assert_safe(line, tmp_path / str(line), _kill):

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES
 from analytics_pipeline.flows.product_events.ledger import add_verdicts
 from analytics_pipeline.resources.postgres import Postgres
@@ -165,8 +166,9 @@ def _send_events(product: Product) -> None:
 
 
 def _use_ai(product: Product) -> None:
+    noon = day_start(today()) - timedelta(hours=12)
     for number in range(4):
-        moment = datetime.now(timezone.utc) - timedelta(days=1, minutes=number)
+        moment = noon - timedelta(minutes=number)
         payload = {"suggestion_size": 3, "language": ("go", "c")[number % 2], "branch_name": "main"}
         product.add_chat(moment, user=number, namespace_path="1/2/")
         product.add_suggestion(moment, user=number, namespace_path="1/2/", payload=payload)

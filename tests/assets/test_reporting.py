@@ -9,7 +9,7 @@ import pytest
 from analytics_pipeline.flows.reporting.registry import REGISTRY
 from analytics_pipeline.orchestration.partitions import range_tags
 from tests.flows.reporting.desk import add_account, add_event, at, covered, rollups
-from tests.product import Product, failure_text
+from tests.product import Product, failure_text, today
 
 DAY = date(2026, 2, 11)
 EVENTS, ROLLUPS = "reporting_events", "reporting_rollups"
@@ -102,7 +102,7 @@ def test_metadata__range_of_days__of_a_day_are_the_days_own_and_of_the_run_say_s
 
 def test_rollups__tomorrow__is_a_partition_because_some_zones_are_there(desk: Product) -> None:
     """The asset graph of the run holds one partition more than UTC has begun."""
-    tomorrow = date.today() + timedelta(days=1)  # noqa: DTZ011 - tests run in UTC
+    tomorrow = today() + timedelta(days=1)
 
     assert desk.materialise(ROLLUPS, day=tomorrow).success
     assert covered(desk) == [(1, tomorrow.isoformat(), "America/New_York", False)]

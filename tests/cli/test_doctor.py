@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +17,9 @@ import boto3
 import pytest
 from click.testing import Result
 
+from analytics_pipeline.api import tokens
 from analytics_pipeline.cli import doctor as doctor_module
-from analytics_pipeline.config import FLOWS
+from analytics_pipeline.config import FLOWS, Settings
 from analytics_pipeline.flows import contract
 from tests.cli.commands import DONE, GAPS, run
 from tests.product import Product
@@ -24,7 +27,7 @@ from tests.product import Product
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-def _findings(result: Result) -> dict[str, list[str]]:
+def findings_of(result: Result) -> dict[str, list[str]]:
     """What was looked at, to its state, the flows that it turns off and the repair."""
     found = json.loads(result.stdout)["findings"]
     return {one["subject"]: [one["state"], _flows(one["turns_off"]), one["repair"]] for one in found}
@@ -39,12 +42,19 @@ def _password(product: Product) -> str:
     return str(urlsplit(product.settings.clickhouse_url.get_secret_value()).password)
 
 
-def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path) -> None:
+def test_doctor__product_is_whole__exits_with_0(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "landing").mkdir()
+    monkeypatch.setenv("EVENT_PRIVACY_KEY", "k" * 32)
+    tokens.create(product.postgres, "web", "ingest", organisation_id=1)
     result = run("doctor", "--json", "--timeout", "60")
 
-    findings = _findings(result)
+    findings = findings_of(result)
     version = product.clickhouse.scalar("SELECT version()")
+    disks, parts = findings.pop("ClickHouse disks"), findings.pop("ClickHouse parts")
+    assert re.fullmatch(r"[\d.]+ % \(\S+ \w+ of \S+ \w+\) of the disks of \w+ are free", disks[0])
+    assert re.fullmatch(r"\w+ has \d of 1,000 parts in the partition \S+, and \d of 100,000 in all", parts[0])
     assert findings == {
         "Postgres": ["answers", "", ""],
         "migrations of postgres": ["all applied", "", ""],
@@ -56,14 +66,15 @@ def test_doctor__product_is_whole__exits_with_0(product: Product, tmp_path: Path
         "DynamoDB index": [f"index {product.settings.identities_index} holds all that is read", "", ""],
         "DAGSTER_HOME": [f"{os.environ['DAGSTER_HOME']} has a dagster.yaml", "", ""],
         "Dagster storage": ["answers", "", ""],
+        "ingestion": ["tokens may send events of organisation 1", "", ""],
     }
     assert (result.exit_code, result.stderr) == (DONE, "")
     assert _password(product) not in result.output
-    assert json.loads(result.stdout)["configuration"] == product.settings.masked()
+    assert json.loads(result.stdout)["configuration"] == Settings.load().masked()
     # Nothing but the one line that matters.
     assert (
         run("doctor", "--timeout", "60").stdout
-        == "All is well (10 looked at; --all shows each, and the configuration).\n"
+        == "All is well (13 looked at; --all shows each, and the configuration).\n"
     )
 
 
@@ -72,7 +83,7 @@ def test_doctor__empty_source__lists_the_gaps_the_flows_they_turn_off_and_the_re
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    gaps = {k: v for k, v in _findings(result).items() if k.startswith("source ")}
+    gaps = {k: v for k, v in findings_of(result).items() if k.startswith("source ")}
     assert gaps == {
         f"source {relation}": [
             "is absent",
@@ -89,7 +100,7 @@ def test_doctor__column_is_missing__names_it(product: Product) -> None:
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    assert _findings(result)["source segments"] == [
+    assert findings_of(result)["source segments"] == [
         "lacks rules",
         "identities, segments",
         "create it, or point SOURCE_SEGMENTS at a view that has rules",
@@ -103,7 +114,7 @@ def test_doctor__columns_of_other_types__are_named_with_the_repair(product: Prod
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    findings = _findings(result)
+    findings = findings_of(result)
     assert findings["source conversations"] == [
         "team_id is numeric, an integer is needed",
         "reporting",
@@ -135,7 +146,7 @@ def test_doctor__postgres_is_too_old__says_what_that_stops(product: Product, mon
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    state, stops, repair = _findings(result)["Postgres"]
+    state, stops, repair = findings_of(result)["Postgres"]
     assert result.exit_code == GAPS
     assert state.startswith("answers, but is version ")
     assert (stops, repair) == (
@@ -148,7 +159,7 @@ def test_doctor__postgres_is_too_old__says_what_that_stops(product: Product, mon
 def test_doctor__nothing_configured__lists_every_store(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("doctor", "--json", "--timeout", "60")
 
-    assert _findings(result) == {
+    assert findings_of(result) == {
         "Postgres": ["not configured", "every flow", "set DATABASE_URL"],
         "ClickHouse": ["not configured", "every flow", "set CLICKHOUSE_URL"],
         "landing zone": ["not configured", "identities, segments", "set LANDING_URL"],
@@ -180,7 +191,7 @@ def test_doctor__every_store_is_broken__says_how_and_shows_no_secret(
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    findings = _findings(result)
+    findings = findings_of(result)
     assert {subject: turns_off for subject, (_, turns_off, _) in findings.items()} == {
         "Postgres": "every flow",
         "ClickHouse": "every flow",
@@ -205,7 +216,7 @@ def test_doctor__landing_directory_does_not_exist__is_a_finding_and_is_not_creat
 ) -> None:
     directory = tmp_path / "landing"
 
-    assert _findings(run("doctor", "--json", "--timeout", "60"))["landing zone"] == [
+    assert findings_of(run("doctor", "--json", "--timeout", "60"))["landing zone"] == [
         f"the directory {directory} does not exist",
         "identities, segments",
         f"correct LANDING_URL, or create it: mkdir -p {directory}",
@@ -222,7 +233,7 @@ def test_doctor__dagster_home_cannot_be_used__says_why(
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", value)
 
-    assert _findings(run("doctor", "--json", "--timeout", "60"))["DAGSTER_HOME"][0] == state
+    assert findings_of(run("doctor", "--json", "--timeout", "60"))["DAGSTER_HOME"][0] == state
 
 
 def test_doctor__dagster_home_without_dagster_yaml__says_how_to_get_it(
@@ -230,7 +241,7 @@ def test_doctor__dagster_home_without_dagster_yaml__says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
 
-    assert _findings(run("doctor", "--json", "--timeout", "60"))["DAGSTER_HOME"] == [
+    assert findings_of(run("doctor", "--json", "--timeout", "60"))["DAGSTER_HOME"] == [
         f"{tmp_path} has no dagster.yaml",
         "every flow",
         'mkdir -p "$DAGSTER_HOME" && cp dagster.yaml "$DAGSTER_HOME/"',
@@ -247,7 +258,7 @@ def test_doctor__export_reader__looks_at_point_in_time_recovery(
         TableName=product.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": enabled}
     )
 
-    found = _findings(run("doctor", "--json", "--timeout", "60"))["DynamoDB export"]
+    found = findings_of(run("doctor", "--json", "--timeout", "60"))["DynamoDB export"]
 
     assert found[0].endswith(state)
     assert bool(found[2]) is not enabled
@@ -256,7 +267,7 @@ def test_doctor__export_reader__looks_at_point_in_time_recovery(
 def test_doctor__index_holds_only_keys__is_a_finding(product: Product) -> None:
     product.recreate_identities_table({"ProjectionType": "KEYS_ONLY"})
 
-    state, turns_off, repair = _findings(run("doctor", "--json", "--timeout", "60"))["DynamoDB index"]
+    state, turns_off, repair = findings_of(run("doctor", "--json", "--timeout", "60"))["DynamoDB index"]
 
     assert "does not hold django_id, identity_traits, system_traits (its projection is KEYS_ONLY)" in state
     assert turns_off == "identities, segments"
@@ -290,7 +301,7 @@ def test_doctor__aws_environment_is_incomplete__is_a_finding(
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    assert _findings(result)[subject][1] == "identities, segments"
+    assert findings_of(result)[subject][1] == "identities, segments"
     assert result.exit_code == GAPS
 
 
@@ -303,6 +314,28 @@ def test_doctor__texts_that_look_like_markup__are_shown_as_they_are(
     result = run("doctor", "--all", "--timeout", "60")
 
     assert f"IDENTITIES_TABLE │ {markup}" in " ".join(result.stdout.split())
+
+
+def test_doctor__too_little_room__is_a_gap_that_stops_what_writes(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_FREE_DISK_PERCENT", "100")
+    empty_product.clickhouse.insert_rows(
+        "reporting_events", ["id", "created_at"], [[1, datetime(2026, 1, 1, tzinfo=timezone.utc)]]
+    )
+    empty_product.clickhouse.execute("ALTER TABLE reporting_events MODIFY SETTING parts_to_delay_insert = 1")
+
+    findings = findings_of(run("doctor", "--json", "--timeout", "60"))
+
+    writers = "identities, segments, reporting, ai_usage, product_events"
+    assert [findings[one][1] for one in ("ClickHouse disks", "ClickHouse parts")] == [writers] * 2
+    assert findings["ClickHouse disks"][0].endswith("less than the 100 % of GUARD_FREE_DISK_PERCENT")
+    assert findings["ClickHouse parts"] == [
+        "reporting_events has 1 of 1 parts in the partition 20260101, and 1 of 100,000 in all, more than the 80 % of"
+        " GUARD_PARTS_PERCENT",
+        writers,
+        "wait for merges: look at system.merges",
+    ]
 
 
 def test_doctor__gap__comes_first_and_what_is_well_is_not_listed(
@@ -318,9 +351,11 @@ def test_doctor__gap__comes_first_and_what_is_well_is_not_listed(
         "✗ DynamoDB: not configured",
         "    turns off: identities, segments",
         "    repair: set IDENTITIES_TABLE",
+        "! ingestion: no token may send events: whoever sends some is refused",
+        "    repair: analytics-pipeline token create NAME --scope ingest --organisation ID",
         "! SOURCE_ORGANIZATIONS: is set, but nothing reads it",
         "    repair: did you mean SOURCE_ORGANISATIONS? Rename it",
-        "1 gap; 8 of 10 are well; --all shows each, and the configuration.",
+        "1 gap; 10 of 13 are well; --all shows each, and the configuration.",
     ]
     assert result.exit_code == GAPS
 
@@ -347,7 +382,7 @@ def test_doctor__variables_that_are_nearly_ours__are_warned_of(
 
     result = run("doctor", "--json", "--timeout", "60")
 
-    found = {subject: repair for subject, (state, _, repair) in _findings(result).items() if "nothing reads" in state}
+    found = {subject: repair for subject, (state, _, repair) in findings_of(result).items() if "nothing reads" in state}
     assert found == {
         "SOURCE_ORGANIZATIONS": "did you mean SOURCE_ORGANISATIONS? Rename it",
         "DATABSE_URL": "did you mean DATABASE_URL? Rename it",
@@ -383,10 +418,10 @@ def test_doctor__role_that_does_not_see_other_sessions_or_all_rows__is_warned_wi
         product.execute(f"DROP ROLE {role}")
 
     repair = f"GRANT pg_read_all_stats TO {role} (used by reporting and ai_usage)"
-    assert _findings(blind)["Postgres pg_stat_activity"][1:] == ["", repair]
+    assert findings_of(blind)["Postgres pg_stat_activity"][1:] == ["", repair]
     bypass = f'ALTER ROLE "{role}" BYPASSRLS, or a policy that shows it all rows of accounts'
-    assert _findings(blind)["rows of accounts"][1:] == ["", bypass]
-    assert {"Postgres pg_stat_activity", "rows of accounts"}.isdisjoint(_findings(seeing))
+    assert findings_of(blind)["rows of accounts"][1:] == ["", bypass]
+    assert {"Postgres pg_stat_activity", "rows of accounts"}.isdisjoint(findings_of(seeing))
     assert (blind.exit_code, seeing.exit_code) == (DONE, DONE)
 
 
@@ -405,7 +440,8 @@ def test_doctor__servers_that_never_answer__are_told_within_its_timeout(tmp_path
             **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"), "x"),
             **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
         }
-        nothing, without = _timed_doctor(dict.fromkeys(silent, ""))
+        # Where a server is away, the clients' own warnings would be told as well.
+        nothing, without = _timed_doctor({**dict.fromkeys(silent, ""), "CLICKHOUSE_URL": "http://127.0.0.1:1/x"})
         shown, took = _timed_doctor(silent)
 
     told = [line.partition(":")[0] for line in shown.splitlines() if "no answer within 3 s" in line]
@@ -429,17 +465,3 @@ def _silent_server() -> Iterator[int]:
     """Takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
-
-
-def test_doctor__privacy_policy_of_a_member_that_no_event_has__is_a_gap_of_product_events(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVENT_PRIVACY", "task_created.email=drop")
-
-    found = _findings(run("doctor", "--json", "--timeout", "60"))["EVENT_PRIVACY"]
-
-    assert found == [
-        "task_created.email is no member of an event (sdk/EVENTS.md)",
-        "product_events",
-        "correct it: sdk/EVENTS.md has the members",
-    ]

@@ -205,6 +205,62 @@ def test_replay__range_with_dead_letters__sends_it_again_and_forgets_what_arrive
     assert run("export", "replay", "disk", "--from", "3", "--to", "2").exit_code == USAGE
 
 
+def test_rename__sink_with_a_backlog__goes_on_under_the_new_name(
+    sinks: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    allow(sinks, "ViewSearch")
+    begin(sinks, "old")
+    add_events(sinks, 3)
+    export(sinks, Receiver("old", refused={2}))
+    add_events(sinks, 2)
+    monkeypatch.setenv("EXPORT_SINKS", f"disk={(tmp_path / 'disk').as_uri()} old={(tmp_path / 'old').as_uri()}")
+    assert run("export", "rename", "old", "disk").exit_code == FAILED
+    assert run("export", "drop", "old").exit_code == FAILED
+
+    monkeypatch.setenv("EXPORT_SINKS", f"disk={(tmp_path / 'disk').as_uri()}")
+    assert run_json("export", "rename", "old", "disk") == {"sink": "disk", "bookmark_id": 3}
+    renamed = Receiver("disk")
+    export(sinks, renamed)
+
+    assert renamed.ids == [4, 5]
+    assert [one["sink"] for one in run_json("export", "status")["sinks"]] == ["disk"]
+    assert {one["sink"] for one in run_json("export", "recent")} == {"disk"}
+    assert sinks.execute("SELECT unit, record_key FROM analytics_pipeline.dead_letters") == [("disk", "2")]
+    assert run("export", "rename", "old", "disk").exit_code == GAPS
+
+
+def test_rename__new_name_has_begun__is_refused_and_with_again_goes_back(sinks: Product) -> None:
+    allow(sinks, "ViewSearch")
+    begin(sinks, "old")
+    add_events(sinks, 3)
+    begin(sinks, "disk", after=3)
+    add_events(sinks, 2)
+    export(sinks, Receiver("disk"))
+    run("export", "replay", "disk", "--from", "4")
+
+    assert run("export", "rename", "old", "disk").exit_code == FAILED
+    assert bookmark(sinks, "disk") == 5
+    assert run_json("export", "rename", "old", "disk", "--again") == {"sink": "disk", "bookmark_id": 0}
+    receiver = Receiver("disk")
+    export(sinks, receiver)
+
+    assert receiver.ids == [1, 2, 3, 4, 5]
+    assert [(one["sink"], one["past"]) for one in run_json("export", "status")["sinks"]][:1] == [("disk", [])]
+
+
+def test_doctor__sink_that_left_the_configuration__is_a_warning_until_it_is_dropped(sinks: Product) -> None:
+    begin(sinks, "gone", "disk")
+
+    def warnings() -> list[str]:
+        found = run_json("doctor", "--timeout", "60")["findings"]
+        return [one["subject"] for one in found if "no longer in EXPORT_SINKS" in one["state"]]
+
+    assert warnings() == ["sink gone"]
+    assert run_json("export", "drop", "gone") == {"sink": "gone", "state": "dropped"}
+    assert warnings() == []
+    assert run("export", "drop", "gone").exit_code == GAPS
+
+
 def test_test__sink__gets_a_marked_record_that_is_no_event(sinks: Product, tmp_path: Path) -> None:
     answer = run_json("export", "test", "disk")
 

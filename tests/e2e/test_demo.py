@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import psycopg
 import pytest
+from playwright.sync_api import Browser, expect
 
 from analytics_pipeline.definitions import defs
 from analytics_pipeline.demo.ai_usage import chat_events
@@ -18,6 +21,9 @@ from analytics_pipeline.demo.reporting import accounts, support
 from analytics_pipeline.demo.services import BURST
 from analytics_pipeline.embedded.stack import Stack
 from analytics_pipeline.flows.segments.feature import SEGMENTS
+from tests.browser import NEEDS_CHROMIUM, launched
+from tests.e2e.dagster_server import wait_for
+from tests.e2e.tour import PATIENCE, Tour
 from tests.embedded.stack_harness import temporary_home
 from tests.product import today
 
@@ -148,3 +154,57 @@ def test_demo__second_run__works_again_and_keeps_the_data(
 
     assert (first.returncode, result.returncode, result.stderr) == (0, 0, "")
     assert "Schemas are up to date (0 migrations applied)" in result.stdout
+
+
+@contextmanager
+def dev(home: Path, browser: Browser) -> Iterator[Tour]:
+    """`analytics-pipeline dev` on the home, and somebody who reads there where everything is."""
+    out = home / "dev.out"
+    command = [sys.executable, "-c", "from analytics_pipeline.cli import main; main()", "dev", "--home", str(home)]
+    with out.open("w") as told, subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_for(lambda: "Ctrl-C stops" in out.read_text() or process.poll() is not None, bool, 240)
+            assert process.poll() is None, out.read_text()
+            dagster, dashboard = re.findall(r"│ (http://127\.0\.0\.1:\d+) ", out.read_text())
+            (token,) = re.findall(r"apt_\S+", out.read_text())
+            yield Tour(browser, dashboard, dagster, token)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.slow
+@NEEDS_CHROMIUM
+def test_dev__after_the_demo__is_toured_in_a_browser_and_follows_what_is_materialised(
+    home: Path, first: "subprocess.CompletedProcess[str]"
+) -> None:
+    assert first.returncode == 0
+    with launched() as browser, dev(home, browser) as tour:
+        assert tour.complaints(tour.desk()) == []
+        assert tour.complaints(tour.phone()) == []
+        page = tour.desk()
+        month, week = (tour.narrowed(page, str(today() - timedelta(days=days)), str(today())) for days in (29, 6))
+        assert month != week
+        assert tour.shared(page) == week
+        tour.photograph()
+
+        page.goto(f"{tour.dashboard}/usage-export")
+        sent = page.locator("#sinks tbody tr").first.locator("td").nth(4)
+        before = int(sent.inner_text().replace(",", ""))
+        _search_once_more(home)
+        asset = tour.materialise(page, "usage_export")
+        page.bring_to_front()
+
+        # Nobody loads the page again.
+        expect(sent).to_have_text(f"{before + 1:,}", timeout=PATIENCE * 1000)
+        asset.get_by_role("link", name=f"{tour.dashboard}/usage-export").first.click()
+        asset.wait_for_url(f"{tour.dashboard}/usage-export")
+        expect(asset.get_by_role("heading", name="Usage export", exact=True)).to_be_visible()
+
+
+def _search_once_more(home: Path) -> None:
+    """The product logs one more event that may leave."""
+    with psycopg.connect(Stack(home).up()["DATABASE_URL"]) as connection:
+        connection.execute(
+            "INSERT INTO event_logs (id, name, source, version)"
+            " SELECT max(id) + 1, 'ViewRepository', 'WEB', '1' FROM event_logs"
+        )

@@ -1,7 +1,8 @@
 """All flows on a read replica of the product's database, with the ledgers in a database of their own."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,9 +10,13 @@ import dagster as dg
 import psycopg
 import pytest
 from psycopg import sql
+from typing_extensions import LiteralString
 
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.ai_usage.pending import pending_days
+from analytics_pipeline.flows.ai_usage.source import DUO_CHAT_EVENTS
+from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.guards import ReplicaBehind, replica_lag
 from analytics_pipeline.flows.reporting.audit import lag
 from analytics_pipeline.flows.reporting.pending import live
 from analytics_pipeline.flows.segments import refresh
@@ -114,6 +119,40 @@ def test_flows__source_is_a_replica__bring_in_everything_and_write_nothing_there
     ]
     assert apart.ledger("dead_letters", "record_key, reason") == [("9", "the event has no account")]
     assert product.execute("SELECT to_regnamespace('analytics_pipeline')") == [(None,)]
+
+
+def test_guard__replay_is_paused__refuses_copies_until_the_replica_follows_again(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product, store = apart.primary, replace(apart.store, lag_seconds=1)
+    copy = DayCopy(DUO_CHAT_EVENTS, store, product.clickhouse, "run")
+    assert replica_lag(store) == 0
+    _run(store, "SELECT pg_wal_replay_pause()")
+    _wait_until(lambda: _run(store, "SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+    product.add_chat(at(DAY), id=1)
+    _wait_until(lambda: (replica_lag(store) or 0) > 1)
+
+    with pytest.raises(ReplicaBehind, match=r"heavy work waits until it is at most 1 s \(GUARD_REPLICA_LAG_SECONDS\)"):
+        copy.copy(DAY, DAY)
+    assert product.clickhouse.query("SELECT count() FROM duo_chat_events") == [(0,)]
+    assert apart.ledger("source_copies", "day") == []
+
+    _run(store, "SELECT pg_wal_replay_resume()")
+    apart.catch_up()
+    copy.copy(DAY, DAY)
+    assert product.clickhouse.query("SELECT id FROM duo_chat_events") == [(1,)]
+
+
+def _run(store: Postgres, statement: LiteralString) -> list[tuple[object, ...]]:
+    with store.connect() as connection:
+        return connection.execute(statement).fetchall()
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,4 +161,6 @@ def _count_landing_zone(moments: Moments) -> None:
 
 
 def _is_write(statement: str) -> bool:
-    return not statement.lstrip(" \n(").upper().startswith(_READS)
+    # An empty one asks whether the server is still there.
+    text = statement.lstrip(" \n(").upper()
+    return text != "" and not text.startswith(_READS)

@@ -10,7 +10,7 @@ from tests.simulation.flows.segments import SEGMENTS, Segments
 
 ALL = (REPORTING, AI_USAGE, SEGMENTS)
 # A history of one flow costs a third, and more of its steps meet each other; what flows share is met by all together.
-WORLDS = ((REPORTING,), (AI_USAGE,), (SEGMENTS,), ALL)
+WORLDS = (*((REPORTING,), (AI_USAGE,), (SEGMENTS,)) * 2, ALL)
 
 # Where nothing is on, or nothing is there, little can go wrong.
 _mostly = st.sampled_from([True, True, True, False])

@@ -13,11 +13,11 @@ from tests.simulation.machine import Simulation
 
 # The first seed to try, how many histories in all, and how many steps each has.
 SEED = int(os.environ.get("SIMULATION_SEED", "1"))
-HISTORIES = int(os.environ.get("SIMULATION_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("SIMULATION_HISTORIES", "1000"))
 STEPS = int(os.environ.get("SIMULATION_STEPS", "20"))
 # Makes the history that fails as short as it can be, which takes many minutes.
 SHRINKS = "SIMULATION_SHRINK" in os.environ
-_OF_A_SEED, _OF_A_SHORT_RUN = 10, 2
+_OF_A_SEED, _OF_A_SHORT_RUN = 25, 3
 _SEEDS = range(SEED, SEED + max(HISTORIES // _OF_A_SEED, 1))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from analytics_pipeline.flows.product_events.rows import row_maker
 from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import postgres
 from analytics_pipeline_sdk.identifiers import uuid7
-from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer
+from analytics_pipeline_sdk.protocol import BATCH_PATH, REQUEST_ID_HEADER, Answer, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ ORIGINAL_PATH = "/events/batch"
 _STORE_SECONDS = 15
 # Statuses after which events come again: too many wait, or a store is away.
 _SENT_AGAIN = (429, 503)
+_NAME = attrgetter("verdict")
 _PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 Headers = Mapping[bytes, bytes]
 
@@ -145,20 +147,19 @@ class IngestionApp:
 
     async def _batch(self, headers: Headers, receive: Any) -> Answered:
         form = form_of(headers)
-        submission, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
-        return answered(Answer(UUID(submission.request_id), submission.verdicts), headers=told)
+        submission, verdicts, told = await self._taken(headers, receive, lambda body, _: decoded(body, form))
+        return answered(Answer(UUID(submission.request_id), verdicts), headers=told)
 
     async def _original(self, headers: Headers, receive: Any) -> Answered:
         form_of(headers)
-        submission, told = await self._taken(headers, receive, decoded_original)
-        verdicts = submission.verdicts
+        _, verdicts, told = await self._taken(headers, receive, decoded_original)
         received = sum(one.verdict in ("accepted", "duplicate") for one in verdicts)
         return answered({"received": received, "verdicts": verdicts}, headers=told)
 
     async def _taken(
         self, headers: Headers, receive: Any, read: Callable[[bytes, int], Arrived]
-    ) -> tuple[Submission, dict[str, str]]:
-        """The submission of a request, with its outcomes, and headers for the answer."""
+    ) -> tuple[Submission, list[Verdict], dict[str, str]]:
+        """The submission of a request, its verdicts, and headers for the answer."""
         token = await self._begun.senders.sender(headers)
         organisation = token.organisation_id or 0
         arrived = read(await body_of(headers, receive), organisation)
@@ -172,8 +173,9 @@ class IngestionApp:
             if refusal.status in _SENT_AGAIN:
                 self._count({"retry": len(entries)})
             raise
-        self._count(Counter(one.verdict for one in submission.verdicts))
-        return submission, told
+        verdicts = submission.verdicts()
+        self._count(Counter(map(_NAME, verdicts)))
+        return submission, verdicts, told
 
     def _count(self, verdicts: Mapping[str, int]) -> None:
         self.metrics.count(verdicts)

@@ -11,7 +11,7 @@ from analytics_pipeline.flows.reads import History, histories
 ROUTER = APIRouter(include_in_schema=False)
 
 _TONES = {"requested": "warn", "running": "warn", "completed": "good", "failed": "bad"}
-_NONE = "No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds."
+_NONE = "No feature was seen switched on yet; the sensor `enablement` looks every 30 seconds (docs/enablement.md)."
 
 
 @ROUTER.get("/enablement")

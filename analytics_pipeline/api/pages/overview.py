@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from analytics_pipeline.api.access import InScope, Within
 from analytics_pipeline.api.answers import Told
 from analytics_pipeline.api.pages.enablement import shown as histories_shown
-from analytics_pipeline.api.pages.frame.panels import Column, Panel, Table, View
+from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View, asset_page
 from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.reads import Cost, Freshness, costs, failing, freshness
@@ -16,6 +16,8 @@ from analytics_pipeline.flows.reads import Cost, Freshness, costs, failing, fres
 ROUTER = APIRouter(include_in_schema=False)
 
 _HOURS = 24
+# Tables that are called otherwise than the asset that fills them.
+_ASSETS = {"identities": "identity_snapshots"}
 _NO_LOG = "The server keeps no system.query_log, or has not written any of it yet."
 _STEPS = {
     "database_url": "Set DATABASE_URL: the product's Postgres.",
@@ -37,20 +39,21 @@ def overview(request: Request, within: InScope) -> Response:
 
 
 def _flows(within: Within) -> View:
-    steps = to_do(within.stores.settings)
+    settings = within.stores.settings
+    steps = to_do(settings)
     found = [] if steps else freshness(within.stores.postgres)
     columns = (
         Column("Flow"),
-        Column("Table", "code"),
+        Column("Table"),
         Column("State", "word"),
-        Column("Days"),
+        Column("Days", "days"),
         Column("Missing", "number"),
         Column("Lost", "number"),
         Column("Rows", "number"),
         Column("Last came in", "moment"),
     )
     waiting = "Nothing has come in yet. Materialise a day in Dagster, or switch a feature on: docs/operators-guide.md."
-    return View(table=Table(columns, [_flow(one) for one in found], " ".join(steps) or waiting))
+    return View(table=Table(columns, [_flow(settings, one) for one in found], " ".join(steps) or waiting))
 
 
 def to_do(settings: Settings) -> Sequence[str]:
@@ -58,10 +61,12 @@ def to_do(settings: Settings) -> Sequence[str]:
     return [step for name, step in _STEPS.items() if getattr(settings, name) is None]
 
 
-def _flow(one: Freshness) -> tuple[object, ...]:
-    days = f"{one.first_day} to {one.last_day}" if one.first_day else ""
+def _flow(settings: Settings, one: Freshness) -> tuple[object, ...]:
+    days = " to ".join(sorted({str(day) for day in (one.first_day, one.last_day) if day}))
     rows = "" if one.rows is None else one.rows
-    return (one.flow, one.relation, _state(one), days, one.missing_days, one.lost_days, rows, one.updated_at or "")
+    address = asset_page(settings, _ASSETS.get(one.relation, one.relation))
+    table = Link(one.relation, address) if address else one.relation
+    return (one.flow, table, _state(one), days, one.missing_days, one.lost_days, rows, one.updated_at or "")
 
 
 def _state(one: Freshness) -> str:

@@ -1,6 +1,6 @@
 """The page of segments: a project's sizes now, what moved, what is unknown and why; one segment over time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Annotated
@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from analytics_pipeline.api.access import CallerOf, OfProject, Within, of_project, within_scope
 from analytics_pipeline.api.pages.frame.charts import Chart, Series
-from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View
+from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View, once
 from analytics_pipeline.api.pages.frame.ranges import Ranged
 from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.problems import not_found
@@ -20,7 +20,7 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     biggest_movers,
     days_of,
     history,
-    is_live,
+    name_of,
     sizes,
 )
 from analytics_pipeline.flows.tenants import Project, all_projects
@@ -39,9 +39,10 @@ class _Asked:
     of: OfProject
     first: date
     last: date
+    sizes: Callable[[], list[SegmentSizes]]
 
     def now(self) -> View:
-        found = self._sizes()
+        found = self.sizes()
         words = (Column("Segment"), Column("Environment"))
         columns = (*words, Column("Size", "number"), Column("Status", "word"), Column("As of", "moment"))
         rows = [(_link(self.of.project, one), *_cells(place)) for one in found for place in one.memberships]
@@ -52,7 +53,7 @@ class _Asked:
         columns = (Column("Segment"), Column("Environment"), Column("Why"))
         rows = [
             (_link(self.of.project, one), place.environment_name, place.reason)
-            for one in self._sizes()
+            for one in self.sizes()
             for place in one.memberships
             if place.count is None or place.status == "failed"
         ]
@@ -76,11 +77,11 @@ class _Asked:
         note = f"The first {_ENVIRONMENTS} environments." if len(project.environments) > _ENVIRONMENTS else ""
         return View(chart=Chart("Size by day", tuple(map(str, days)), series), note=note)
 
-    def _sizes(self) -> list[SegmentSizes]:
-        return sizes(self.of.stores.postgres, self.of.stores.flags, self.of.project, -1, _SEGMENTS)
 
-
-_OFF = "No live segment, or the organisation has the flag segment_membership_inspection off."
+_OFF = (
+    "The project has no live segment, or its organisation has the flag segment_membership_inspection off."
+    " Once it is on, the sensor `enablement` has the segments counted: see Enablement."
+)
 
 
 @ROUTER.get("/segments")
@@ -91,7 +92,7 @@ def segments(request: Request, who: CallerOf, chosen: Ranged, project: Id = None
         return page(request, "Segments", [choice], lead="Choose a project.")
     of = of_project(request, who, project)
     first, last = chosen.days(datetime.now(timezone.utc).date())
-    asked = _Asked(of, first, last)
+    asked = _Asked(of, first, last, once(lambda: sizes(of.stores.postgres, of.stores.flags, of.project, -1, _SEGMENTS)))
     panels = [
         *_of_one(asked, segment),
         Panel("sizes", "Sizes now", asked.now, wide=True),
@@ -106,9 +107,10 @@ def segments(request: Request, who: CallerOf, chosen: Ranged, project: Id = None
 def _of_one(asked: _Asked, segment: int | None) -> Sequence[Panel]:
     if segment is None:
         return ()
-    if not is_live(asked.of.stores.postgres, asked.of.project.id, segment):
+    name = name_of(asked.of.stores.postgres, asked.of.project.id, segment)
+    if name is None:
         raise not_found()
-    return (Panel("size", f"Size of segment {segment}", lambda: asked.over_time(segment), wide=True),)
+    return (Panel("size", f"Size of “{name}”", lambda: asked.over_time(segment), wide=True),)
 
 
 def _projects(within: Within) -> View:

@@ -33,6 +33,12 @@ def usage_export(request: Request, stores: Instance) -> Response:
     return page(request, "Usage export", panels, lead="Allow-listed events on their way out, at least once.")
 
 
+_NOTHING_SENT = (
+    "Nothing was sent yet. Events leave once EXPORT_USAGE_DATA_ENABLED is set for Dagster and their names are allowed:"
+    " analytics-pipeline export allowlist"
+)
+
+
 def _sinks(stores: Stores) -> View:
     found = statuses(stores.postgres, [sink.name for sink in stores.settings.sinks])
     columns = (
@@ -83,7 +89,7 @@ def _deliveries(stores: Stores) -> View:
         )
         for one in recent(stores.postgres, None, _DELIVERIES)
     ]
-    return View(table=Table(columns, rows, "Nothing was sent yet."))
+    return View(table=Table(columns, rows, _NOTHING_SENT))
 
 
 def _dead_letters(stores: Stores) -> View:

@@ -19,8 +19,8 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     biggest_movers,
     days_of,
     history,
-    is_live,
     is_on,
+    name_of,
     sizes,
 )
 from analytics_pipeline.flows.segments.reads.version import version
@@ -76,7 +76,7 @@ def _version_of_movers(asked: InProject, days: Days) -> str | None:
 @listing(ROUTER, "/segments/{segment}/counts", DayCount, _DAY, version=_version_of_counts)
 def counts(asked: InProject, segment: Id, days: Days, page: Paged) -> Listing[DayCount]:
     """The segment's size on each day, in each environment."""
-    if not is_live(asked.stores.postgres, asked.project.id, segment):
+    if name_of(asked.stores.postgres, asked.project.id, segment) is None:
         raise not_found()
     last = min(days.last, datetime.now(timezone.utc).date())
     grid = days_of(days.first, last, asked.project.environments)

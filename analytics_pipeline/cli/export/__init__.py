@@ -3,7 +3,7 @@
 import click
 
 from analytics_pipeline.cli.export.allowlist import allowlist, fields
-from analytics_pipeline.cli.export.places import replay, start
+from analytics_pipeline.cli.export.places import drop, rename, replay, start
 from analytics_pipeline.cli.export.sinks import pause, resume, test
 from analytics_pipeline.cli.export.status import dead_letters, recent, status
 
@@ -29,8 +29,13 @@ def export() -> None:
       analytics-pipeline export resume NAME          tries again at once
       analytics-pipeline export dead-letters         what a receiver will never take, and why
       analytics-pipeline export replay NAME --from 2026-05-01   sends once more what is there since
+
+    \b
+    A sink that got another name in EXPORT_SINKS, or left it:
+      analytics-pipeline export rename OLD NEW       lets it go on where it was
+      analytics-pipeline export drop NAME            forgets it
     """
 
 
-for command in (status, recent, test, pause, resume, start, replay, dead_letters, allowlist, fields):
+for command in (status, recent, test, pause, resume, start, rename, drop, replay, dead_letters, allowlist, fields):
     export.add_command(command)

@@ -1,5 +1,7 @@
-"""`analytics-pipeline export start` and `replay`: where a sink begins, and what is sent to it once more."""
+"""`analytics-pipeline export start`, `rename`, `drop` and `replay`: where a sink goes on, what it gets once more."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import click
@@ -35,25 +37,78 @@ def start(sink: str, place: str, *, again: bool, as_json: bool) -> None:
     if name in ledger.states(store):
         if not again:
             raise click.ClickException(f"{name} has begun already; move its bookmark with --again")
-        _move(store, name, after)
+        with _alone(store, name):
+            ledger.move(store, name, after)
     else:
         with store.connect() as connection:
             open_until = newest(connection, store).open_until
         with store.ledgers.connect() as connection:
             ledger.create(connection, name, after, "{}", open_until)
+    _told(name, after, as_json=as_json)
+
+
+@contextmanager
+def _alone(store: Postgres, name: str) -> Iterator[None]:
+    """While no run serves the sink."""
+    try:
+        with store.lease(f"usage_export:{name}", patience=timedelta(seconds=10)):
+            yield
+    except LeaseHeld:
+        told = f"a run is serving {name}; pause it, wait for the run's end (4 minutes at most), and try again"
+        raise click.ClickException(told) from None
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--again", is_flag=True, help="Also when NEW has begun already: it goes back, and what it got since it gets twice."
+)
+@json_option
+def rename(old: str, new: str, *, again: bool, as_json: bool) -> None:
+    """Let NEW go on where OLD is, after its name was changed in EXPORT_SINKS.
+
+    Bookmark, awaited ids, histories, batches and dead letters of OLD are NEW's from then on. Without this NEW begins at
+    the newest event like any new sink, and what OLD had not got does not leave.
+    """
+    settings = Settings.load()
+    store = postgres(settings)
+    (name,) = configured_sinks(settings, [new])
+    if old in {sink.name for sink in settings.sinks}:
+        raise click.ClickException(f"{old} is a sink of EXPORT_SINKS; change its name there first. Nothing was changed")
+    served = ledger.states(store)
+    if old not in served:
+        raise Missing(f"{old[:60]} was never served; nothing was changed. See: analytics-pipeline export status")
+    if name in served and not again:
+        raise click.ClickException(f"{name} has begun already; let it go back with --again. Nothing was changed")
+    with _alone(store, old), _alone(store, name):
+        ledger.rename(store, old, name)
+    _told(name, served[old].bookmark_id, as_json=as_json)
+
+
+@click.command()
+@click.argument("sink")
+@json_option
+def drop(sink: str, *, as_json: bool) -> None:
+    """Forget SINK, which is no longer in EXPORT_SINKS: its bookmark, histories and dead letters. What it got stays."""
+    settings = Settings.load()
+    store = postgres(settings)
+    if sink in {one.name for one in settings.sinks}:
+        raise click.ClickException(f"{sink} is a sink of EXPORT_SINKS; take it out there first. Nothing was changed")
+    with _alone(store, sink):
+        if not ledger.drop(store, sink):
+            raise Missing(f"{sink[:60]} was never served; nothing was changed. See: analytics-pipeline export status")
+    if as_json:
+        print_json({"sink": sink, "state": "dropped"})
+    else:
+        click.echo(f"{sink} is forgotten.")
+
+
+def _told(name: str, after: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"sink": name, "bookmark_id": after})
     else:
         click.echo(f"{name} goes on after the event {after}: allowed events with higher ids leave.")
-
-
-def _move(store: Postgres, name: str, after: int) -> None:
-    try:
-        with store.lease(f"usage_export:{name}", patience=timedelta(seconds=10)):
-            ledger.move(store, name, after)
-    except LeaseHeld:
-        told = f"a run is serving {name}; pause it, wait for the run's end (4 minutes at most), and try again"
-        raise click.ClickException(told) from None
 
 
 @click.command()

@@ -69,6 +69,7 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
         # They carry the session's token, so they end with it; what they could not send is kept for the next time.
         start_sending(opened, environment, session.token)
         dashboard = start_dashboard(opened, environment, session)
+        environment["DASHBOARD_URL"] = dashboard.url
         log = log_of(opened)
         with console.status(f"Starting Dagster (log: {log})"):
             child = dagster_ui.start(session, environment, port, log)

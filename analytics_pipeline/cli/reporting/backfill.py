@@ -4,11 +4,12 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
@@ -33,7 +34,7 @@ from analytics_pipeline.flows.reporting.event_history import History, histories
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
-from analytics_pipeline.resources.postgres import Postgres, postgres
+from analytics_pipeline.resources.postgres import postgres
 
 _MANY_DAYS = 730
 
@@ -110,10 +111,10 @@ def backfill(
         work, found = _work(console, settings, clickhouse, run_id, asked_for)
         plan = _planned(console, work) if work else None
         if as_json:
-            print_json(plan)
+            print_json(plan and {**asdict(plan), "to_read": work and work.estimate(plan)})
         elif work and plan:
             is_dry = dry_run or (account is None and not yes and asked("Dry run?"))
-            _show_plan(console, work.postgres, found, plan, is_dry=is_dry)
+            _show_plan(console, work, found, plan, is_dry=is_dry)
             if _is_confirmed(console, plan, is_dry=is_dry, yes=yes):
                 _run(console, work, plan, asked_for)
 
@@ -163,11 +164,11 @@ def _span(ranges: Sequence[Days]) -> str:
     return f"{min(days.first for days in ranges)} to {max(days.last for days in ranges)}"
 
 
-def _show_plan(console: Console, store: Postgres, found: Sequence[History], plan: Plan, *, is_dry: bool) -> None:
+def _show_plan(console: Console, work: Backfill, found: Sequence[History], plan: Plan, *, is_dry: bool) -> None:
     table = Table("", "", title="Plan", title_justify="left", show_header=False)
     whose = found[0].account
     zone = whose.timezone if len(found) == 1 else "UTC"
-    everybody = len(accounts(store).zoned)
+    everybody, to_read = len(accounts(work.postgres).zoned), work.estimate(plan)
     who = f"{whose.id} {whose.name}" if len(found) == 1 else f"{len(found)} with events and a time zone"
     for name, value in {
         "account": who,
@@ -177,6 +178,7 @@ def _show_plan(console: Console, store: Postgres, found: Sequence[History], plan
         "rolled up and holding": f"{len(plan.days) - len(plan.dates):,} days, skipped",
         "to be rolled up": f"{len(plan.dates):,} days, for all {everybody:,} accounts with a time zone",
         "to be copied before": f"{len(plan.copies):,} UTC days",
+        "to be read from Postgres": f"about {to_read.rows:,} rows ({decimal(to_read.bytes)})",
         "first event": in_zone(min(one.first_event for one in found), zone),
         "last event": in_zone(max(one.last_event for one in found), zone),
         "dry run": "yes" if is_dry else "no",

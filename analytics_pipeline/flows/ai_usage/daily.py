@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from analytics_pipeline.flows.ai_usage.registry import events_of
 from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS, SOURCES
 from analytics_pipeline.flows.days import by_month
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.held_days import lose_days, lost_days, note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -38,10 +39,12 @@ class DailyUsage:
         """Replace the days, both ends inclusive, by what their events are now; returns how many rows each has.
 
         Raises:
+            DiskFull, TooManyParts: a guard stopped it; finished months stay.
             LeaseHeld: another run did not finish its build within ten minutes; finished months stay.
         """
         found: dict[date, int] = {}
         for days in by_month(first, last):
+            require_room(self.clickhouse, FIGURES.name)
             with self.postgres.lease(FIGURES.lease, patience=_PATIENCE):
                 found |= retrying(self.clickhouse.attempts, is_transient)(self._build, days)
         return found

@@ -111,7 +111,15 @@ def counted_rows(connection: Connection, postgres: Postgres, source: DaySource, 
 
 
 def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable) -> int:
-    """How many rows Postgres expects where `condition` holds. It answers at once, from its statistics.
+    """How many rows Postgres expects where `condition` holds, as in `planned`."""
+    rows, _ = planned(connection, postgres, source, condition)
+    return rows
+
+
+def planned(
+    connection: Connection, postgres: Postgres, source: DaySource, condition: sql.Composable
+) -> tuple[int, int]:
+    """How many rows Postgres expects where `condition` holds, and bytes of each. It answers from its statistics.
 
     Raises:
         psycopg.Error: a column is missing, or is not what the source takes it for.
@@ -119,7 +127,7 @@ def estimated_rows(connection: Connection, postgres: Postgres, source: DaySource
     what = sql.SQL(", ").join([*map(sql.SQL, source.columns.values()), source.refusal])
     statement = sql.SQL("EXPLAIN (FORMAT JSON) ") + source.select(postgres, what, condition)
     (([plan],),) = connection.execute(statement).fetchall()
-    return int(plan["Plan"]["Plan Rows"])
+    return int(plan["Plan"]["Plan Rows"]), int(plan["Plan"]["Plan Width"])
 
 
 def between(source: DaySource, start: datetime, end: datetime) -> sql.Composed:

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from analytics_pipeline.flows.failures import Failure, reason_and_place, reason_of
+from analytics_pipeline.flows.guards import require_room
+from analytics_pipeline.flows.held_tables import Estimate
 from analytics_pipeline.flows.identities.errors import EnvironmentsRefused, IncompleteLoad, NotCaptured, StaleCapture
 from analytics_pipeline.flows.identities.export.staging import ExportStager
 from analytics_pipeline.flows.identities.ledger import IdentityLedger, Loaded
@@ -36,6 +38,11 @@ class LoadResult:
     unchanged: list[Loaded] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        """How many environments are complete."""
+        return len(self.loaded) + len(self.unchanged)
+
 
 @dataclass(frozen=True)
 class SnapshotLoad:
@@ -48,7 +55,11 @@ class SnapshotLoad:
     reload: bool = False
 
     def load(self, environments: Sequence[Environment]) -> LoadResult:
-        """Load each environment's capture. One that fails keeps its slice and does not stop the others."""
+        """Load each environment's capture. One that fails keeps its slice and does not stop the others.
+
+        Raises:
+            DiskFull, TooManyParts: a guard stopped it; environments that were loaded before stay.
+        """
         result = LoadResult()
         stored = stored_environments(self.clickhouse, self.day)
         completed = self.ledger.completed(by_this_run=self.reload)
@@ -71,8 +82,29 @@ class SnapshotLoad:
             else:
                 pending.append(capture)
         for batch in _batches(pending):
+            require_room(self.clickhouse, "identities")
             self._load_or_split(batch, result)
         return result
+
+    def estimate(self, environments: Sequence[Environment]) -> Estimate:
+        """Rows and bytes of the captures that a load would read now; one that cannot be read counts for nothing."""
+        stored = stored_environments(self.clickhouse, self.day)
+        completed = {} if self.reload else self.ledger.completed()
+        export = self.landing.readable_manifest(export_unit_of(self.day))
+        manifests: dict[datetime, Manifest] = {}
+        total = Estimate()
+        for environment in environments:
+            held, recorded = stored.get(environment.key, NOTHING), completed.get(environment.key)
+            own = self.landing.readable_manifest(unit_of(self.day, environment.key))
+            newest = max(filter(None, (own, export)), key=lambda one: one.captured_at, default=None)
+            if newest is None or (recorded and held.is_load(*recorded) and recorded[0] == newest.captured_at):
+                continue
+            if newest is export:
+                manifests[newest.captured_at] = newest
+            else:
+                total += Estimate(newest.rows, newest.bytes)
+        # The files of an export are read once for all.
+        return sum((Estimate(one.rows, one.bytes) for one in manifests.values()), total)
 
     def remove_gone(self, known_environment_keys: frozenset[str], among: Collection[int] | None = None) -> list[str]:
         """Remove the environments that the source no longer has from the day's snapshot; returns their keys.

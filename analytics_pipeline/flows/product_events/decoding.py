@@ -21,7 +21,7 @@ MOST_EVENTS = 10_000
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError)
 
 
-class Sent(Envelope, frozen=True, kw_only=True):
+class Sent(Envelope, frozen=True, kw_only=True, gc=False):
     """An event as it comes in. What it says of its origin wins over what its batch says."""
 
     hostname: str | None = None

@@ -3,8 +3,9 @@
 A member whose name a column of `analytics_events` has goes there, every other one into its column `data`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -29,11 +30,9 @@ COLUMN_MEMBERS = (
     "error_type",
     "error_message",
 )
-# `name` is that of custom events alone.
-_COLUMNS = frozenset({"service", "user_id", *COLUMN_MEMBERS})
 
 
-class Row(msgspec.Struct, array_like=True):
+class Row(msgspec.Struct, array_like=True, gc=False):
     """A row of `analytics_events`: its columns in their order. Moments are seconds since 1970, to the millisecond."""
 
     organisation_id: int
@@ -75,15 +74,24 @@ COLUMNS: tuple[str, ...] = Row.__struct_fields__
 
 @dataclass(frozen=True)
 class Shape:
-    """How events of one type become rows: its name, and which of its members are columns."""
+    """How events of one type become rows.
+
+    `columns` picks the values of `name`, `service`, `user_id` and `COLUMN_MEMBERS` out of those of the type's members,
+    in their order, with a None after them. `others` are the places and names of the members that have no column.
+    """
 
     type: str
-    columns: tuple[str, ...]
+    columns: Callable[[Sequence[Any]], tuple[Any, ...]]
+    others: tuple[tuple[int, str], ...]
 
 
 def _shape(kind: type[Event]) -> Shape:
-    own = {*_COLUMNS, "name"} if kind is CustomEvent else _COLUMNS
-    return Shape(wire_name(kind), tuple(name for name in kind.__struct_fields__ if name in own))
+    members = kind.__struct_fields__
+    # `name` has a column of custom events alone.
+    columns = ("name" if kind is CustomEvent else "", "service", "user_id", *COLUMN_MEMBERS)
+    places = [members.index(name) if name in members else len(members) for name in columns]
+    others = tuple((place, name) for place, name in enumerate(members) if place not in places)
+    return Shape(wire_name(kind), itemgetter(*places), others)
 
 
 def _every_type() -> tuple[type[Event], ...]:

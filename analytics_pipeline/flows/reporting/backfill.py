@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.copy import DayCopy
+from analytics_pipeline.flows.daily_copy.estimate import estimates
 from analytics_pipeline.flows.days import Days, contiguous, day_start, next_day
 from analytics_pipeline.flows.held_days import note_losses
+from analytics_pipeline.flows.held_tables import Estimate
 from analytics_pipeline.flows.reporting import ledger
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.ledger import AccountDay, Copies, account_days, copies, stale
@@ -75,6 +77,10 @@ class Backfill:
             dates += found
             missing |= set(self._to_copy(found))
         return Plan(self.days, sum(map(len, self.wanted.values())), tuple(dates), tuple(sorted(missing)))
+
+    def estimate(self, plan: Plan) -> Estimate:
+        """Rows and bytes that the plan's copies would read from Postgres, from its statistics."""
+        return sum(estimates(self.postgres, REPORTING_EVENTS, plan.copies).values(), Estimate())
 
     @property
     def days(self) -> Days:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.days import last_of_month, next_day
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.held_days import note_losses, swap_days
 from analytics_pipeline.flows.held_tables import MonthTable
 from analytics_pipeline.flows.reporting import ledger
@@ -82,10 +83,12 @@ class Rollups:
         Finished passes stay when a later one fails.
 
         Raises:
+            DiskFull, TooManyParts: a guard stopped it.
             LeaseHeld: another run did not finish its pass within ten minutes.
         """
         found: list[RolledDay] = []
         while first <= last:
+            require_room(self.clickhouse, ROLLUPS.name)
             # Held for one pass only, so that today's figures need not wait for ten years of history.
             with self.postgres.lease(ROLLUPS.lease, patience=_PATIENCE):
                 passed = retrying(self.clickhouse.attempts, is_transient)(self._pass, first, last)

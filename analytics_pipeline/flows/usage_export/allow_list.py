@@ -1,5 +1,6 @@
 """The events that leave, and the keys of their payloads that do: the product's allow list and our own."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,13 @@ class AllowList:
     keys: Mapping[str, Collection[str]]
 
     @property
-    def rules(self) -> tuple[list[str], list[str]]:
-        """Names and keys, pair by pair, as two columns."""
-        pairs = [(name, key) for name in self.names for key in sorted(self.keys.get(name, ()))]
-        return [name for name, _ in pairs], [key for _, key in pairs]
+    def names_by_keys(self) -> Mapping[frozenset[str], list[str]]:
+        """The names with which the same keys leave; names with which none does are left out."""
+        found = defaultdict[frozenset[str], list[str]](list)
+        for name in self.names:
+            if name in self.keys:
+                found[frozenset(self.keys[name])].append(name)
+        return found
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,12 @@ class State:
         return Sending(self.planned_delivery, self.planned_ids, self.planned_to, self.planned_past)
 
 
+def is_ready(postgres: Postgres) -> bool:
+    """Whether the migrations have made the ledger."""
+    ((found,),) = postgres.ledgers.query("SELECT to_regclass('analytics_pipeline.event_logs_scrape_state') IS NOT NULL")
+    return bool(found)
+
+
 def states(postgres: Postgres) -> dict[str, State]:
     """Every sink that was ever served, by name."""
     with postgres.ledgers.connect() as connection:
@@ -82,9 +88,42 @@ def resume(postgres: Postgres, sink: str) -> bool:
 def move(postgres: Postgres, sink: str, bookmark: int) -> None:
     """Let the sink go on after another event; a batch on its way is forgotten, and what was awaited as well."""
     with postgres.ledgers.connect() as connection:
-        connection.execute(_ABANDON, [sink])
+        connection.execute(_ABANDON, ["given up when the bookmark was moved", sink])
         connection.execute(_MOVE_BY_HAND, [bookmark, sink])
         connection.execute("DELETE FROM analytics_pipeline.event_logs_gaps WHERE sink = %s", [sink])
+
+
+def rename(postgres: Postgres, old: str, new: str) -> None:
+    """Let the sink `new` go on where `old` is, with all that is known of `old`; what `new` had begun is given up."""
+    names = {"old": old, "new": new}
+    with postgres.ledgers.connect() as connection:
+        _forget(connection, new)
+        for table in _TABLES_BY_SINK:
+            connection.execute(
+                f"UPDATE analytics_pipeline.{table} SET sink = %(new)s WHERE sink = %(old)s".encode(), names
+            )
+        connection.execute(_RENAME_LETTERS, names)
+
+
+def drop(postgres: Postgres, sink: str) -> bool:
+    """Forget the sink's bookmark, what it waited for and its dead letters; False: it was never served.
+
+    Its batches stay on record as long as those of others.
+    """
+    with postgres.ledgers.connect() as connection:
+        connection.execute(
+            "DELETE FROM analytics_pipeline.dead_letters WHERE flow = 'usage_export' AND unit = %s", [sink]
+        )
+        return _forget(connection, sink)
+
+
+def _forget(connection: Connection, sink: str) -> bool:
+    connection.execute(_ABANDON, ["given up with the bookmark", sink])
+    rows = [
+        connection.execute(f"DELETE FROM analytics_pipeline.{table} WHERE sink = %s".encode(), [sink]).rowcount
+        for table in _FORGOTTEN
+    ]
+    return rows[-1] == 1
 
 
 def _changed(postgres: Postgres, change: str, sink: str) -> bool:
@@ -117,7 +156,7 @@ _CREATE = """
 
 _ABANDON = """
     UPDATE analytics_pipeline.export_deliveries SET
-        status = 'failed', error = 'given up when the bookmark was moved', ended_at = clock_timestamp()
+        status = 'failed', error = %s, ended_at = clock_timestamp()
     WHERE id = (SELECT planned_delivery FROM analytics_pipeline.event_logs_scrape_state WHERE sink = %s)
 """
 
@@ -131,4 +170,18 @@ _MEASURED = """
     UPDATE analytics_pipeline.event_logs_scrape_state SET
         batch_size = %s, queue_size = %s, oldest_pending_at = %s, measured_at = clock_timestamp()
     WHERE sink = %s
+"""
+
+# The row of the sink comes last.
+_FORGOTTEN = ("event_logs_gaps", "event_logs_export_past", "event_logs_scrape_state")
+_TABLES_BY_SINK = (*_FORGOTTEN, "export_deliveries")
+
+# A record that neither could be given stays one dead letter.
+_RENAME_LETTERS = """
+    WITH gone AS (
+        DELETE FROM analytics_pipeline.dead_letters AS newer USING analytics_pipeline.dead_letters AS older
+        WHERE newer.flow = 'usage_export' AND newer.unit = %(new)s AND older.flow = 'usage_export'
+            AND older.unit = %(old)s AND older.record_key = newer.record_key
+    )
+    UPDATE analytics_pipeline.dead_letters SET unit = %(new)s WHERE flow = 'usage_export' AND unit = %(old)s
 """

@@ -40,7 +40,7 @@ counted AS (
         count(*) FILTER (WHERE is_allowed) OVER by_id AS records,
         sum(bytes) OVER by_id - bytes AS bytes_before
     FROM looked_at
-    WINDOW by_id AS (ORDER BY id ASC)
+    WINDOW by_id AS (ORDER BY id ASC ROWS UNBOUNDED PRECEDING)
 )
 
 SELECT

@@ -3,7 +3,8 @@
 No row of the log passes through Python one by one, and nothing that is not allowed to leave reaches the process.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from analytics_pipeline.flows.usage_export.allow_list import AllowList
+from analytics_pipeline.flows.usage_export.allow_list import ALL, AllowList
 from analytics_pipeline.flows.usage_export.source import LARGEST_ID, event_logs
 from analytics_pipeline.resources.postgres import Connection, Postgres
 from analytics_pipeline.resources.sinks.base import Batch, Refusal
@@ -26,18 +27,7 @@ _LATE_RECORDS = 1_000
 EMPTY = "{}"
 _FILES = _PLAN, _LATE, _RECORDS = "plan.sql", "late.sql", "records.sql"
 _PAYLOADS = ("feature_flags", "public_argument")
-# Of a payload what is allowed, as the text of a JSON object; twice the braces, for it is formatted twice.
-_ALLOWED = """
-    CASE WHEN jsonb_typeof(events.{column}) = 'object' AND (events.is_every OR events.{column} ?| events.keys) THEN (
-        SELECT jsonb_object_agg(
-            allowed.key, CASE WHEN jsonb_typeof(events.{column} -> allowed.key) IN ('string', 'number', 'boolean')
-                THEN events.{column} -> allowed.key ELSE '"not exported: neither text nor number nor boolean"' END
-        )::text
-        FROM (SELECT unnest(CASE WHEN events.is_every
-            THEN array(SELECT jsonb_object_keys(events.{column})) ELSE events.keys END) AS key) AS allowed
-        WHERE events.{column} ? allowed.key
-    ) END
-"""
+_TAKEN_OUT = '"not exported: neither text nor number nor boolean"'
 
 
 @dataclass(frozen=True)
@@ -95,7 +85,7 @@ class EventReader:
 
     @classmethod
     def on(cls, connection: Connection, postgres: Postgres, allowed: AllowList, instance: Instance) -> "EventReader":
-        return cls(connection, _statements(connection, postgres), allowed, instance)
+        return cls(connection, _statements(connection, postgres, allowed), allowed, instance)
 
     def next(
         self,
@@ -136,13 +126,10 @@ class EventReader:
 
     def read(self, ids: str) -> Read:
         """The records of these events, as far as they are still there and still allowed to leave."""
-        rule_names, rule_keys = self.allowed.rules
         row = self._row(
             _RECORDS,
             ids=ids,
             names=list(self.allowed.names),
-            rule_names=rule_names,
-            rule_keys=rule_keys,
             site_id=self.instance.site_id,
             site_prefix=self.instance.prefix,
             deploy_type=self.instance.deploy_type,
@@ -158,9 +145,68 @@ class EventReader:
         return row
 
 
-def _statements(connection: Connection, postgres: Postgres) -> Mapping[str, str]:
+def _statements(connection: Connection, postgres: Postgres, allowed: AllowList) -> Mapping[str, str]:
     """Each with the product's event log in its place, put together once: there are many batches."""
-    log = event_logs(postgres)
-    payloads = {column.upper(): _ALLOWED.format(column=column) for column in _PAYLOADS}
-    texts = {name: sql_file(__package__, name, **(payloads if name == _RECORDS else {})) for name in _FILES}
-    return {name: sql.SQL(text).format(event_logs=log).as_string(connection) for name, text in texts.items()}
+    parts = {
+        "event_logs": event_logs(postgres),
+        **{f"allowed_{column}": _allowed(connection, column, allowed.names_by_keys) for column in _PAYLOADS},
+    }
+    return {name: sql.SQL(sql_file(__package__, name)).format(**parts).as_string(connection) for name in _FILES}
+
+
+def _allowed(connection: Connection, column: str, rules: Mapping[frozenset[str], list[str]]) -> sql.Composed:
+    """Of a payload what may leave, as the text of an object: what to look for in it is told by the event's name alone.
+
+    The rules are part of the statement: as rows, each event would pay for looking them up and for taking the payload
+    apart, which takes three times as long.
+    """
+    payload = sql.Identifier("events", column)
+    cases = [
+        sql.SQL("WHEN events.name = ANY({}::text[]) THEN {}").format(
+            _literal(connection, names),
+            sql.SQL(_EVERY).format(payload=payload, taken_out=sql.Literal(_TAKEN_OUT))
+            if ALL in keys
+            else _members(connection, payload, keys),
+        )
+        for keys, names in rules.items()
+    ]
+    return sql.SQL("CASE WHEN jsonb_typeof({}) IS DISTINCT FROM 'object' THEN '{{}}' {} ELSE '{{}}' END").format(
+        payload, sql.SQL(" ").join(cases)
+    )
+
+
+def _members(connection: Connection, payload: sql.Identifier, keys: Collection[str]) -> sql.Composed:
+    """An object of these members, as far as they are there, in the order in which `jsonb` has them."""
+    ordered = sorted((key.encode() for key in keys), key=lambda key: (len(key), key))
+    members = [
+        sql.SQL(_MEMBER).format(
+            payload=payload,
+            key=_literal(connection, key.decode()),
+            label=_literal(connection, f"{json.dumps(key.decode(), ensure_ascii=False)}: "),
+            taken_out=sql.Literal(_TAKEN_OUT),
+        )
+        for key in ordered
+    ]
+    return sql.SQL("'{{' || concat_ws(', ', {}) || '}}'").format(sql.SQL(", ").join(members))
+
+
+def _literal(connection: Connection, value: str | list[str]) -> sql.SQL:
+    """The value as a statement that takes parameters writes it."""
+    return sql.SQL(sql.Literal(value).as_string(connection).replace("%", "%%"))
+
+
+_MEMBER = """
+    {label} || CASE
+        WHEN jsonb_typeof({payload} -> {key}) IN ('string', 'number', 'boolean') THEN ({payload} -> {key})::text
+        WHEN {payload} ? {key} THEN {taken_out}
+    END
+"""
+
+_EVERY = """
+    CASE WHEN {payload} @? '$.*.type() ? (@ == "object" || @ == "array" || @ == "null")' THEN (
+        SELECT jsonb_object_agg(
+            member.key, CASE WHEN jsonb_typeof(member.value) IN ('string', 'number', 'boolean')
+                THEN member.value ELSE {taken_out}::jsonb END
+        )::text FROM jsonb_each({payload}) AS member
+    ) ELSE {payload}::text END
+"""

@@ -15,6 +15,7 @@ from analytics_pipeline.errors import Broken
 from analytics_pipeline.resources.clickhouse.accounting import Cost, Tag, summary_of
 from analytics_pipeline.resources.clickhouse.errors import TIMEOUT_EXCEEDED, error_code, is_worth_repeating, retrying
 from analytics_pipeline.resources.clickhouse.names import partition_literal, quoted
+from analytics_pipeline.resources.clickhouse.room import Limits
 from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.patience import Patience
 
@@ -40,7 +41,8 @@ class ClickHouse:
 
     Every write must be safe to repeat, because transient failures are retried up to `attempts` times. With a
     `deadline` the server itself stops a statement when it has passed, and no further one begins. `patience` is for one
-    answer, however it trickles in. `extra_settings` go with every statement, e.g. the limits of a service.
+    answer, however it trickles in. `limits` are what `flows/guards.py` asks for. `extra_settings` go with every
+    statement, e.g. the limits of a service.
     """
 
     client: Client
@@ -51,6 +53,7 @@ class ClickHouse:
     patience: Patience
     cost: Cost = field(default_factory=Cost)
     deadline: Deadline | None = None
+    limits: Limits = field(default_factory=Limits)
     extra_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def limited(self, deadline: Deadline | None) -> "ClickHouse":

@@ -13,6 +13,7 @@ from analytics_pipeline.config import AccessRefused, NotConfigured, Settings
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.errors import error_code, is_busy, is_transient, retrying, trouble
+from analytics_pipeline.resources.clickhouse.room import Limits
 from analytics_pipeline.resources.patience import NoAnswer, Patience
 
 # A service that sleeps while nobody asks takes half a minute to wake up.
@@ -43,7 +44,8 @@ def connect(
     client = _opened(url, attempts, _options(url, timeout, silence))
     patience = Patience(_peer(url), silence + GRACE_SECONDS)
     try:
-        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout, patience)
+        limits = Limits(settings.guard_free_disk_percent, settings.guard_parts_percent)
+        yield ClickHouse(client, tag, settings.clickhouse_cluster, attempts, timeout, patience, limits=limits)
     finally:
         client.close()
 

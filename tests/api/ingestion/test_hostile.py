@@ -100,6 +100,7 @@ def test_bodies__changed_at_random__get_verdicts_and_lose_no_neighbour(empty_pro
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_bodies__changed_a_hundred_thousand_times__get_verdicts_and_lose_no_neighbour(
     empty_product: Product, worker: Worker
 ) -> None:

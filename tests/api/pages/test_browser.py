@@ -1,21 +1,21 @@
 """The dashboard as somebody with a browser uses it: a real server, and Chromium when the machine has it."""
 
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.config import Settings
 from tests.api.world import Tokens
+from tests.browser import NEEDS_CHROMIUM, PHONE_AT_NIGHT, is_within_the_screen, launched, signed_in
 from tests.product import Product
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PAGES = (
     "/",
     "/segments?project=10",
@@ -27,7 +27,7 @@ PAGES = (
     "/tokens",
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +46,12 @@ def address(shared_world: Product) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
-
-
-def _signed_in(browser: Browser, address: str, **options: object) -> Page:
-    page = browser.new_context(bypass_csp=False, **options).new_page()  # type: ignore[arg-type]
-    page.set_default_timeout(15_000)
-    page.goto(f"{address}/enablement")
-    page.get_by_label("Token").fill("all")
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{address}/enablement")
-    return page
+    with launched() as found:
+        yield found
 
 
 def test_dashboard__in_a_browser__is_signed_in_to_filtered_and_shared(browser: Browser, address: str) -> None:
-    page = _signed_in(browser, address)
+    page = signed_in(browser, address, "all")
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
 
@@ -85,23 +73,20 @@ def test_dashboard__in_a_browser__is_signed_in_to_filtered_and_shared(browser: B
     assert complaints == []
 
 
-PHONE_AT_NIGHT = {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}
-
-
 @pytest.mark.parametrize("options", [{}, PHONE_AT_NIGHT])
 def test_pages__on_a_desk_and_on_a_phone_at_night__have_no_barrier(
-    browser: Browser, address: str, options: dict[str, object]
+    browser: Browser, address: str, options: dict[str, Any]
 ) -> None:
-    page = _signed_in(browser, address, **options)
+    page = signed_in(browser, address, "all", **options)
     for path in PAGES:
         page.goto(f"{address}{path}")
         found = Axe().run(page)
         assert [(path, one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert is_within_the_screen(page), path
 
 
 def test_dashboard__without_javascript__is_whole(browser: Browser, address: str) -> None:
-    page = _signed_in(browser, address, java_script_enabled=False)
+    page = signed_in(browser, address, "all", java_script_enabled=False)
     page.goto(f"{address}/reporting?account=71&from=2026-01-05&to=2026-01-15")
 
     assert page.locator("section").count() == 6

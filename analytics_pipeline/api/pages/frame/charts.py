@@ -56,13 +56,13 @@ _KINDS: dict[str, Any] = {"line": pygal.Line, "bars": pygal.StackedBar, "across"
 
 def _options(labels: Sequence[str], series: int) -> dict[str, Any]:
     return {
-        "width": 560,
+        "width": 480,
         "height": 230,
         "margin": 8,
-        "margin_right": 24,
+        "margin_right": 42,
         "max_scale": 8,
         # As in style.css: room is made by it.
-        "style": Style(label_font_size=12, major_label_font_size=12, legend_font_size=12),
+        "style": Style(label_font_size=13, major_label_font_size=13, legend_font_size=13),
         "allow_interruptions": True,
         "js": [],
         "css": [],

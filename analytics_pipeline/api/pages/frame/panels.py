@@ -4,9 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
 
 from analytics_pipeline.api.answers import Told
 from analytics_pipeline.api.pages.frame.charts import Chart
+from analytics_pipeline.config import Settings
+
+T = TypeVar("T")
+_STYLES: Mapping[str, str] = {
+    **dict.fromkeys(("number", "percent", "seconds", "milliseconds", "bytes"), "n"),
+    **dict.fromkeys(("moment", "days"), "line"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,9 @@ class Column:
     kind: str = "text"
 
     @property
-    def is_number(self) -> bool:
-        return self.kind in ("number", "percent", "seconds", "milliseconds", "bytes")
+    def style(self) -> str:
+        """The class of its cells: numbers stand on the right, moments and days in one line."""
+        return _STYLES.get(self.kind, "")
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,25 @@ class Panel:
     ask: Callable[[], View]
     live_seconds: int = 0
     wide: bool = False
+
+
+def asset_page(settings: Settings, asset: str) -> str | None:
+    """The address of the asset's page in Dagster; None: `DAGSTER_UI_URL` is not set."""
+    return f"{settings.dagster_ui_url.rstrip('/')}/assets/{asset}" if settings.dagster_ui_url else None
+
+
+def once(ask: Callable[[], T]) -> Callable[[], T]:
+    """The question of several panels that are asked side by side: it is asked once, by whichever comes first."""
+    lock = Lock()
+    answers: list[T] = []
+
+    def answer() -> T:
+        with lock:
+            if not answers:
+                answers.append(ask())
+            return answers[0]
+
+    return answer
 
 
 def in_turn(panels: Sequence[Panel], shown: Callable[[Panel], str]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from analytics_pipeline.api.access import COOKIE, Scope, service_of
-from analytics_pipeline.api.pages.frame.panels import Link, Panel, chosen, in_turn
+from analytics_pipeline.api.pages.frame.panels import Link, Panel, asset_page, chosen, in_turn
 from analytics_pipeline.api.pages.frame.words import source, written
 from analytics_pipeline.api.problems import Problem, told
+from analytics_pipeline.config import Settings
 
 # Nothing from elsewhere, nothing written into the page itself.
 POLICY = (
@@ -24,21 +25,25 @@ _PANELS = "<!-- panels -->"
 
 @dataclass(frozen=True)
 class Place:
-    """An entry of the navigation, and for whom: `everything`, `organisation`, `account`."""
+    """An entry of the navigation, and for whom: `everything`, `organisation`, `account`.
+
+    `asset` is what Dagster makes for this page.
+    """
 
     name: str
     path: str
     scopes: tuple[str, ...] = ("everything",)
+    asset: str = ""
 
 
 _ALL = ("everything", "organisation", "account")
 PLACES = (
     Place("Overview", "/", _ALL),
-    Place("Segments", "/segments", ("everything", "organisation")),
-    Place("Reporting", "/reporting", ("everything", "account")),
-    Place("AI usage", "/ai-usage"),
-    Place("Product events", "/product-events", ("everything", "organisation")),
-    Place("Usage export", "/usage-export"),
+    Place("Segments", "/segments", ("everything", "organisation"), "segment_counts"),
+    Place("Reporting", "/reporting", ("everything", "account"), "reporting_rollups"),
+    Place("AI usage", "/ai-usage", asset="ai_usage_daily"),
+    Place("Product events", "/product-events", ("everything", "organisation"), "daily_event_counts"),
+    Place("Usage export", "/usage-export", asset="usage_export"),
     Place("Enablement", "/enablement", _ALL),
     Place("Tokens", "/tokens", _ALL),
 )
@@ -103,8 +108,15 @@ def _common(request: Request) -> Mapping[str, object]:
         "asked": request.query_params,
         "signed_in": COOKIE in request.cookies and not shared,
         "shared": shared,
-        "dagster": service_of(request).connections.settings.dagster_ui_url or "",
+        "dagster": _dagster(service_of(request).connections.settings, request.url.path),
     }
+
+
+def _dagster(settings: Settings, path: str) -> Link | None:
+    """The link to what Dagster makes for the page, or to Dagster as a whole."""
+    asset = next((place.asset for place in PLACES if place.path == path), "")
+    address = asset_page(settings, asset) if asset else settings.dagster_ui_url
+    return Link(f"{asset} in Dagster" if asset else "Open Dagster", address) if address else None
 
 
 def _word(scope: Scope) -> str:

@@ -1,7 +1,7 @@
 """How values are written on pages. Unknown is a word of its own, never a zero."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 
 UNKNOWN = "unknown"
 
@@ -48,10 +48,6 @@ def moment(value: datetime) -> str:
     return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def day(value: date) -> str:
-    return value.isoformat()
-
-
 def text(value: object) -> str:
     return str(value)
 
@@ -64,7 +60,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "milliseconds": milliseconds,
     "bytes": size,
     "moment": moment,
-    "day": day,
+    "days": text,
     "text": text,
 }
 

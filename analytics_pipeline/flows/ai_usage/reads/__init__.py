@@ -140,6 +140,9 @@ def ai_usage_reads(settings: Settings) -> Iterator[AiUsageReads]:
         raise NotAvailable(f"AI usage is not available: {error}") from error
 
 
+_IS_OFF = "use_clickhouse_for_analytics is off (an admin of the product turns it on)"
+
+
 def check_available(store: Postgres) -> None:
     """Ask whether AI usage is switched on and brought in, as it is now; for a service that keeps its reads.
 
@@ -147,7 +150,7 @@ def check_available(store: Postgres) -> None:
         NotAvailable: the setting is off, or nothing was brought in yet.
     """
     if not setting_is_on(store):
-        raise NotAvailable("AI usage is not available: use_clickhouse_for_analytics is off")
+        raise NotAvailable(f"AI usage is not available: {_IS_OFF}")
     if store.query("SELECT NOT EXISTS (SELECT FROM analytics_pipeline.ai_usage_days)") == [(True,)]:
         raise NotAvailable("AI usage is not available yet: none of its days was brought in")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.days import by_month, contiguous
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.flows.product_events.aggregates.tables import Aggregate
 from analytics_pipeline.flows.product_events.errors import EventsVanished
@@ -63,11 +64,13 @@ class Build:
         """Replace the days, both ends inclusive, by what their events are now.
 
         Raises:
+            DiskFull, TooManyParts: a guard stopped it; finished months stay.
             LeaseHeld: another run did not finish its build within ten minutes; finished months stay.
             EventsVanished: events went meanwhile; finished months stay.
         """
         found: dict[date, BuiltDay] = {}
         for days in by_month(first, last):
+            require_room(self.clickhouse, self.aggregate.name)
             with self.postgres.lease(self.aggregate.table.lease, patience=_PATIENCE):
                 found |= retrying(self.clickhouse.attempts, is_transient)(self._month, days)
         return found

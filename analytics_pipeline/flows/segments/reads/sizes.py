@@ -82,10 +82,10 @@ def _membership(environment: Environment, values: list[Any] | None) -> Membershi
     return Membership(environment.id, environment.name, *known)
 
 
-def is_live(postgres: Postgres, project_id: int, segment_id: int) -> bool:
-    """Whether the project has the segment."""
-    found = postgres.query(_LIVE, project=project_id, after=segment_id - 1, limit=1)
-    return bool(found) and found[0][0] == segment_id
+def name_of(postgres: Postgres, project_id: int, segment_id: int) -> str | None:
+    """The name of the project's live segment; None: it has none with this id."""
+    found: dict[int, str] = dict(postgres.query(_LIVE, project=project_id, after=segment_id - 1, limit=1))
+    return found.get(segment_id)
 
 
 def history(

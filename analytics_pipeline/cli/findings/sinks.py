@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 
-from analytics_pipeline.cli.findings import Check, Finding
+from analytics_pipeline.cli.findings.base import Check, Finding
 from analytics_pipeline.config import NotConfigured, Settings
+from analytics_pipeline.flows.usage_export.ledger import is_ready, states
+from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sinks.base import SinkRefused, SinkUnavailable
 from analytics_pipeline.resources.sinks.registry import open_sink
 from analytics_pipeline.sink_addresses import SinkAddress
@@ -20,6 +22,22 @@ def sink_checks(settings: Settings) -> tuple[Check, ...]:
         for sink in settings.sinks
     ]
     return (Check("usage export", partial(_switch, settings), "check EXPORT_USAGE_DATA_ENABLED", _FLOW), *checks)
+
+
+def left_behind(settings: Settings, store: Postgres) -> Iterator[Finding]:
+    """Sinks that were served and are configured no more.
+
+    One that got another name begins at the newest event, so what the old one had not got would not leave.
+    """
+    if not is_ready(store):
+        return
+    for name in sorted({*states(store)} - {sink.name for sink in settings.sinks}):
+        yield Finding(
+            f"sink {name}",
+            "has a bookmark and is no longer in EXPORT_SINKS",
+            f"if it has another name now: analytics-pipeline export rename {name} NEW;"
+            f" if it is gone: analytics-pipeline export drop {name}",
+        )
 
 
 def _switch(settings: Settings) -> Iterator[Finding]:

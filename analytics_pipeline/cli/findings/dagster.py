@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from analytics_pipeline.cli.findings import ALL, Finding, short
+from analytics_pipeline.cli.findings.base import ALL, Finding, short
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.postgres import postgres
 

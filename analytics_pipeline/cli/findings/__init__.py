@@ -1,0 +1,1 @@
+"""What `doctor` finds: findings as such, and those about Dagster, about sinks, about ingestion of events."""
