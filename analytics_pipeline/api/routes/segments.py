@@ -66,7 +66,7 @@ def _version(asked: OfProject, days: DayRange) -> str | None:
 
 
 def _version_of_counts(asked: InProject, segment: Id, days: Days) -> str | None:
-    return _version(asked, days) if is_live(asked.stores.postgres, asked.project.id, segment) else None
+    return None if name_of(asked.stores.postgres, asked.project.id, segment) is None else _version(asked, days)
 
 
 def _version_of_movers(asked: InProject, days: Days) -> str | None:
