@@ -6,13 +6,13 @@ which grant them for the subject of the path or refuse. There is no other way to
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
@@ -147,14 +147,7 @@ def _is_local(request: Request) -> bool:
     # In the place of a name that is none the URL has the server's own address.
     is_told = request.headers.get("host") == request.url.netloc
     is_by_proxy = request.scope["http_version"] == "1.0" or any(name in request.headers for name in _OF_PROXIES)
-    return is_told and not is_by_proxy and _is_loopback(client) and (name == "localhost" or _is_loopback(name))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_told and not is_by_proxy and is_loopback(client) and is_loopback(name)
 
 
 CallerOf = Annotated[Caller, Depends(caller)]

@@ -105,7 +105,7 @@ def _length(scope: Scope) -> int:
 
 
 def _timing(cost: Cost, began: float, scope: TokenScope | None) -> str:
-    """What the answer took. Days are compared of all tenants together: how many rows that is, no tenant is told."""
+    """Cost of the answer. Days are compared of all tenants together: how many rows that is, no tenant is told."""
     total = (time.perf_counter() - began) * 1000
     told = f"{cost.statements} queries"
     if scope is not None and scope.is_everything:

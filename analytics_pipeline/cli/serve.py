@@ -1,9 +1,8 @@
 """`analytics-pipeline serve`: the read API over your stores."""
 
-from ipaddress import ip_address
-
 import click
 
+from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.config import Settings
 
 PORT = 8093
@@ -20,7 +19,7 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
     Whoever asks sends a token: analytics-pipeline token. Listening beyond this machine belongs behind a proxy that
     speaks TLS (docs/api.md).
     """
-    if anonymous and not _is_loopback(host):
+    if anonymous and not is_loopback(host):
         raise click.UsageError("--anonymous is for this machine alone: leave --host at 127.0.0.1")
     import uvicorn
 
@@ -37,10 +36,3 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -19,7 +19,6 @@ from analytics_pipeline.api.routes.product_events.asking import (
     version_of,
 )
 from analytics_pipeline.api.rows import flat, flattened
-from analytics_pipeline.flows.product_events.aggregates.tables import DAILY_ACTIVE_USERS, EVENT_COUNTS, TASK_STATS
 from analytics_pipeline.flows.product_events.reads import counts, events, overview, tasks, users
 
 ROUTER = new_router()
@@ -49,14 +48,14 @@ def events_overview(stores: Organisation, organisation: Id) -> Figure[overview.O
 _USERS = {"day": "2026-11-27", "active_users": 20, "total_events": 900}
 
 
-@listing(ROUTER, "/users/daily", users.ActiveUsers, _USERS, version=version_of(DAILY_ACTIVE_USERS))
+@listing(ROUTER, "/users/daily", users.ActiveUsers, _USERS, version=version_of("analytics_daily_active_users"))
 def users_daily(asked: Asked, page: Paged) -> Listing[users.ActiveUsers]:
     """Distinct users and events of each day, the newest first."""
     found = users.daily(asked.reading, asked.query)
     return list_of(found, found.value, page, lambda row: (row.day,), tuple[date])
 
 
-@listing(ROUTER, "/users/weekly", users.ActiveUsers, _USERS, version=version_of(DAILY_ACTIVE_USERS))
+@listing(ROUTER, "/users/weekly", users.ActiveUsers, _USERS, version=version_of("analytics_daily_active_users"))
 def users_weekly(asked: Asked, page: Paged) -> Listing[users.ActiveUsers]:
     """Distinct users and events of each week from Monday on, the newest first."""
     found = users.weekly(asked.reading, asked.query)
@@ -75,7 +74,9 @@ _TASKS = {
 }
 
 
-@listing(ROUTER, "/tasks/daily", TasksRow, {"day": "2026-11-27", **_TASKS}, version=version_of(TASK_STATS))
+@listing(
+    ROUTER, "/tasks/daily", TasksRow, {"day": "2026-11-27", **_TASKS}, version=version_of("analytics_task_stats_daily")
+)
 def tasks_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Tasks of each day, the newest first."""
     found = tasks.daily(asked.reading, asked.query)
@@ -83,7 +84,7 @@ def tasks_daily(asked: Asked, page: Paged) -> Listing[Any]:
     return list_of(found, rows, page, lambda row: (row.day,), tuple[date])
 
 
-@figure(ROUTER, "/tasks/overview", tasks.Tasks, _TASKS, version=version_of(TASK_STATS))
+@figure(ROUTER, "/tasks/overview", tasks.Tasks, _TASKS, version=version_of("analytics_task_stats_daily"))
 def tasks_overview(asked: Asked) -> Figure[tasks.Tasks]:
     """Tasks of the whole range; means are weighted by task."""
     return figure_of(tasks.overview(asked.reading, asked.query))
@@ -92,7 +93,7 @@ def tasks_overview(asked: Asked) -> Figure[tasks.Tasks]:
 _COUNT = {"event_type": "task_created", "name": "", "service": "web", "events": 30, "last_at": "2026-11-27T09:00:00Z"}
 
 
-@listing(ROUTER, "/counts", counts.EventCount, _COUNT, version=version_of(EVENT_COUNTS))
+@listing(ROUTER, "/counts", counts.EventCount, _COUNT, version=version_of("daily_event_counts"))
 def event_counts(asked: Asked, page: Paged) -> Listing[counts.EventCount]:
     """Events by type, name and service, the most frequent first."""
     found = counts.by_type(asked.reading, asked.query, limit=page.limit + 1, after=page.after(counts.Place))

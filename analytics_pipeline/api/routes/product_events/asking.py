@@ -12,7 +12,6 @@ from analytics_pipeline.api.answers import Figure, Listing, Told
 from analytics_pipeline.api.days import Days
 from analytics_pipeline.api.paging import Page, follow
 from analytics_pipeline.api.stores import Stores
-from analytics_pipeline.flows.product_events.aggregates.tables import Aggregate
 from analytics_pipeline.flows.product_events.reads.plan import Coverage
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading
@@ -50,12 +49,12 @@ def told_of(coverage: Coverage) -> Told:
     return Told(coverage.source, coverage.as_of, coverage.missing)
 
 
-def version_of(aggregate: Aggregate) -> Callable[[Question], str | None]:
+def version_of(relation: str) -> Callable[[Question], str | None]:
     """Tells the state of an answer that is made of this aggregate, where the ledger knows it."""
 
     def told(asked: Question) -> str | None:
         reading = asked.reading
-        return version(reading.postgres, aggregate, asked.query, reading.now.date(), reading.retention_days)
+        return version(reading.postgres, relation, asked.query, reading.now.date(), reading.retention_days)
 
     return told
 

@@ -17,13 +17,6 @@ from analytics_pipeline.api.routes.product_events.asking import (
     version_of,
 )
 from analytics_pipeline.api.rows import flat, flattened
-from analytics_pipeline.flows.product_events.aggregates.tables import (
-    API_LATENCY,
-    AUTH_EVENTS,
-    COCOON_ACTIVITY,
-    ERRORS,
-    INTEGRATION_HEALTH,
-)
 from analytics_pipeline.flows.product_events.reads import auth, cocoons, failures, integrations, requests
 
 ROUTER = new_router()
@@ -60,7 +53,7 @@ _LATENCY = {
 _LATENCY_OF_HOUR = {"hour": "2026-11-27T09:00:00Z", **_LATENCY}
 
 
-@listing(ROUTER, "/api/latency", LatencyRow, _LATENCY_OF_HOUR, version=version_of(API_LATENCY))
+@listing(ROUTER, "/api/latency", LatencyRow, _LATENCY_OF_HOUR, version=version_of("analytics_api_latency_hourly"))
 def api_latency(asked: Asked, of: Endpoints, page: Paged) -> Listing[Any]:
     """Each endpoint's hours, the newest first, in an hour the slowest by p99 first."""
     found = requests.hourly(asked.reading, asked.query, of, limit=page.limit + 1, after=page.after(requests.Place))
@@ -92,7 +85,13 @@ _INTEGRATIONS = {
 }
 
 
-@listing(ROUTER, "/integrations/daily", IntegrationsRow, _INTEGRATIONS, version=version_of(INTEGRATION_HEALTH))
+@listing(
+    ROUTER,
+    "/integrations/daily",
+    IntegrationsRow,
+    _INTEGRATIONS,
+    version=version_of("analytics_integration_health_daily"),
+)
 def integrations_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Each day's providers that had events, the newest day first."""
     found = integrations.daily(asked.reading, asked.query)
@@ -112,7 +111,7 @@ _AUTH = {
 }
 
 
-@listing(ROUTER, "/auth/daily", AuthRow, _AUTH, version=version_of(AUTH_EVENTS))
+@listing(ROUTER, "/auth/daily", AuthRow, _AUTH, version=version_of("analytics_auth_events_daily"))
 def auth_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Logins of each day, the newest first."""
     found = auth.daily(asked.reading, asked.query)
@@ -131,7 +130,7 @@ _COCOONS = {
 }
 
 
-@listing(ROUTER, "/cocoons/daily", CocoonsRow, _COCOONS, version=version_of(COCOON_ACTIVITY))
+@listing(ROUTER, "/cocoons/daily", CocoonsRow, _COCOONS, version=version_of("analytics_cocoon_activity_daily"))
 def cocoons_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Cocoons of each day, the newest first."""
     found = cocoons.daily(asked.reading, asked.query)
@@ -150,7 +149,7 @@ _ERRORS = {
 }
 
 
-@listing(ROUTER, "/errors/hourly", ErrorsRow, _ERRORS, version=version_of(ERRORS))
+@listing(ROUTER, "/errors/hourly", ErrorsRow, _ERRORS, version=version_of("analytics_errors_hourly"))
 def errors_hourly(asked: Asked, page: Paged) -> Listing[Any]:
     """Each hour's errors by service and type, the newest hour first, in an hour the most frequent first."""
     found = failures.hourly(asked.reading, asked.query, limit=page.limit + 1, after=page.after(failures.Place))
