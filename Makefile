@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# pytest rewrites each test's assertions, in every worker, unless it may keep what came of it.
+unexport PYTHONDONTWRITEBYTECODE
 # Three processes, each with engines of its own: tests with a daemon wait much. Each takes the next test when it is free;
 # tests/selection.py says which come first and which stay together.
 PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 10

@@ -14,12 +14,14 @@ from analytics_pipeline.assets.product_events import analytics_events
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
 from analytics_pipeline.assets.segments import segment_counts
 from analytics_pipeline.assets.usage_export import exported_events, usage_export
+from analytics_pipeline.checks.ai_usage import NOTHING_LEFT as NOTHING_LEFT_OF_AI_USAGE
 from analytics_pipeline.checks.ai_usage import (
     chat_events_equal_source,
     figures_count_every_event_once,
     ledgers_know_every_day,
     suggestion_events_equal_source,
 )
+from analytics_pipeline.checks.identities import NOTHING_LEFT as NOTHING_LEFT_OF_IDENTITIES
 from analytics_pipeline.checks.identities import (
     captures_are_kept,
     every_environment_loaded,
@@ -34,6 +36,8 @@ from analytics_pipeline.checks.product_events import (
     no_event_twice,
     retention_holds,
 )
+from analytics_pipeline.checks.product_events import NOTHING_LEFT as NOTHING_LEFT_OF_PRODUCT_EVENTS
+from analytics_pipeline.checks.reporting import NOTHING_LEFT as NOTHING_LEFT_OF_REPORTING
 from analytics_pipeline.checks.reporting import (
     changes_are_followed,
     events_equal_source,
@@ -41,7 +45,9 @@ from analytics_pipeline.checks.reporting import (
     no_uncovered_days,
     rollups_equal_events,
 )
+from analytics_pipeline.checks.segments import NOTHING_LEFT as NOTHING_LEFT_OF_SEGMENTS
 from analytics_pipeline.checks.segments import counts_agree_with_engine, counts_are_stored, counts_within_identities
+from analytics_pipeline.checks.usage_export import NOTHING_LEFT as NOTHING_LEFT_OF_USAGE_EXPORT
 from analytics_pipeline.checks.usage_export import (
     bookmarks_are_in_the_log,
     clickhouse_holds_what_it_acknowledged,
@@ -94,12 +100,18 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             raw_identities,
             identity_snapshots,
         ),
-        checks=(every_environment_loaded, snapshot_rows_equal_capture, no_environment_emptied, captures_are_kept),
+        checks=(
+            every_environment_loaded,
+            snapshot_rows_equal_capture,
+            no_environment_emptied,
+            captures_are_kept,
+            NOTHING_LEFT_OF_IDENTITIES,
+        ),
     ),
     "segments": _Flow(
         days=partitions.daily,
         assets=(segment_counts,),
-        checks=(counts_within_identities, counts_are_stored, counts_agree_with_engine),
+        checks=(counts_within_identities, counts_are_stored, counts_agree_with_engine, NOTHING_LEFT_OF_SEGMENTS),
         schedules=(segments_closed_days,),
         sensors=(segment_changes,),
     ),
@@ -112,6 +124,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             rollups_equal_events,
             no_impossible_rollups,
             no_uncovered_days,
+            NOTHING_LEFT_OF_REPORTING,
         ),
         schedules=(reporting_closed_days, reporting_lag),
         sensors=(reporting_late_rows,),
@@ -124,6 +137,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             suggestion_events_equal_source,
             figures_count_every_event_once,
             ledgers_know_every_day,
+            NOTHING_LEFT_OF_AI_USAGE,
         ),
         schedules=(ai_usage_closed_days,),
         sensors=(ai_usage_late_rows,),
@@ -136,6 +150,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             bookmarks_are_in_the_log,
             no_dead_letters,
             clickhouse_holds_what_it_acknowledged,
+            NOTHING_LEFT_OF_USAGE_EXPORT,
         ),
         looks=(lambda settings: usage_export_of(settings.export_usage_data_interval_seconds),),
         stores=(exported_events,),
@@ -150,6 +165,7 @@ _FLOWS: Mapping[FlowName, _Flow] = {
             retention_holds,
             clocks_agree,
             few_events_refused,
+            NOTHING_LEFT_OF_PRODUCT_EVENTS,
         ),
         schedules=(hourly_product_events,),
         stores=(analytics_events,),

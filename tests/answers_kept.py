@@ -3,6 +3,7 @@
 Only answers that no test is about. Half of what a small materialisation cost went into them.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -12,19 +13,28 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from botocore.loaders import JSONFileLoader
 from clickhouse_connect.driver.httpclient import HttpClient
-from dagster import AssetKey, JobDefinition
+from dagster import AssetKey, DagsterInstance, JobDefinition
 from dagster._core.storage.event_log import in_memory as event_log
 from dagster._core.storage.runs import in_memory as runs
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import QueuePool
 
+from tests import recorded
+
 _DAGSTER = "dagster:"
 _SETTINGS = "FROM system.settings"
+# Whether nothing between client and server leaves out the version of their protocol.
+_PROBE = "SELECT 1 AS check"
+
+
+def pytest_configure() -> None:
+    """An optional part of jsonschema, which mcp imports: it makes 39 grammars of addresses, in three seconds."""
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # as for something that is not installed
 
 
 @pytest.fixture(scope="session", autouse=True)
 def dagster_migrations() -> Iterator[None]:
-    """Dagster's own migrations, 90 files: each storage of each instance reads them to note the newest, for 60 ms."""
+    """Dagster's own migrations, 90 files: each storage of each instance on a disk reads them, for 60 ms."""
     read = ScriptDirectory.from_config
     kept = cache(lambda location: read(_configuration(location)))
 
@@ -34,6 +44,17 @@ def dagster_migrations() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def records_of_runs() -> Iterator[None]:
+    """What nobody reads of a run is not recorded, nor which of Dagster's migrations an instance in memory has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DagsterInstance, "should_store_event", recorded.is_read)
+        patch.setattr(DagsterInstance, "create_run_for_job", recorded.run_of)
+        for storage in (event_log, runs):
+            patch.setattr(storage, "stamp_alembic_rev", lambda *_: None)
         yield
 
 
@@ -89,15 +110,19 @@ def aws_models() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def clickhouse_settings() -> Iterator[None]:
-    """The 1500 settings of a ClickHouse server, which each new client reads; what else it asks for, it still does."""
+    """The 1500 settings of a ClickHouse server and its protocol, which each new client asks for.
+
+    What it asks first, the server's version, it still does.
+    """
     execute: Callable[[HttpClient, Any], Any] = HttpClient._execute_operation
-    kept: dict[tuple[str, str, str | None], Any] = {}
+    kept: dict[tuple[str, str, str, str | None], Any] = {}
 
     def execute_once(client: HttpClient, operation: Any) -> Any:
-        if _SETTINGS not in getattr(operation, "text", ""):
+        text = getattr(operation, "text", "")
+        if _SETTINGS not in text and text != _PROBE:
             return execute(client, operation)
-        # It is the first statement that goes to the database, so it finds out that there is none.
-        asked = (client.url, str(client.headers.get("Authorization")), client.database)
+        # The settings are the first statement that goes to the database, so it finds out that there is none.
+        asked = (text, client.url, str(client.headers.get("Authorization")), client.database)
         if asked not in kept:
             kept[asked] = execute(client, operation)
         return kept[asked]

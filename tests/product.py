@@ -14,10 +14,11 @@ from typing import Any
 import boto3
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.config import Settings
-from analytics_pipeline.demo.dynamodb import create_identities_table
+from analytics_pipeline.demo.dynamodb import identities_table
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
@@ -240,6 +241,16 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str:
     return "\n".join(texts)
 
 
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Dagster loads definitions with a storage of the instance that was entered last, also of one that has gone since.
+
+    Contexts of sensors and schedules are left when they are collected, so that one may be left after its instance.
+    """
+    with set_defs_state_storage(None):
+        yield
+
+
 @pytest.fixture(scope="session")
 def stores(stack_environment: Mapping[str, str]) -> Iterator[Databases]:
     with databases(stack_environment) as made:
@@ -256,8 +267,19 @@ def new_product(stores: Databases, landing: Path, exported: pytest.MonkeyPatch) 
             exported.setenv(variable, value)
         settings = Settings.load()
         with connect(settings, Tag("tests", "look")) as clickhouse:
-            create_identities_table(_dynamodb_client(stores.environment["AWS_ENDPOINT_URL"]), table)
+            # The embedded AWS has made it when it answers: nobody has to wait.
+            _dynamodb_client(stores.environment["AWS_ENDPOINT_URL"]).create_table(**identities_table(table))
             yield Product(settings, clickhouse, table)
+
+
+@contextmanager
+def shared_product(environment: Mapping[str, str], stores: Databases, landing: Path) -> Iterator[Product]:
+    """The same for several tests that leave each other alone; exported while it lasts."""
+    with pytest.MonkeyPatch.context() as exported:
+        for name, value in environment.items():
+            exported.setenv(name, value)
+        with new_product(stores, landing, exported) as product:
+            yield product
 
 
 @pytest.fixture

@@ -17,7 +17,10 @@ _TOGETHER = (
     "tests/demo/test_load.py",
     "tests/e2e/test_daemon.py",
     "tests/e2e/test_demo.py",
+    "tests/flows/ai_usage/test_reads.py",
 )
+# These files share a world of two of every tenant, which takes longer to make than to read.
+_IN_ONE_WORLD = ("tests/api/test_", "tests/api/pages/")
 _ENGINES = {"stack_environment", "clickhouse_server"}
 _PACKAGE = "analytics_pipeline"
 _ROOT = Path(__file__).parents[1]
@@ -30,9 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Whichever worker is free takes the next test, or the next file of those that stay together."""
+    """Whichever worker is free takes the next test, or all of those that stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(_IN_ONE_WORLD):
+            return "tests/api/"
         return nodeid.partition("::")[0] if nodeid.startswith(_TOGETHER) else nodeid
 
 

@@ -23,9 +23,9 @@ def _marked(case: Any) -> ParameterSet:
 
 
 def on_engines(examples: int) -> settings:
-    """How a property is tried whose every example takes the engines a while: so many times, or a third as often."""
+    """How a property is tried whose every example takes the engines a while: so many times, or a fifth as often."""
     return settings(
-        max_examples=examples if THOROUGH else -(-examples // 3),
+        max_examples=examples if THOROUGH else -(-examples // 5),
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

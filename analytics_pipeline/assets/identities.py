@@ -10,6 +10,7 @@ from rich.filesize import decimal
 
 from analytics_pipeline.assets import sources
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.flows.failures import PartialFailure
 from analytics_pipeline.flows.held_tables import Estimate
 from analytics_pipeline.flows.identities.capture import Capture, CaptureMethod, IdentityCapture
@@ -203,7 +204,7 @@ def _method(
         UnusableIndex: the index that an environment's identities are read from does not hold all that is read.
     """
     if settings.identity_reader == "export":
-        return ExportCapture(table, zone, run_id, resumes, deadline)
+        return ExportCapture(table, zone, lambda: forgotten(store), run_id, resumes, deadline)
     table.check_index()
     concurrency = settings.identity_capture_concurrency
     return IdentityCapture(QueryReader(table), zone, store, run_id, concurrency, resumes, deadline)

@@ -12,6 +12,7 @@ from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -72,3 +73,11 @@ def _differences(
         if day in repeated:
             found.append({"day": day.isoformat(), "table": source.table, "duplicates": repeated[day]})
     return Audited(missing.compared, found)
+
+
+NOTHING_LEFT = nothing_left(
+    ai_usage_daily,
+    "ai_usage",
+    ("duo_chat_events", "code_suggestion_events", "ai_usage_daily", "ai_usage_daily_by_day"),
+    ("duo_chat_events", "code_suggestion_events"),
+)

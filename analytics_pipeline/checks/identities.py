@@ -15,6 +15,7 @@ from analytics_pipeline.flows.identities.audit import (
 )
 from analytics_pipeline.flows.tenants import enabled_tenants
 from analytics_pipeline.orchestration.findings import Findings, check_days
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import (
     ClickHouseResource,
@@ -82,3 +83,11 @@ def no_environment_emptied(
         return Audited(environments.compared, [{"environment_key": key} for key in environments.found])
 
     return check_days(context, look, severity=dg.AssetCheckSeverity.WARN)
+
+
+NOTHING_LEFT = nothing_left(
+    identity_snapshots,
+    "identities",
+    ("identities", "identity_loads"),
+    ("identities",),
+)

@@ -20,6 +20,7 @@ from analytics_pipeline.flows.product_events.audit import (
     skewed_events,
 )
 from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -138,3 +139,11 @@ def _checked(
 
 def _today() -> date:
     return datetime.now(timezone.utc).date()
+
+
+NOTHING_LEFT = nothing_left(
+    analytics_events.key,
+    "product_events",
+    ("analytics_events", "analytics_event_ids", *(aggregate.name for aggregate in AGGREGATES)),
+    ("product_events",),
+)

@@ -9,6 +9,7 @@ from analytics_pipeline.assets.reporting import reporting_events, reporting_roll
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
 from analytics_pipeline.orchestration.findings import Findings, check_days, check_now, days_checked, days_of_run
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -86,3 +87,20 @@ def changes_are_followed(postgres: PostgresResource) -> dg.AssetCheckResult:
         return Audited(int(lag is not None), found)
 
     return check_now(look, severity=dg.AssetCheckSeverity.WARN)
+
+
+NOTHING_LEFT = nothing_left(
+    reporting_rollups,
+    "reporting",
+    (
+        "reporting_events",
+        "reporting_rollups",
+        "reporting_rollups_by_day",
+        "reporting_day_bounds",
+        "reporting_day_bounds_by_day",
+        "reporting_coverage",
+        "enablements",
+        "api_tokens",
+    ),
+    ("reporting_events", "source"),
+)

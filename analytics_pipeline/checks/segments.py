@@ -11,6 +11,7 @@ from analytics_pipeline.flows.segments.audit import impossible_counts, lost_coun
 from analytics_pipeline.flows.segments.sampling.agreement import Agreement
 from analytics_pipeline.flows.segments.sampling.compare import compare
 from analytics_pipeline.orchestration.findings import Findings, check_days
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -64,3 +65,10 @@ def counts_agree_with_engine(
         return Audited(found.answers, [asdict(disagreement) for disagreement in found.found])
 
     return check_days(context, look, about=agreement.counts)
+
+
+NOTHING_LEFT = nothing_left(
+    segment_counts,
+    "segments",
+    ("segment_counts", "segment_membership_counts", "segment_refreshes"),
+)

@@ -19,6 +19,7 @@ from analytics_pipeline.flows.usage_export.audit import (
     waiting_too_long,
 )
 from analytics_pipeline.orchestration.findings import Finding, Findings, check_now
+from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
 
@@ -91,3 +92,10 @@ def clickhouse_holds_what_it_acknowledged(
 def _some(found: Sequence[tuple[str, Stretch]]) -> Sequence[tuple[str, Stretch]]:
     """The newest, and one of the others."""
     return [*found[:1], *random.sample(found[1:], min(1, len(found) - 1))] if found else []
+
+
+NOTHING_LEFT = nothing_left(
+    usage_export,
+    "usage_export",
+    ("exported_events",),
+)

@@ -106,7 +106,8 @@ def _exit_of(epochs: list[Epoch]) -> Exit:
 @enablement.command(short_help="Give a history that was given up new attempts.")
 @click.argument("feature", type=_NAMES)
 @click.argument("scope", default="instance")
-def retry(feature: str, scope: str) -> None:
+@json_option
+def retry(feature: str, scope: str, *, as_json: bool) -> None:
     """Give a history that was given up new attempts. They ask only for what is still missing.
 
     SCOPE is `instance` for ai_usage, `account:7` for reporting, `organisation:1` for segments.
@@ -114,14 +115,18 @@ def retry(feature: str, scope: str) -> None:
     epoch = EnablementLedger(postgres(Settings.load())).retry(feature, scope)
     if epoch is None:
         raise click.ClickException(f"{feature} {scope} has no history that was given up; {_SEE}")
-    click.echo(f"{feature} {scope}: the sensor will ask for attempt {epoch.attempt} within 30 seconds.")
+    if as_json:
+        print_json(epoch)
+    else:
+        click.echo(f"{feature} {scope}: the sensor will ask for attempt {epoch.attempt} within 30 seconds.")
 
 
 @enablement.command(short_help="Bring the whole history in anew.")
 @click.argument("feature", type=_NAMES)
 @click.argument("scope", default="instance")
 @click.option("--yes", is_flag=True, help="Do it; without this, only what would be done is shown.")
-def reset(feature: str, scope: str, *, yes: bool) -> None:
+@json_option
+def reset(feature: str, scope: str, *, yes: bool, as_json: bool) -> None:
     """Bring the whole history in anew, as if the feature had been switched on for the first time.
 
     Nothing is deleted: each day is replaced when it comes in. Without --yes nothing is changed.
@@ -131,8 +136,11 @@ def reset(feature: str, scope: str, *, yes: bool) -> None:
     if epoch is None:
         raise click.ClickException(f"{feature} {scope} was never switched on; {_SEE}")
     what = f"{feature} {scope}: epoch {epoch.epoch} ({epoch.state}) is closed; the next asks for the whole history"
-    if not yes:
+    if yes:
+        ledger.reset(feature, scope)
+    if as_json:
+        print_json({"feature": feature, "scope": scope, "epoch": epoch.epoch, "state": epoch.state, "is_reset": yes})
+    elif yes:
+        click.echo(f"{what}, within 30 seconds if the feature is on.")
+    else:
         click.echo(f"{what}. This was a dry run; do it with --yes.")
-        return
-    ledger.reset(feature, scope)
-    click.echo(f"{what}, within 30 seconds if the feature is on.")

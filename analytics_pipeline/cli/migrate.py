@@ -37,21 +37,24 @@ def migrate() -> None:
 
 
 @migrate.command("all")
-def migrate_all() -> None:
+@json_option
+def migrate_all(*, as_json: bool) -> None:
     """Apply everything that is pending, `pre` then `post`."""
-    _run(PHASES)
+    _run(PHASES, as_json=as_json)
 
 
 @migrate.command("pre")
-def migrate_pre() -> None:
+@json_option
+def migrate_pre(*, as_json: bool) -> None:
     """Apply what must be there before the new code runs: the Postgres schema and the ClickHouse tables."""
-    _run(("pre",))
+    _run(("pre",), as_json=as_json)
 
 
 @migrate.command("post")
-def migrate_post() -> None:
+@json_option
+def migrate_post(*, as_json: bool) -> None:
     """Apply what reads the tables: ClickHouse views and aggregates."""
-    _run(("post",))
+    _run(("post",), as_json=as_json)
 
 
 @migrate.command("status")
@@ -79,18 +82,20 @@ def migrate_dry_run(*, as_json: bool) -> None:
         new_console().print("Nothing is pending.")
 
 
-def _run(phases: Sequence[Phase]) -> None:
+def _run(phases: Sequence[Phase], *, as_json: bool) -> None:
     settings = _configured()
     pending = [migration for migration in migrations.status(settings, phases) if migration.state == "pending"]
     try:
-        with new_progress(new_console()) as progress:
+        with new_progress(new_console(stderr=as_json)) as progress:
             task = progress.add_task("Migrating", total=len(pending))
             applied = migrations.migrate(settings, phases, lambda _: progress.advance(task))
     except (LeaseHeld, NewerSchema) as error:
         raise click.ClickException(str(error)) from error
     except MigrationException as error:
         raise click.ClickException(f"{error} {_OUT_OF_STEP}") from error
-    if applied:
+    if as_json:
+        print_json(applied)
+    elif applied:
         _show("Applied", applied)
     else:
         new_console().print("Everything is applied already.")

@@ -36,16 +36,17 @@ def identities_held(client: "DynamoDBClient", table: str) -> int | None:
         return None
 
 
-def create_identities_table(client: "DynamoDBClient", table: str) -> None:
-    client.create_table(
-        TableName=table,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
+def identities_table(table: str) -> dict[str, Any]:
+    """The request that makes a table for identities."""
+    return {
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
             {"AttributeName": name, "AttributeType": "S"}
             for name in ("composite_key", "environment_api_key", "identifier")
         ],
-        KeySchema=[{"AttributeName": "composite_key", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
+        "KeySchema": [{"AttributeName": "composite_key", "KeyType": "HASH"}],
+        "GlobalSecondaryIndexes": [
             {
                 "IndexName": INDEX,
                 "KeySchema": [
@@ -55,7 +56,11 @@ def create_identities_table(client: "DynamoDBClient", table: str) -> None:
                 "Projection": {"ProjectionType": "ALL"},
             }
         ],
-    )
+    }
+
+
+def create_identities_table(client: "DynamoDBClient", table: str) -> None:
+    client.create_table(**identities_table(table))
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analytics_pipeline.flows.erasure.forgotten import forgotten
+from analytics_pipeline.flows.erasure.letters import names_forgotten
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
@@ -29,7 +31,13 @@ def units_with_dead_letters(postgres: Postgres, flow: str, units: Sequence[str])
 
 
 def replace_dead_letters(postgres: Postgres, flow: str, unit: str, letters: Sequence[DeadLetter], run_id: str) -> None:
-    """Make `letters` the unit's dead letters, in one transaction; earlier ones of the unit go."""
+    """Make `letters` the unit's dead letters, in one transaction; earlier ones of the unit go.
+
+    None is kept that names somebody who was forgotten.
+    """
+    if letters:
+        who = forgotten(postgres)
+        letters = [one for one in letters if not names_forgotten(who, flow, unit, one.record_key, one.payload)]
     with postgres.ledgers.connect() as connection:
         connection.execute("DELETE FROM analytics_pipeline.dead_letters WHERE flow = %s AND unit = %s", [flow, unit])
         _insert(connection, flow, unit, letters, run_id)

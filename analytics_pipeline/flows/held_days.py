@@ -5,7 +5,7 @@ nobody vouches for, which is brought in again. The store is asked as well: a par
 backup of either store, a swap that no ledger knows of, all show as a day that is not as recorded.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeAlias
@@ -55,6 +55,30 @@ def swap_days(
     values = {"rows": [one.rows for one in found], "checksums": [one.checksum for one in found]}
     ledger.execute(_RECORD, {**named, **values})
     return found
+
+
+def change_in_place(
+    clickhouse: ClickHouse, ledger: Connection, table: HeldTable, days: Collection[date], change: Callable[[], None]
+) -> dict[date, Content]:
+    """Let `change` alter rows of the days where they are; returns what the days hold afterwards, as recorded.
+
+    To be called under the table's lease, with days that somebody vouched for before. Commits that they are forgotten
+    before anything changes; what it records afterwards is the caller's to commit.
+    """
+    named = {"relation": table.name, "lease": table.lease, "days": list(days)}
+    ledger.execute(_FORGET, named)
+    ledger.commit()
+    change()
+    found = table.closely(clickhouse, days) if days else {}
+    held = [found.get(day, NOTHING) for day in days]
+    values = {"rows": [one.rows for one in held], "checksums": [one.checksum for one in held]}
+    ledger.execute(_RECORD, {**named, **values})
+    return dict(zip(days, held, strict=True))
+
+
+def vouched_days(postgres: Postgres, table: HeldTable) -> set[date]:
+    """The days that ClickHouse holds as recorded, as far as anybody has noticed."""
+    return {day for (day,) in postgres.query(_VOUCHED, relation=table.name)}
 
 
 def unheld_days(
@@ -172,6 +196,8 @@ _LOST = """
     ORDER BY day DESC
     LIMIT %(limit)s
 """
+
+_VOUCHED = "SELECT day FROM analytics_pipeline.vouched_days WHERE relation = %(relation)s"
 
 _RECORDED = """
     SELECT day, rows, checksum, state, swapped_at FROM analytics_pipeline.held_days WHERE relation = %(relation)s

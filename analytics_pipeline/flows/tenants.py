@@ -7,6 +7,7 @@ from itertools import groupby
 from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.errors import Refused
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -112,8 +113,12 @@ _OWNED = "SELECT id FROM {projects} WHERE organisation_id = %(organisation)s AND
 
 
 def all_projects(postgres: Postgres) -> list[Project]:
-    """The source's projects with their environments, with any flags, by organisation and id."""
-    rows = postgres.query(_PROJECTS)
+    """The source's projects with their environments, with any flags, by organisation and id.
+
+    Those of organisations that were forgotten are not among them.
+    """
+    who = forgotten(postgres)
+    rows = [row for row in postgres.query(_PROJECTS) if not who.has("organisation", row[1])]
     return [
         Project(
             id_,

@@ -122,6 +122,7 @@ def test_raw_identities__index_without_all_that_is_read__is_refused_and_keeps_th
     assert product.landing.manifest(unit_of(today(), KEY)) == before
 
 
+@pytest.mark.slow
 def test_raw_identities__index_includes_all_that_is_read__is_captured(product: Product) -> None:
     included = ["identity_traits", "system_traits", "django_id"]
     product.recreate_identities_table({"ProjectionType": "INCLUDE", "NonKeyAttributes": included})
@@ -140,6 +141,7 @@ def test_raw_identities__index_is_absent__is_refused(product: Product, monkeypat
     assert f"The table {product.table} has no index no-such-index. Check IDENTITIES_INDEX." in failure_text(result)
 
 
+@pytest.mark.slow
 def test_graph__staging_tables__none_is_left(product: Product) -> None:
     before = product.tables()
     product.put(document("alice", plan="pro"))
@@ -149,6 +151,7 @@ def test_graph__staging_tables__none_is_left(product: Product) -> None:
     assert product.tables() == before
 
 
+@pytest.mark.slow
 def test_snapshots__other_days__keep_their_rows(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()

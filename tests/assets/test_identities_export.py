@@ -161,6 +161,7 @@ def test_export__identities_change_and_vanish__next_run_follows_the_source(expor
     assert product.loads() == {KEY: ("completed", 2)}
 
 
+@pytest.mark.slow
 def test_export__empty_table__is_an_empty_snapshot(exported: Exported) -> None:
     exported.product.put(document("alice"))
     assert exported.run() == ""
@@ -175,6 +176,7 @@ def test_export__empty_table__is_an_empty_snapshot(exported: Exported) -> None:
     assert materialization.metadata["environments_unchanged"].value == 1
 
 
+@pytest.mark.slow
 def test_export__projects_configured__others_are_left_alone_and_can_follow(exported: Exported) -> None:
     product = exported.product
     product.add_project(11)
@@ -298,6 +300,7 @@ def test_export__bucket_missing__failed_export_is_reported_with_its_reason(
     assert "S3NoSuchBucket" in exported.run("raw_identities")
 
 
+@pytest.mark.slow
 def test_export__newer_capture_by_query__is_the_one_that_is_loaded(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:

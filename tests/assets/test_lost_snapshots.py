@@ -69,6 +69,7 @@ def test_counts__lost_environment_without_counts_of_before__is_unknown_and_not_z
     assert (product.history(), product.current()) == ({(1, 100): (None, "failed")},) * 2
 
 
+@pytest.mark.slow
 def test_counts__segment_deleted_while_a_snapshot_is_lost__its_counts_go_all_the_same(two: Product) -> None:
     two.add_segment(2, condition("IS_SET", "plan", None))
     two.materialise("segment_counts")
@@ -209,6 +210,7 @@ def test_counts__last_segment_of_a_project_deleted_on_an_open_day__nothing_of_it
     assert (product.history(), product.current(), latest, status(product)) == ({}, {}, [], [])
 
 
+@pytest.mark.slow
 def test_counts__last_segment_deleted_and_run_narrowed_to_the_project__nothing_of_it_is_left(product: Product) -> None:
     product.add_project(11)
     product.add_environment(110, project=11, key="other")
@@ -221,6 +223,7 @@ def test_counts__last_segment_deleted_and_run_narrowed_to_the_project__nothing_o
     assert set(product.history()) == set(product.current()) == {(2, 110)}
 
 
+@pytest.mark.slow
 def test_counts__project_gone_on_an_open_day__nothing_of_it_is_left(product: Product) -> None:
     product.add_project(11)
     product.add_environment(110, project=11, key="other")
@@ -235,6 +238,7 @@ def test_counts__project_gone_on_an_open_day__nothing_of_it_is_left(product: Pro
     assert set(product.loads()) == {KEY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [(RefreshLedger, "forget"), *rarely(((ClickHouse, "attach_partition"),))])
 def test_counts__killed_while_those_of_a_gone_project_are_removed__next_run_removes_them(
     product: Product, place: tuple[type, str]

@@ -84,7 +84,7 @@ def test_capture__passing_trouble__only_what_is_missing_is_captured_again(
     assert sorted(asked) == [KEY, KEY, "other", "other", "other"]  # another run captures anew
 
 
-@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize("reload", [True, *rarely((False,))])
 def test_load__passing_trouble__only_what_is_missing_is_loaded_again(
     two: Product, monkeypatch: pytest.MonkeyPatch, reload: bool
 ) -> None:

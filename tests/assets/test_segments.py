@@ -184,6 +184,7 @@ def test_counts__flags_cannot_be_read__fails_and_purges_nothing(product: Product
     assert product.current() == before
 
 
+@pytest.mark.slow
 def test_counts__project_deleted__its_current_counts_go(product: Product) -> None:
     product.add_project(11)
     product.add_environment(110, project=11, key="second")
@@ -225,6 +226,7 @@ def test_counts__project_busy_in_another_run__is_left_to_it(product: Product) ->
     assert observation.metadata["status"].value == "skipped: lease_held"
 
 
+@pytest.mark.slow
 def test_counts__several_days__chart_shows_them(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     yesterday = today() - timedelta(days=1)
@@ -287,6 +289,7 @@ def test_counts__chart_cannot_be_made__counts_are_stored_and_the_run_succeeds(
     assert "counts_over_time" not in materialization.metadata
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [150, *rarely(400, 1500)])
 def test_counts__rules_nested_without_end__only_that_segment_is_unknown(product: Product, levels: int) -> None:
     leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'
@@ -313,6 +316,7 @@ def test_counts__rules_nested_deeply__are_counted(product: Product, levels: int)
     assert product.history()[(2, 100)][0] == 1
 
 
+@pytest.mark.slow
 def test_counts__condition_on_the_environment__holds_for_each_environment(product: Product) -> None:
     product.add_environment(101, key="other", name="Staging")
     product.add_segment(2, condition("EQUAL", "$.environment.name", "Production"))
@@ -325,6 +329,7 @@ def test_counts__condition_on_the_environment__holds_for_each_environment(produc
     assert counts == {(2, 100): 1, (2, 101): 0, (3, 100): 0, (3, 101): 2}
 
 
+@pytest.mark.slow
 def test_counts__percentage_split__uses_django_id_where_there_is_one(product: Product) -> None:
     product.add_segment(2, condition("PERCENTAGE_SPLIT", "", 50))
     documents = [document(f"user-{n}") | {"django_id": n if n % 2 else None} for n in range(40)]

@@ -46,6 +46,7 @@ def test_capture__takes_too_long__is_stopped_and_keeps_the_earlier_capture(
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
 
 
+@pytest.mark.slow
 def test_load__takes_too_long__is_stopped_and_the_ledger_says_failed(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_time_limit__second_step_of_a_run__shares_the_first_ones(
     assert "the load was stopped" in failure_text(result)
 
 
+@pytest.mark.slow
 def test_counts__project_takes_too_long__is_stopped_and_the_others_are_counted(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

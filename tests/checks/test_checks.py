@@ -13,6 +13,7 @@ from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests import resolved
 from tests.product import KEY, Product, condition, document, today
+from tests.thorough import rarely
 
 ALL = {
     "every_environment_loaded",
@@ -43,7 +44,7 @@ def test_checks__sound_product__all_pass(product: Product) -> None:
     assert outcomes(product.materialise(checks=True)) == dict.fromkeys(ALL, True)
 
 
-@pytest.mark.parametrize(("thorough", "looked"), [(False, {"snapshot_rows_equal_capture"}), (True, ALL)])
+@pytest.mark.parametrize(("thorough", "looked"), [(False, {"snapshot_rows_equal_capture"}), *rarely((True, ALL))])
 def test_runs__of_tests_about_something_else__have_the_checks_that_block_and_all_when_thorough(
     product: Product, monkeypatch: pytest.MonkeyPatch, *, thorough: bool, looked: set[str]
 ) -> None:
@@ -111,7 +112,7 @@ def test_checks__counts_are_not_in_clickhouse__project_is_named(product: Product
     ]
 
 
-@pytest.mark.parametrize("pattern", ["manifest.json", ".jsonl.zst"])
+@pytest.mark.parametrize("pattern", [".jsonl.zst", *rarely("manifest.json")])
 def test_checks__capture_is_not_kept__environment_is_named(product: Product, pattern: str) -> None:
     product.put(document("alice"))
     product.materialise()
@@ -170,6 +171,7 @@ def test_checks__every_one_of_them_with_nothing_to_compare__warns(empty_product:
     assert {one.metadata["compared"].value for key, one in found.items() if key.name not in silent} == {0}
 
 
+@pytest.mark.slow
 def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -201,6 +203,7 @@ def test_checks__predicate_is_wrong__segment_environment_and_an_example_are_name
     ]
 
 
+@pytest.mark.slow
 def test_checks__count_by_the_engine_alone__has_nothing_to_compare(product: Product) -> None:
     product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
     product.add_segment(3, condition("MODULO", "plan", "0|0"))
@@ -213,6 +216,7 @@ def test_checks__count_by_the_engine_alone__has_nothing_to_compare(product: Prod
     assert outcomes(result)["counts_agree_with_engine"] is True
 
 
+@pytest.mark.slow
 def test_checks__wrong_predicate_of_a_project_that_the_run_did_not_count__is_not_its_business(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,7 @@ def test_rollups_equal_events__wrong_missing_and_surplus_rows__are_each_found(de
     )
 
 
+@pytest.mark.slow
 def test_rollups_equal_events__sum_is_wrong__is_found(desk: Product) -> None:
     desk.clickhouse.execute("ALTER TABLE reporting_rollups UPDATE sum_value = 11 WHERE 1 SETTINGS mutations_sync = 1")
 
@@ -233,6 +234,7 @@ def test_rollups_equal_events__statement_that_makes_rollups_is_wrong__is_found(
     )
 
 
+@pytest.mark.slow
 def test_rollups_equal_events__zone_has_changed_since__compares_the_day_that_was_computed(desk: Product) -> None:
     add_account(desk, 1, "Pacific/Apia")
 
@@ -309,6 +311,7 @@ def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -
     assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
 
 
+@pytest.mark.slow
 def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them(desk: Product) -> None:
     for age in (2, 20, 22):
         desk.execute(

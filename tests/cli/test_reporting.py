@@ -217,7 +217,7 @@ def test_backfill__dry_run__prints_the_plan_and_changes_nothing(desk: Product, c
     assert written(desk) == before
 
 
-@pytest.mark.parametrize("answer", ["", "n", "yess", "true"])
+@pytest.mark.parametrize("answer", ["yess", *rarely("", "n", "true")])
 def test_backfill__answer_is_not_yes__changes_nothing(desk: Product, answer: str) -> None:
     before = written(desk)
 
@@ -359,6 +359,7 @@ def test_backfill__scripted__asks_nothing_and_has_nothing_to_do_the_second_time(
     assert written(desk) == before
 
 
+@pytest.mark.slow
 def test_backfill__all_accounts__does_each_ones_days(desk: Product) -> None:
     add_account(desk, 2, "Asia/Kolkata")
     add_account(desk, 3, None)
@@ -581,6 +582,7 @@ def test_timezone__changed__says_what_becomes_stale_and_a_backfill_does_it_again
     assert plan(run("backfill --account 1 --dry-run").stdout)["to be rolled up"].startswith("12 days")
 
 
+@pytest.mark.slow
 def test_timezone__set_to_another_name_of_the_same_zone__makes_nothing_stale(desk: Product) -> None:
     add_account(desk, 1, "Asia/Kolkata")
     run("backfill --account 1 --yes")
@@ -663,6 +665,7 @@ def test_compare__its_repair__makes_all_equal(rolled_up: Product) -> None:
     assert (broken.exit_code, run("compare --account 1").exit_code) == (FAILED, DONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("added", "line", "differences"),
     [
@@ -704,6 +707,7 @@ def test_compare__key_is_on_one_side_only__is_listed_as_missing(
     )
 
 
+@pytest.mark.slow
 def test_compare__never_rolled_up__names_the_cause_and_the_repair(rolled_up: Product) -> None:
     rolled_up.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date <= '2026-05-12'")
     damage(rolled_up, "DELETE WHERE date <= '2026-05-12'")
@@ -732,6 +736,7 @@ def test_compare__nothing_there__exits_with_3(rolled_up: Product, options: str) 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "left_out", "conclusion"),
     [

@@ -105,6 +105,7 @@ def test_load__empty_stack__reports_the_whole_product(loaded: tuple[str, str, De
     assert min(counts) > 0
 
 
+@pytest.mark.slow
 def test_load__again_later__writes_the_events_since_as_of_now(
     small: DemoProduct, environment: Mapping[str, str], database: str, table: str
 ) -> None:
@@ -203,6 +204,7 @@ def test_load__flag_and_segment_changed_by_hand__keeps_both(small: DemoProduct, 
     assert _rows(database) == changed
 
 
+@pytest.mark.slow
 def test_load__table_forgotten_by_a_restart__writes_identities_alone(
     small: DemoProduct, database: str, table: str
 ) -> None:
@@ -213,6 +215,7 @@ def test_load__table_forgotten_by_a_restart__writes_identities_alone(
     assert _dynamodb().describe_table(TableName=table)["Table"]["ItemCount"] == 60
 
 
+@pytest.mark.slow
 def test_load__interrupted_before__completes_the_identities(small: DemoProduct, database: str, table: str) -> None:
     load_demo_product(database, table)
     client = _dynamodb()
@@ -223,6 +226,7 @@ def test_load__interrupted_before__completes_the_identities(small: DemoProduct, 
     assert found == [True] * 60
 
 
+@pytest.mark.slow
 def test_load__watched__hears_rows_then_identities(small: DemoProduct, database: str, table: str) -> None:
     heard: list[tuple[str, int, int]] = []
     load_demo_product(database, table, progress=lambda *event: heard.append(event))

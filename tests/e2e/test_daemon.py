@@ -20,7 +20,8 @@ MANY = 1_500
 # A tick of the sensor every 30 seconds, and a run that takes some.
 PATIENCE = 150
 # The first test waits for the start as well, among other tests that take their share of the processors.
-pytestmark = pytest.mark.timeout(600)
+# `make test` kills runs without a daemon (test_kill.py), and has a daemon bring histories in (test_demo.py).
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,6 @@ def identities(followed_product: Product, server: DagsterServer) -> Product:
     return product
 
 
-@pytest.mark.slow
 def test_identities__two_days_backfilled_from_the_ui__are_one_run(identities: Product, server: DagsterServer) -> None:
     """As the backfill dialog asks for them; the uncaptured day says what it lacks."""
     yesterday = today() - timedelta(days=1)
@@ -88,7 +88,6 @@ def _is_capturing(product: Product) -> bool:
     return product.postgres.is_leased(f"identities:{today()}")
 
 
-@pytest.mark.slow
 def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(
     followed_product: Product, server: DagsterServer
 ) -> None:
@@ -113,7 +112,6 @@ def test_history__switched_on_under_a_real_daemon__comes_in_exactly_once(
     assert product.execute("SELECT count(*) FROM analytics_pipeline.enablements WHERE feature = 'ai_usage'") == [(1,)]
 
 
-@pytest.mark.slow
 def test_reporting__rows_arrive_while_the_daemon_runs__reach_the_rollups(
     followed_product: Product, server: DagsterServer
 ) -> None:

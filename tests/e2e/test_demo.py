@@ -196,15 +196,14 @@ def test_dev__after_the_demo__is_toured_in_a_browser_and_follows_what_is_materia
 
         # Nobody loads the page again.
         expect(sent).to_have_text(f"{before + 1:,}", timeout=PATIENCE * 1000)
-        asset.get_by_role("link", name=f"{tour.dashboard}/usage-export").first.click()
-        asset.wait_for_url(f"{tour.dashboard}/usage-export")
-        expect(asset.get_by_role("heading", name="Usage export", exact=True)).to_be_visible()
+        back = tour.follow_back(asset, "/usage-export")
+        expect(back.get_by_role("heading", name="Usage export", exact=True)).to_be_visible()
 
 
 def _search_once_more(home: Path) -> None:
     """The product logs one more event that may leave."""
     with psycopg.connect(Stack(home).up()["DATABASE_URL"]) as connection:
         connection.execute(
-            "INSERT INTO event_logs (id, name, source, version)"
-            " SELECT max(id) + 1, 'ViewRepository', 'WEB', '1' FROM event_logs"
+            "INSERT INTO event_logs (id, name, user_id, source, version)"
+            " SELECT max(id) + 1, 'ViewRepository', 1, 'WEB', '1' FROM event_logs"
         )

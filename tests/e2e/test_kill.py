@@ -67,12 +67,13 @@ DEATHS = [
 ]
 
 
-# The moments at which most could go wrong, one for each asset; `make test-all` tries the others as well.
-_WORST = (DEATHS[1], DEATHS[5], DEATHS[9])
+# The moment at which most could go wrong; `make test-all` tries the others as well. What is left of counts that end
+# half-way, tests/assets/test_lost_snapshots.py looks at without a process.
+_WORST = DEATHS[5]
 
 
 @pytest.mark.parametrize(
-    "death", [pytest.param(d, id=str(d), marks=() if d in _WORST else pytest.mark.slow) for d in DEATHS]
+    "death", [pytest.param(d, id=str(d), marks=() if d is _WORST else pytest.mark.slow) for d in DEATHS]
 )
 def test_run__killed__old_state_is_whole_and_the_next_run_repairs(product: Product, death: Death) -> None:
     product.put(document("alice", plan="pro"), document("bob", plan="pro"))

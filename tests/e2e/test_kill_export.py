@@ -17,12 +17,10 @@ DEATHS = [
     Death("identity_snapshots", "before", f"{_CLICKHOUSE}.attach_partition"),
     Death("identity_snapshots", "before", f"{_LEDGER}.complete", is_visible=True),
 ]
-_WORST = DEATHS[1]
 
 
-@pytest.mark.parametrize(
-    "death", [pytest.param(d, id=str(d), marks=() if d is _WORST else pytest.mark.slow) for d in DEATHS]
-)
+@pytest.mark.slow  # `make test` kills the same load of a capture by query (test_kill.py)
+@pytest.mark.parametrize("death", DEATHS, ids=str)
 def test_run__killed_with_an_export__old_state_is_whole_and_the_next_run_repairs(
     exported: Exported, death: Death
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import PHONE_AT_NIGHT, is_within_the_screen, signed_in
 
@@ -69,9 +69,15 @@ class Tour:
         there = page.context.new_page()
         there.set_default_timeout(PATIENCE * 1000)
         there.goto(address)
-        there.get_by_role("button", name="Materialize", exact=True).click()
+        there.get_by_text("Materialize", exact=True).click()
         there.get_by_text("Launched run").first.wait_for()
         return there
+
+    def follow_back(self, asset: Page, path: str) -> Page:
+        """Follow the link from the asset's page in Dagster, which opens a page of its own."""
+        with asset.context.expect_page(timeout=PATIENCE * 1000) as opened:
+            asset.get_by_role("link", name=f"{self.dashboard}{path}").first.click()
+        return opened.value
 
     def photograph(self) -> None:
         """Take the pictures of the documentation, where that is asked for."""
@@ -91,6 +97,7 @@ class Tour:
         page.goto(f"{self.dagster}/asset-groups")
         page.get_by_text("segments", exact=True).last.wait_for()
         page.get_by_text("Hide navigation").click()
+        expect(page.get_by_text("fetching statuses")).to_have_count(0, timeout=PATIENCE * 1000)
         _settle(page)
         _keep(page, folder, "asset-graph", page.locator("svg foreignObject").all())
         page.set_viewport_size({"width": 1260, "height": 640})
@@ -98,7 +105,7 @@ class Tour:
         page.get_by_text("Materialized (").wait_for()
         _settle(page)
         _keep(page, folder, "history")
-        page.set_viewport_size({"width": 1260, "height": 960})
+        page.set_viewport_size({"width": 1260, "height": 860})
         page.goto(f"{self.dagster}/assets/reporting_rollups")
         page.get_by_text("sum_value_business_hours").first.wait_for()
         _settle(page)

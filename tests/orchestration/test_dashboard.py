@@ -1,15 +1,11 @@
 """Links between Dagster's assets and the dashboard lead somewhere, both ways."""
 
-import re
-
 import dagster as dg
 import pytest
 
 from analytics_pipeline.api.pages.frame.rendering import PLACES
 from analytics_pipeline.config import Settings
 from analytics_pipeline.definitions import defs
-from tests.api.world import Tokens, application
-from tests.product import Product, document
 
 
 @pytest.fixture
@@ -37,15 +33,3 @@ def _link(spec: dg.AssetSpec) -> str | None:
 
 def test_places__with_an_asset__name_one_that_there_is(specs: list[dg.AssetSpec]) -> None:
     assert {place.asset for place in PLACES if place.asset} <= {spec.key.to_user_string() for spec in specs}
-
-
-def test_overview__address_of_dagster_is_set__tables_link_to_the_assets_that_fill_them(product: Product) -> None:
-    product.put(document("alice", plan="pro"))
-    assert product.materialise("raw_identities", "identity_snapshots", "segment_counts").success
-    with_address = product.settings.model_copy(update={"dagster_ui_url": "http://127.0.0.1:3000/"})
-
-    with application(Product(with_address, product.clickhouse, product.table), Tokens()) as client:
-        page = client.get("/", headers={"Accept": "text/html"}).text
-
-    linked = re.findall(r'<td><a href="http://127\.0\.0\.1:3000/assets/(\w+)">', page)
-    assert linked == ["identity_snapshots", "segment_counts"]

@@ -291,6 +291,7 @@ def test_schedule__feature_is_off_for_all__asks_until_current_counts_are_gone(
     assert (closed.current(), closed.history(YESTERDAY)) == ({}, COUNTS)
 
 
+@pytest.mark.slow
 def test_schedule__feature_is_off_for_some__has_their_current_counts_removed_alone(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -305,6 +306,7 @@ def test_schedule__feature_is_off_for_some__has_their_current_counts_removed_alo
     assert (closed.current(), closed.history(YESTERDAY)) == ({(1, 100): (1, "counted")}, COUNTS)
 
 
+@pytest.mark.slow
 def test_schedule__project_is_deleted__its_current_counts_go_with_a_run_for_all(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -329,6 +331,7 @@ def test_schedule__prepared_today_for_the_feature__keeps_the_counts(
     assert product.current() == {(1, 100): (1, "counted")}
 
 
+@pytest.mark.slow
 def test_schedule__capture_has_wrong_bytes__its_load_is_asked_for_with_long_pauses(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -88,6 +88,7 @@ def test_sync__history_was_given_up__today_follows_all_the_same(product: Product
     assert [request.tags[RANGE[0]] for request in late_rows(instance)] == [str(today())]
 
 
+@pytest.mark.slow
 def test_sync__days_were_read_before_they_ended__once_more(product: Product, instance: dg.DagsterInstance) -> None:
     """A row with an old `created_at` leaves no trace that the watermark could find."""
     product.switch_ai_usage(on=True)
@@ -171,6 +172,7 @@ def test_sync__late_rows_all_over_the_past__are_brought_in_ten_ranges_at_a_time_
     assert found == [str(today() - timedelta(days=2 * number)) for number in range(11)]
 
 
+@pytest.mark.slow
 def test_figures__copy_becomes_visible_while_they_are_counted__are_counted_again(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -99,6 +99,7 @@ def test_scenario__another_setting_saved__nothing_happens(product: Product, inst
     assert settle(instance) == []
 
 
+@pytest.mark.slow
 def test_scenario__saved_on_while_on__nothing_happens(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)
@@ -108,6 +109,7 @@ def test_scenario__saved_on_while_on__nothing_happens(product: Product, instance
     assert newest(product).epoch == 1
 
 
+@pytest.mark.slow
 def test_scenario__clickhouse_not_configured__is_asked_for_when_it_is_configured_later(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +156,7 @@ def _skips(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
     return [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
 
 
+@pytest.mark.slow
 def test_scenario__another_build_never_ends__is_skipped_and_tried_again(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def test_scenario__another_build_never_ends__is_skipped_and_tried_again(
     assert_complete(product)
 
 
+@pytest.mark.slow
 def test_scenario__equal_rows_are_there_already__collapse(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     product.clickhouse.execute(
@@ -196,6 +200,7 @@ def test_scenario__same_run_twice__the_second_does_nothing(product: Product, ins
     assert_complete(product)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [2, *rarely(10)])
 def test_scenario__off_and_on_again_and_again_with_writes_between__nothing_is_missing_or_there_twice(
     product: Product, instance: dg.DagsterInstance, times: int
@@ -278,6 +283,7 @@ def test_tick__scope_that_cannot_be_looked_at__stops_no_other(
     assert set(EnablementLedger(empty_product.postgres).newest("reporting")) == {"account:8"}
 
 
+@pytest.mark.slow
 def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     product.switch_ai_usage(on=True)
@@ -294,6 +300,7 @@ def test_tick__off_and_on_within_one__changes_nothing(product: Product, instance
     assert settle(instance) == []
 
 
+@pytest.mark.slow
 def test_tick__flag_turned_on_after_the_setting__asks_then(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True, flag=False)
     assert settle(instance) == []
@@ -340,6 +347,7 @@ def told(instance: dg.DagsterInstance) -> str | None:
     return repository.get_sensor_def("enablement").evaluate_tick(context).skip_message
 
 
+@pytest.mark.slow
 def test_tick__on_complete_off_and_on_again__says_which_it_is_and_the_rows_of_all_epochs(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -30,6 +30,7 @@ def product(ai_product: Product) -> Product:
     return ai_product
 
 
+@pytest.mark.slow
 def test_history__start_date_moves_into_it__is_completed_from_there(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_retry__after_it_was_given_up__asks_only_for_what_is_missing(
     assert_complete(product)
 
 
+@pytest.mark.slow
 def test_reset__of_a_complete_history__asks_for_all_of_it_again(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)
@@ -119,7 +121,7 @@ def test_reset__of_a_complete_history__asks_for_all_of_it_again(product: Product
     assert_complete(product)
 
 
-@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("silent", [True, *rarely((False,))])
 def test_run__died_while_it_worked__is_followed_by_another(
     product: Product, instance: dg.DagsterInstance, *, silent: bool
 ) -> None:

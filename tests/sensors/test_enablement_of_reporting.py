@@ -128,6 +128,7 @@ def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_wha
     ]
 
 
+@pytest.mark.slow
 def test_reporting__zone_has_become_a_link_during_its_history__completes_it(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -119,6 +119,7 @@ def test_sensor__late_row_of_an_old_day__asks_for_that_day_and_its_covered_dates
     assert rollups(empty_product) == {(1, str(old), "account", 1, "first_response"): (2, 2, 0)}
 
 
+@pytest.mark.slow
 def test_sensor__zone_changes__recomputes_the_current_dates(empty_product: Product) -> None:
     add_account(empty_product, 1, "America/New_York")
     follow(empty_product)
@@ -173,6 +174,7 @@ def test_sensor__run_failed_or_was_skipped__is_asked_for_again_at_once_and_then_
         assert requested(evaluate(instance)[0]) == [("reporting_events", str(old), str(old))]
 
 
+@pytest.mark.slow
 def test_sensor__rollup_is_still_needed__is_asked_for_again_with_the_next_tick(empty_product: Product) -> None:
     """Nothing of the source has changed since: the date went stale once more while its run worked."""
     add_account(empty_product, 1, "Etc/UTC")
@@ -242,6 +244,7 @@ def test_schedule__rows_deleted_or_moved_at_the_source__follow_within_the_hour(e
     assert rollups(empty_product)[1, str(day), "account", 1, "reply_time"] == (1, 1, 0)
 
 
+@pytest.mark.slow
 def test_schedule__rows_of_an_old_day_are_deleted_or_moved__follow_when_it_is_the_days_turn(
     empty_product: Product,
 ) -> None:
@@ -269,6 +272,7 @@ def test_schedule__rows_of_an_old_day_are_deleted_or_moved__follow_when_it_is_th
     assert rollups(empty_product) == {(1, str(other), "account", 1, "reply_time"): (2, 6, 0)}
 
 
+@pytest.mark.slow
 def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Product) -> None:
     """Neither the sensor's watermark nor the seven days of the schedule would look at days without events."""
     add_account(empty_product, 1, "Etc/UTC")
@@ -283,6 +287,7 @@ def test_schedule__daemon_was_off_for_weeks__fills_the_hole(empty_product: Produ
     assert hourly(noon(TODAY)) == "every closed day is copied and rolled up"
 
 
+@pytest.mark.slow
 def test_schedule__registry_has_changed__all_rollups_are_computed_again(empty_product: Product) -> None:
     add_account(empty_product, 1, "Etc/UTC")
     long_ago = TODAY - timedelta(days=20)

@@ -91,6 +91,7 @@ def test_events__partition_is_dropped__readers_say_so_and_the_sensor_copies_it_a
     assert week.clickhouse.scalar("SELECT count() FROM reporting_events") == 7
 
 
+@pytest.mark.slow
 def test_events__partition_is_dropped_and_the_zone_changes__coverage_is_not_complete_and_all_ends_well(
     week: Product,
 ) -> None:
@@ -117,6 +118,7 @@ def test_rollups__day_is_dropped__readers_read_the_events_and_the_sensor_compute
     assert whole_week(week) == (7, "rollup", ())
 
 
+@pytest.mark.slow
 def test_clickhouse__lost_everything__is_brought_in_from_the_first_day_that_ever_was(week: Product) -> None:
     for table in ("reporting_events", "reporting_rollups", "reporting_day_bounds"):
         week.clickhouse.execute(f"TRUNCATE TABLE {table}")
@@ -183,6 +185,7 @@ def test_copy__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_n
     assert rollups(week) == everything()
 
 
+@pytest.mark.slow
 def test_rollups__killed_between_swap_and_ledger_and_the_source_goes_back__are_those_of_the_source(
     week: Product,
 ) -> None:
@@ -258,6 +261,7 @@ def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_b
     assert missing(usage) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asset", "swap"), [("ai_usage_daily", _FIGURES_SWAP), *rarely(("duo_chat_events", _SWAP))])
 def test_usage__killed_between_swap_and_ledger_and_the_source_goes_back__leaves_no_ghost(
     usage: Product,

@@ -121,6 +121,7 @@ def test_sensor__last_segment_deleted__asks_until_its_counts_are_gone(product: P
     assert (evaluate(), product.history(), product.current()) == (UNCHANGED, {}, {})
 
 
+@pytest.mark.slow
 def test_sensor__clickhouse_lost_the_counts__asks_until_they_are_there_again(product: Product) -> None:
     make_quiet(product)
     product.put(document("alice", plan="pro"))

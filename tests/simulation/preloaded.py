@@ -14,6 +14,8 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 
+from tests import recorded
+
 # A run that fails for a trouble that passes is tried again at once: nobody wants to wait here.
 dg.RetryPolicy.calculate_delay = lambda self, attempt_num: 0  # type: ignore[method-assign]
 # Whether the schema of the instance is that of this version is looked up in a hundred files, each time.
@@ -28,24 +30,8 @@ _kept = cache(create_engine)
 # Dagster's storage makes an engine for each of its calls. One that keeps its connection does the same.
 for module in (sqlite_run_storage, sqlite_schedule_storage, consolidated_sqlite_event_log):
     module.create_engine = lambda url, **_: _kept(url)  # type: ignore[attr-defined]
-# Of what a run says to Dagster the pipeline reads only how it ended, which steps failed, and what it materialised.
-_READ = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.STEP_FAILURE}
-
-
-def _is_read(_: dg.DagsterInstance, entry: dg.EventLogEntry) -> bool:
-    event = entry.dagster_event
-    return event is not None and (event.is_job_event or event.event_type in _READ)
-
-
-def _run_of(instance: dg.DagsterInstance, job_def: dg.JobDefinition, **of_run: Any) -> dg.DagsterRun:
-    """A run as Dagster records it, without the picture of the whole job that its pages show."""
-    recorded = {"run_id", "run_config", "tags", "asset_selection", "root_run_id", "parent_run_id"}
-    known = {name: value for name, value in of_run.items() if name in recorded and value is not None}
-    return instance.add_run(dg.DagsterRun(job_def.name, **known))
-
-
-dg.DagsterInstance.should_store_event = _is_read  # type: ignore[assignment,method-assign]
-dg.DagsterInstance.create_run_for_job = _run_of  # type: ignore[assignment,method-assign]
+dg.DagsterInstance.should_store_event = recorded.is_read  # type: ignore[assignment,method-assign]
+dg.DagsterInstance.create_run_for_job = recorded.run_of  # type: ignore[assignment,method-assign]
 
 
 def _without_syncing(connection: Any, _: object) -> None:

@@ -48,7 +48,7 @@ def live(
 
 @pytest.mark.timeout(600)
 def test_history__of_one_seed__each_sink_has_what_may_leave(live: Callable[[int, int], None]) -> None:
-    live(SEED, 25)
+    live(SEED, 12)
 
 
 @pytest.mark.slow

@@ -16,8 +16,9 @@ from analytics_pipeline.flows.reads import Cost, Freshness, costs, failing, fres
 ROUTER = APIRouter(include_in_schema=False)
 
 _HOURS = 24
-# Tables that are called otherwise than the asset that fills them.
+# What fills a table that is called otherwise, and every sink.
 _ASSETS = {"identities": "identity_snapshots"}
+_SINKS = "usage_export"
 _NO_LOG = "The server keeps no system.query_log, or has not written any of it yet."
 _STEPS = {
     "database_url": "Set DATABASE_URL: the product's Postgres.",
@@ -64,7 +65,8 @@ def to_do(settings: Settings) -> Sequence[str]:
 def _flow(settings: Settings, one: Freshness) -> tuple[object, ...]:
     days = " to ".join(sorted({str(day) for day in (one.first_day, one.last_day) if day}))
     rows = "" if one.rows is None else one.rows
-    address = asset_page(settings, _ASSETS.get(one.relation, one.relation))
+    asset = _SINKS if one.flow == _SINKS else _ASSETS.get(one.relation, one.relation)
+    address = asset_page(settings, asset)
     table = Link(one.relation, address) if address else one.relation
     return (one.flow, table, _state(one), days, one.missing_days, one.lost_days, rows, one.updated_at or "")
 

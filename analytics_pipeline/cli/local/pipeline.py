@@ -62,8 +62,9 @@ def run_pipeline(opened: "Stack", environment: Mapping[str, str], token: str, co
             # While the daemon starts: its sensors have not to ask for what is there.
             others = [assets for assets in switched_on if assets not in (*segments, *events, _EXPORT)]
             materialised += _materialise(others, today - timedelta(days=1), console)
-            epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
+            # While it brings the histories in, in processes of its own.
             materialised += _take_events(sending, events, today - timedelta(days=1), console)
+            epochs = _watch_histories(postgres(Settings.load()), check_daemon, console)
             _summarise(materialised, today, console)
             _await_runs(console)
     return _exit_of(materialised, epochs)

@@ -2,6 +2,7 @@
 
 import click
 
+from analytics_pipeline.cli.output import json_option, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.resources.postgres import postgres
 
@@ -14,7 +15,8 @@ def settings() -> None:
 @settings.command("set", short_help="Switch AI usage in ClickHouse on or off.")
 @click.argument("name", type=click.Choice(["use_clickhouse_for_analytics"]))
 @click.argument("value", type=click.Choice(["on", "off"]))
-def set_(name: str, value: str) -> None:
+@json_option
+def set_(name: str, value: str, *, as_json: bool) -> None:
     """Switch AI usage in ClickHouse on or off; the sensor `enablement` follows within 30 seconds."""
     from analytics_pipeline.demo.load import DemoRefusedError, save_application_settings
 
@@ -25,4 +27,7 @@ def set_(name: str, value: str) -> None:
         changed = save_application_settings(store.url, use_clickhouse_for_analytics=value == "on")
     except DemoRefusedError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{name} is {value}{'' if changed else ' already'}. Look with: analytics-pipeline enablement status")
+    if as_json:
+        print_json({"name": name, "value": value == "on", "was_changed": changed})
+    else:
+        click.echo(f"{name} is {value}{'' if changed else ' already'}. Look with: analytics-pipeline enablement status")

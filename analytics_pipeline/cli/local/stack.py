@@ -54,7 +54,8 @@ def stack() -> None:
 
 @stack.command()
 @home_option
-def up(home: Path) -> None:
+@json_option
+def up(home: Path, *, as_json: bool) -> None:
     """Start the engines that are not running.
 
     Data from an earlier start is kept, except in AWS, which keeps everything in memory.
@@ -62,6 +63,9 @@ def up(home: Path) -> None:
     console = new_console(stderr=True)
     started = time.monotonic()
     start_with_progress(open_stack(home), console)
+    if as_json:
+        print_json({"home": home.absolute().as_posix(), "seconds": round(time.monotonic() - started, 1)})
+        return
     console.print(f"[green]Running[/green] in {home} after {time.monotonic() - started:.1f} s.")
     command = f"analytics-pipeline stack env --home {shlex.quote(str(home))}"
     console.print(f"Use it: [bold]set -a; source <({command}); set +a[/bold]")
@@ -69,7 +73,8 @@ def up(home: Path) -> None:
 
 @stack.command()
 @home_option
-def down(home: Path) -> None:
+@json_option
+def down(home: Path, *, as_json: bool) -> None:
     """Stop the engines and keep their data.
 
     To throw the data away as well, delete the directory afterwards.
@@ -77,6 +82,9 @@ def down(home: Path) -> None:
     console = new_console(stderr=True)
     with console.status("Stopping"):
         stopped = _failing_clearly(lambda: open_stack(home).down())
+    if as_json:
+        print_json({"stopped": stopped})
+        return
     console.print(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")
 
 

@@ -1,7 +1,7 @@
 """The one engine of the process: its pool of handles, and the way to stop a running query."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -24,17 +24,18 @@ class ChdbEngine:
     Handles are kept for ever: opening one costs 40 ms, and every one that closes leaves threads and files behind.
     """
 
-    def __init__(self, data: Path, config: Path) -> None:
+    def __init__(self, data: Path, config: Path, settings: Mapping[str, str]) -> None:
         # The engine is 250 MB in memory: only the process that serves pays for it.
         connect = import_module("chdb.state").connect
         self._connect: Callable[[], Any] = lambda: connect(f"{data}?config-file={config}")
+        self._settings = settings
         self._changed = threading.Condition()
         self._idle: list[Handle] = []
         self._opened = 0
         self._number = 0
         self._stopping = False
         # Stopping a query must not wait for a handle that the query occupies.
-        self._control = Handle(0, self._connect())
+        self._control = Handle(0, self._connect(), settings)
         self._control_lock = threading.Lock()
 
     def take(self) -> Handle:
@@ -110,7 +111,7 @@ class ChdbEngine:
         return self._stopping or bool(self._idle) or self._opened < MAX_HANDLES
 
     def _open(self) -> Handle:
-        handle = Handle(self._number + 1, self._connect())
+        handle = Handle(self._number + 1, self._connect(), self._settings)
         self._number += 1
         self._opened += 1
         return handle

@@ -48,10 +48,10 @@ class Block:
 class Handle:
     """A chDB connection and a record of what was set on it, so that nothing survives the request that set it."""
 
-    def __init__(self, number: int, connection: Any) -> None:
+    def __init__(self, number: int, connection: Any, settings: Mapping[str, str]) -> None:
         self.tag = f"handle-{number}"
         self._connection = connection
-        self._execute(b"SET " + _assignments({**_SERVER_SETTINGS, TAG_SETTING: self.tag}, ()))
+        self._execute(b"SET " + _assignments({**_SERVER_SETTINGS, **settings, TAG_SETTING: self.tag}, ()))
         self._session_database = self._database = _DEFAULT_DATABASE
         self._fresh = self._session = self._current = self._changed_settings()
 

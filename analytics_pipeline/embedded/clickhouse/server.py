@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,7 @@ class Options:
     port: int
     database: str | None
     account: Credentials
+    threads: str | None = None
 
 
 def run_server(options: Options) -> None:
@@ -60,7 +61,7 @@ def run_server(options: Options) -> None:
     _require_loopback(options.host)
     with _locked(options.path), _listening(options.host, options.port) as listener:
         config = _prepare_directory(options.path)
-        engine = _open_engine(options.path, config)
+        engine = _open_engine(options.path, config, {"max_threads": options.threads} if options.threads else {})
         try:
             if options.database:
                 engine.text(f"CREATE DATABASE IF NOT EXISTS {identifier(options.database)} ENGINE = Atomic")
@@ -183,9 +184,9 @@ def _prepare_directory(path: Path) -> Path:
     return config
 
 
-def _open_engine(path: Path, config: Path) -> ChdbEngine:
+def _open_engine(path: Path, config: Path, settings: Mapping[str, str]) -> ChdbEngine:
     try:
-        return ChdbEngine(path / "data", config)
+        return ChdbEngine(path / "data", config, settings)
     except RuntimeError as error:
         raise StartupError(
             f"chDB cannot open {path / 'data'} ({error}): another program has it open with chdb://, or it is damaged. "

@@ -26,6 +26,7 @@ from analytics_pipeline.flows.daily_copy.ledger import (
     remainder,
     source_days,
 )
+from analytics_pipeline.flows.daily_copy.left_out import without_forgotten
 from analytics_pipeline.flows.daily_copy.reading import Reading, Span, gave_way, pieces_of, reading, span_of
 from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead_letters
 from analytics_pipeline.flows.daily_copy.source import DaySource
@@ -115,8 +116,7 @@ class DayCopy:
             found = stored if whole else merged(moment.ask(source_days, span_of(days)))
             moment.check_shape(span_of(days))
             states = _states(days, {day.day: day.rows for day in stored}, found)
-            self._swap(moment, staging, states)
-        return states
+            return self._swap(moment, staging, states)
 
     @contextmanager
     def _staged(self, moment: Reading, span: Span) -> Iterator[tuple[str, int]]:
@@ -195,14 +195,15 @@ class DayCopy:
             )
         return stored
 
-    def _swap(self, moment: Reading, staging: str, states: Sequence[DayState]) -> None:
+    def _swap(self, moment: Reading, staging: str, states: Sequence[DayState]) -> list[DayState]:
         """Swap and record under one lease, so that the ledger never tells of another copy than ClickHouse holds."""
         held = self.source.held
         with moment.postgres.lease(held.lease, patience=_SWAP_PATIENCE), self.postgres.ledgers.connect() as ledger:
             copied = copied_days(ledger, self.source, [state.day for state in states])
             older = [s for s in states if s.day not in copied or copied[s.day][1].taken_at <= moment.at.taken_at]
+            older = without_forgotten(self.postgres, self.clickhouse, self.source, staging, older)
             days = [state.day for state in older]
-            left_out = [state.day for state in states if state not in older]
+            left_out = sorted({state.day for state in states}.difference(days))
             swap_days(self.clickhouse, ledger, held, staging, days, left_out)
             for day in self._days_with_dead_letters(staging, older):
                 # One day's at a time: they are whole rows.
@@ -210,6 +211,8 @@ class DayCopy:
                 kept = letters[:DEAD_LETTERS_KEPT]
                 replace_dead_letters(self.postgres, self.source.name, day.isoformat(), kept, self.run_id)
             record(ledger, self.source, older, moment.at, self.run_id)
+        swapped = {state.day: state for state in older}
+        return [swapped.get(state.day, state) for state in states]
 
     def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
         """The days that had any before, or that have rows now that were refused, or kept without a part of them."""

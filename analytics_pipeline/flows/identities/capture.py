@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, replace_dead_letters
+from analytics_pipeline.flows.erasure.forgotten import Forgotten, forgotten
 from analytics_pipeline.flows.failures import Failure, reason_and_place
 from analytics_pipeline.flows.identities.documents import Document, IdentityRow, RowMapper, document_of
 from analytics_pipeline.flows.identities.errors import TooManyDeadLetters, Unmappable
@@ -73,8 +74,10 @@ class IdentityCapture:
             captured_at = later_than(*(manifest.captured_at for manifest in before if manifest))
             captures = list(self._captured_already(environments, before))
             done = {environment for capture in captures for environment in capture.environments}
-            wanted = [environment for environment in environments if environment not in done]
-            tasks = {pool.submit(self._capture_one, day, captured_at, item): item for item in wanted}
+            who = forgotten(self.postgres)
+            wanted = [one for one in environments if one not in done]
+            wanted = [one for one in wanted if not who.has_environment(one.key, one.organisation_id)]
+            tasks = {pool.submit(self._capture_one, day, captured_at, item, who): item for item in wanted}
             for task in as_completed(tasks):
                 try:
                     captures.append(task.result())
@@ -90,7 +93,7 @@ class IdentityCapture:
             if self.resumes and manifest and manifest.about.get("run_id") == self.run_id:
                 yield Capture((environment,), manifest, manifest.rows, manifest.about["dead_letters"])
 
-    def _capture_one(self, day: date, captured_at: datetime, environment: Environment) -> Capture:
+    def _capture_one(self, day: date, captured_at: datetime, environment: Environment, who: Forgotten) -> Capture:
         """Rows first, dead letters next, the manifest last."""
         unit = unit_of(day, environment.key)
         mapper = RowMapper(environment, day, captured_at)
@@ -99,6 +102,8 @@ class IdentityCapture:
         with self.landing.writer(unit, fmt=FORMAT, captured_at=captured_at) as writer:
             for page in self._pages(environment):
                 rows = list(_mapped(page, mapper, letters))
+                if who.any_of("identity"):
+                    rows = [row for row in rows if not who.has("identity", row.environment_id, row.identifier)]
                 writer.write(encoder.encode_lines(rows), len(rows))
             replace_dead_letters(self.postgres, "identities", unit, letters, self.run_id)
             about = {"day": day.isoformat(), **asdict(environment), "dead_letters": len(letters), "run_id": self.run_id}

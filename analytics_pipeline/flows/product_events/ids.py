@@ -82,6 +82,20 @@ def insert(clickhouse: ClickHouse, rows: Sequence[Row]) -> None:
     _insert(clickhouse, "analytics_events", COLUMNS, rows)
 
 
+def remove(clickhouse: ClickHouse, rows: Sequence[Row]) -> None:
+    """Remove these few rows again."""
+    by_organisation: dict[int, list[str]] = {}
+    for row in rows:
+        by_organisation.setdefault(row.organisation_id, []).append(str(row.event_id))
+    for organisation, events in by_organisation.items():
+        clickhouse.execute(
+            "ALTER TABLE analytics_events DELETE WHERE organisation_id = {organisation:UInt64}"
+            " AND event_id IN {events:Array(UUID)} SETTINGS mutations_sync = 2",
+            organisation=organisation,
+            events=events,
+        )
+
+
 def _matching(clickhouse: ClickHouse, sql: str, keys: Collection[Key], **others: Any) -> list[tuple[Any, ...]]:
     """The rows of a statement over ids, which go into as many lists as parameters may be long."""
     if not keys:

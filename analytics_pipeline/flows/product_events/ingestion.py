@@ -8,11 +8,14 @@ The lock is one of Postgres, so that two workers cannot take one id with two tim
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import psycopg
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from analytics_pipeline.flows.dead_letters import DeadLetter
+from analytics_pipeline.flows.erasure.forgotten import Forgotten, Watch
+from analytics_pipeline.flows.erasure.letters import names_forgotten
 from analytics_pipeline.flows.failures import reason_and_place, reason_of
 from analytics_pipeline.flows.product_events import ids, letters
 from analytics_pipeline.flows.product_events.errors import StoreAway
@@ -30,6 +33,7 @@ logger = logging.getLogger(__name__)
 # Which of these tokens are still valid, as part of the transaction.
 Admission = Callable[[Connection, Collection[int]], set[int]]
 _TAKEN = "the id belongs to another event"
+_FORGOTTEN = "its user or organisation was forgotten"
 # What ClickHouse answers to a value that it cannot read or hold. Anything else is nobody's fault.
 _FAULTS_OF_ROWS = frozenset({6, 26, 27, 32, 33, 36, 38, 41, 53, 69, 70, 72, 117, 130, 306, 321, 349, 376, 692})
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -77,6 +81,10 @@ class Ingestion:
     maker: RowMaker
     admitted: Admission
 
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self.store)
+
     def commit(self, submissions: Sequence[Submission]) -> None:
         """Store the events of the submissions and give each its outcome.
 
@@ -95,10 +103,13 @@ class Ingestion:
         live = self._live(submissions)
         if not any(one.entries for one in live):
             return
+        who = self._watch.now()
+        for one in live:
+            one.entries = [self._admissible(who, entry) for entry in one.entries]
         with self.store.ledgers.connect() as connection:
             connection.execute(_LOCK, [f"{SCHEMA}:product_events:ids"])
             for one in live:
-                found = [rejected.letter for rejected in rejections(one.entries)]
+                found = letters_of(who, one.organisation_id, rejections(one.entries))
                 letters.keep(connection, one.organisation_id, found, one.request_id)
                 rows |= {row.key: row for row in reversed(one.entries) if isinstance(row, Row) and row.key not in rows}
             if rows:
@@ -107,7 +118,21 @@ class Ingestion:
                 ids.take(clickhouse, [row for key, row in rows.items() if key not in taken])
         # The transaction has ended well, so the lock was held up to here.
         outcomes = self._outcomes(rows, taken) if rows else {}
+        self._take_back(who, rows, outcomes)
         self._answer(live, rows, outcomes)
+
+    def _admissible(self, who: Forgotten, entry: Row | Rejection) -> Row | Rejection:
+        if not isinstance(entry, Row) or not is_of_forgotten(who, entry):
+            return entry
+        return self.maker.refused(entry, None, _FORGOTTEN)
+
+    def _take_back(self, before: Forgotten, rows: Mapping[Key, Row], outcomes: Outcomes) -> None:
+        """Remove what was stored of somebody who was forgotten meanwhile, and looked for before it was there."""
+        now = self._watch.now()
+        gone = [row for row in rows.values() if is_of_forgotten(now, row)] if now is not before else []
+        if gone:
+            ids.remove(self.clickhouse(), gone)
+            outcomes |= {row.key: self.maker.refused(row, None, _FORGOTTEN) for row in gone}
 
     def _live(self, submissions: Sequence[Submission]) -> list[Submission]:
         """Those whose token is still valid, at a moment after they came in."""
@@ -162,7 +187,8 @@ class Ingestion:
         if late:
             with self.store.ledgers.connect() as connection:
                 for one, rejection in late:
-                    letters.keep(connection, one.organisation_id, [rejection.letter], one.request_id)
+                    found = letters_of(self._watch.now(), one.organisation_id, [rejection])
+                    letters.keep(connection, one.organisation_id, found, one.request_id)
 
 
 def _outcome(entry: Row | Rejection, rows: Mapping[Key, Row], outcomes: Outcomes) -> VerdictName | Rejection:
@@ -170,6 +196,18 @@ def _outcome(entry: Row | Rejection, rows: Mapping[Key, Row], outcomes: Outcomes
         return entry
     found = outcomes.get(entry.key, "retry")
     return "duplicate" if found == "accepted" and rows[entry.key] is not entry else found
+
+
+def is_of_forgotten(who: Forgotten, row: Row) -> bool:
+    """Whether the event is one of a user or an organisation that was forgotten."""
+    return bool(who.hashes) and (who.has("event_user", row.user_id) or who.has("organisation", row.organisation_id))
+
+
+def letters_of(who: Forgotten, organisation_id: int, rejected: Sequence[Rejection]) -> list[DeadLetter]:
+    """The letters that are kept: none of an event of somebody who was forgotten, or that names one."""
+    found = [one.letter for one in rejected if one.reason != _FORGOTTEN]
+    unit = letters.unit_of(organisation_id)
+    return [one for one in found if not names_forgotten(who, letters.FLOW, unit, one.record_key, one.payload)]
 
 
 def _is_fault_of_rows(error: Exception) -> bool:

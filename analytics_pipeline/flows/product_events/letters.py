@@ -32,14 +32,14 @@ def keep(connection: Connection, organisation_id: int, letters: Sequence[DeadLet
         return
     named = {one.record_key or f"{request_id}:{number}": one for number, one in enumerate(letters[:MOST_OF_REQUEST])}
     kept = [DeadLetter(key, one.reason, one.payload) for key, one in named.items()]
-    add_dead_letters(connection, FLOW, _unit(organisation_id), kept, request_id)
-    limits = {"flow": FLOW, "unit": _unit(organisation_id), "days": KEPT_DAYS, "most": MOST_OF_ORGANISATION}
+    add_dead_letters(connection, FLOW, unit_of(organisation_id), kept, request_id)
+    limits = {"flow": FLOW, "unit": unit_of(organisation_id), "days": KEPT_DAYS, "most": MOST_OF_ORGANISATION}
     connection.execute(_FORGET, limits)
 
 
 def listed(store: Postgres, organisation_id: int | None = None) -> list[Letter]:
     """The dead letters of an organisation, or of all, oldest first."""
-    rows = store.query(_LISTED, flow=FLOW, unit=None if organisation_id is None else _unit(organisation_id))
+    rows = store.query(_LISTED, flow=FLOW, unit=None if organisation_id is None else unit_of(organisation_id))
     return [Letter(one, int(unit.rpartition(" ")[2]), *rest) for one, unit, *rest in rows]
 
 
@@ -48,7 +48,8 @@ def removed(store: Postgres, ids: Sequence[int]) -> int:
     return len(store.query(_REMOVE, flow=FLOW, ids=list(ids)))
 
 
-def _unit(organisation_id: int) -> str:
+def unit_of(organisation_id: int) -> str:
+    """The unit of an organisation's dead letters."""
     return f"organisation {organisation_id}"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.flows.reporting.errors import NotWritable, UnknownAccount, UnknownZone
 from analytics_pipeline.flows.reporting.zones import canonical, iana_name
 from analytics_pipeline.resources.postgres import Postgres
@@ -43,9 +44,10 @@ class Accounts:
 
 
 def accounts(postgres: Postgres, only: Collection[int] | None = None) -> Accounts:
-    """The accounts as they are now; `only` narrows to those ids."""
+    """The accounts as they are now, without those that were forgotten; `only` narrows to those ids."""
     rows = postgres.query(_ACCOUNTS, only=None if only is None else list(only))
-    found = [_account(*row) for row in rows]
+    who = forgotten(postgres)
+    found = [_account(*row) for row in rows if not who.has("account", row[0])]
     return Accounts(
         tuple(account for account in found if isinstance(account, Account)),
         tuple(account for account in found if isinstance(account, Unzoned)),
@@ -61,6 +63,8 @@ def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
     rows = postgres.query(_ACCOUNT, account=account_id)
     if not rows:
         raise UnknownAccount(f"the source has no account {account_id}")
+    if forgotten(postgres).has("account", account_id):
+        raise UnknownAccount(f"account {account_id} was forgotten (docs/erasure.md); nothing of it is stored")
     return _account(*rows[0])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.flows.segments.counting import SegmentCount, count_segments
 from analytics_pipeline.flows.segments.current import store_current
 from analytics_pipeline.flows.segments.errors import SnapshotBusy
@@ -101,6 +102,8 @@ class CountRefresh:
     def _refresh(self, project: Project) -> ProjectCounts:
         tagged = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
         clickhouse = tagged.limited(Deadline.after(SECONDS_PER_PROJECT, self._time_is_over(project)))
+        if forgotten(self.postgres).has("organisation", project.organisation_id):
+            return ProjectCounts(project, [], ())
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)
         snapshot = self._snapshot(clickhouse, project)

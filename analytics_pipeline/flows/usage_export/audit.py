@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from psycopg import sql
 
 from analytics_pipeline.flows.audited import Audited
+from analytics_pipeline.flows.erasure.forgotten import forgotten
+from analytics_pipeline.flows.erasure.subjects import in_postgres
 from analytics_pipeline.flows.usage_export.bookmark import FLOW
 from analytics_pipeline.flows.usage_export.ledger import states
 from analytics_pipeline.flows.usage_export.pending import backlogs
@@ -106,9 +108,12 @@ def missing_in_clickhouse(
     ((without,),) = postgres.query(_WITHOUT, sink=sink, **ids)
     held = {row[0]: row[1:] for row in clickhouse.query(_HELD, **ids)}
     ends = {name: [one[place] for one in held.values()] for place, name in ((1, "firsts"), (2, "lasts"))}
-    parameters = {"without": without, "names": [*held], **ids, **ends}
+    who = forgotten(postgres)
+    hidden = {"erasure_key": who.key, "forgotten": list(who.hashes.get("user", ()))}
+    parameters = {"without": without, "names": [*held], **ids, **ends, **hidden}
     with postgres.connect() as connection:
-        statement = sql.SQL(_EXPECTED).format(event_logs=postgres.relation(RELATION))
+        hashed = sql.SQL(in_postgres("user", ("log.user_id",)))
+        statement = sql.SQL(_EXPECTED).format(event_logs=postgres.relation(RELATION), hashed=hashed)
         expected: dict[str, int] = dict(connection.execute(statement, parameters).fetchall())
     counts = {name: (count, held[name][0]) for name, count in expected.items()}
     counts["all names"] = (stretch.records, sum(events for events, *_ in held.values()))
@@ -142,5 +147,7 @@ _EXPECTED = """
         ON held.name = log.name
     WHERE log.id BETWEEN %(first)s AND %(last)s AND log.id BETWEEN held.first_id AND held.last_id
         AND NOT log.id <@ %(without)s::int8multirange
+        AND CASE WHEN cardinality(%(forgotten)s::bytea[]) = 0 OR log.user_id IS NULL THEN true
+            ELSE {hashed} <> ALL(%(forgotten)s::bytea[]) END
     GROUP BY log.name
 """

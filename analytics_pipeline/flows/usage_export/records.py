@@ -12,6 +12,8 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from analytics_pipeline.flows.erasure.forgotten import Forgotten, forgotten
+from analytics_pipeline.flows.erasure.subjects import in_postgres
 from analytics_pipeline.flows.usage_export.allow_list import ALL, AllowList
 from analytics_pipeline.flows.usage_export.source import LARGEST_ID, event_logs
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -82,10 +84,11 @@ class EventReader:
     statements: Mapping[str, str]
     allowed: AllowList
     instance: Instance
+    who: Forgotten
 
     @classmethod
     def on(cls, connection: Connection, postgres: Postgres, allowed: AllowList, instance: Instance) -> "EventReader":
-        return cls(connection, _statements(connection, postgres, allowed), allowed, instance)
+        return cls(connection, _statements(connection, postgres, allowed), allowed, instance, forgotten(postgres))
 
     def next(
         self,
@@ -133,6 +136,8 @@ class EventReader:
             site_id=self.instance.site_id,
             site_prefix=self.instance.prefix,
             deploy_type=self.instance.deploy_type,
+            erasure_key=self.who.key,
+            forgotten=list(self.who.hashes.get("user", ())),
         )
         found, lines, refused_ids, refusals = row
         refused = tuple(Refusal(*one) for one in zip(refused_ids or (), refusals or (), strict=True))
@@ -149,6 +154,7 @@ def _statements(connection: Connection, postgres: Postgres, allowed: AllowList) 
     """Each with the product's event log in its place, put together once: there are many batches."""
     parts = {
         "event_logs": event_logs(postgres),
+        "hashed_user": sql.SQL(in_postgres("user", ("source.user_id",))),
         **{f"allowed_{column}": _allowed(connection, column, allowed.names_by_keys) for column in _PAYLOADS},
     }
     return {name: sql.SQL(sql_file(__package__, name)).format(**parts).as_string(connection) for name in _FILES}

@@ -18,6 +18,11 @@ WITH events AS (
         )
         -- A name that was removed from the list meanwhile does not leave any more.
         AND source.name = any(%(names)s)
+        -- Who was forgotten does not leave either; hashing costs where anybody was.
+        AND CASE
+            WHEN cardinality(%(forgotten)s::bytea[]) = 0 OR source.user_id IS NULL THEN true
+            ELSE {hashed_user} <> all(%(forgotten)s::bytea[])
+        END
     ORDER BY source.id ASC
 ),
 

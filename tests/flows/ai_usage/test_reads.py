@@ -1,5 +1,6 @@
 """What a product shows of AI usage: figures of a namespace over days, or that they are not available."""
 
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
@@ -16,16 +17,16 @@ from analytics_pipeline.flows.ai_usage.reads import (
     ai_usage_reads,
 )
 from tests.assets.test_ai_usage import DAY, NEXT, materialise
+from tests.databases import Databases
 from tests.flows.reporting.reads.test_reading import statements
-from tests.product import Product, today
+from tests.product import Product, shared_product, today
 from tests.sensors.enablement import at
 from tests.thorough import rarely
 
 GROUP = Scope("1/2/", DAY, NEXT)
 
 
-@pytest.fixture
-def product(empty_product: Product) -> Product:
+def _filled(empty_product: Product) -> Product:
     """Two days in the group 1/2 and below it, and the same in its neighbour 1/23."""
     for path in ("1/2/", "1/23/"):
         for user in (1, 2):
@@ -40,8 +41,23 @@ def product(empty_product: Product) -> Product:
     return empty_product
 
 
-def test_reads__of_a_group__are_those_of_it_and_below_and_of_no_neighbour(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+@pytest.fixture
+def product(empty_product: Product) -> Product:
+    """For a test that changes it."""
+    return _filled(empty_product)
+
+
+@pytest.fixture(scope="module")
+def told(
+    stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    """For all tests that only read."""
+    with shared_product(stack_environment, stores, tmp_path_factory.mktemp("landing")) as product:
+        yield _filled(product)
+
+
+def test_reads__of_a_group__are_those_of_it_and_below_and_of_no_neighbour(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.chat(GROUP) == Chat(users=2, questions=4)
         assert reads.code_suggestions(GROUP) == CodeSuggestions(
             contributors=1,
@@ -64,40 +80,40 @@ def test_reads__of_a_group__are_those_of_it_and_below_and_of_no_neighbour(produc
 
 
 @pytest.mark.parametrize("namespace", [*rarely("1/2"), "/1/2/", *rarely("1/2/")])
-def test_reads__namespace_in_any_spelling__is_the_same(product: Product, namespace: str) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_reads__namespace_in_any_spelling__is_the_same(told: Product, namespace: str) -> None:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.chat(Scope(namespace, DAY, NEXT)) == Chat(2, 4)
 
 
-def test_reads__of_everything__has_both_groups(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_reads__of_everything__has_both_groups(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.chat(Scope("", DAY, NEXT)) == Chat(2, 8)
 
 
 @pytest.mark.parametrize(
     ("first", "last", "questions"), [(DAY, DAY, 2), *rarely((NEXT, NEXT, 2), (DAY, NEXT, 4), (NEXT, DAY, 0))]
 )
-def test_reads__range__is_inclusive_at_both_ends(product: Product, first: object, last: object, questions: int) -> None:
+def test_reads__range__is_inclusive_at_both_ends(told: Product, first: object, last: object, questions: int) -> None:
     scope = Scope("1/2", first, last)  # type: ignore[arg-type]
-    with ai_usage_reads(product.settings) as reads:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.chat(scope).questions == questions
 
 
-def test_reads__narrowed_to_a_language__count_only_it(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_reads__narrowed_to_a_language__count_only_it(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         found = reads.code_suggestions(Scope("1/2", DAY, NEXT, ("go",)))
 
     assert (found.shown, found.accepted, found.rejected, found.languages) == (1, 1, 0, ("go",))
 
 
-def test_reads__nothing_was_shown__has_no_rate(product: Product) -> None:
+def test_reads__nothing_was_shown__has_no_rate(told: Product) -> None:
     earlier = DAY - timedelta(days=9)
-    with ai_usage_reads(product.settings) as reads:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.code_suggestions(Scope("1/2", earlier, earlier)) == CodeSuggestions(0, 0, 0, 0, None, (), 0, 0)
 
 
-def test_users__busiest_first__with_their_last_activity(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_users__busiest_first__with_their_last_activity(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         users = reads.users(GROUP)
         assert [(user.user_id, user.total) for user in users] == [(2, 6), (1, 2), (9, 1)]
         assert users[1] == UserUsage(1, 2, {"request_duo_chat_response": 2}, at(NEXT))
@@ -106,14 +122,14 @@ def test_users__busiest_first__with_their_last_activity(product: Product) -> Non
         assert [user.user_id for user in reads.users(GROUP, limit=1, after=(users[0].total, users[0].user_id))] == [1]
 
 
-def test_reads__namespace_is_hostile__finds_nothing_and_breaks_nothing(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_reads__namespace_is_hostile__finds_nothing_and_breaks_nothing(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         for namespace in ("%", "1/2'", "\\", "1/_", "{first:Date}"):
             assert reads.chat(Scope(namespace, DAY, NEXT)) == Chat(0, 0)
 
 
-def test_missing__days_that_were_never_counted__are_told(product: Product) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_missing__days_that_were_never_counted__are_told(told: Product) -> None:
+    with ai_usage_reads(told.settings) as reads:
         assert reads.missing(GROUP) == []
         scope = Scope("", DAY - timedelta(days=3), NEXT + timedelta(days=2))
         assert reads.missing(scope) == [
@@ -122,8 +138,8 @@ def test_missing__days_that_were_never_counted__are_told(product: Product) -> No
         ]
 
 
-def test_missing__of_days_that_hold__asks_each_store_once(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ai_usage_reads(product.settings) as reads:
+def test_missing__of_days_that_hold__asks_each_store_once(told: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ai_usage_reads(told.settings) as reads:
         before = reads.clickhouse.cost.statements
         with statements(monkeypatch) as asked:
             assert reads.missing(GROUP) == []
@@ -159,7 +175,7 @@ def test_reads__nothing_was_brought_in__are_not_available(empty_product: Product
         pass
 
 
-def test_reads__clickhouse_not_configured__are_not_available(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads__clickhouse_not_configured__are_not_available(told: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLICKHOUSE_URL")
 
     with pytest.raises(NotAvailable, match="CLICKHOUSE_URL is not set"), ai_usage_reads(Settings.load()):

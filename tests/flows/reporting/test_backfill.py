@@ -171,6 +171,7 @@ def test_backfill__again__has_nothing_to_do(empty_product: Product) -> None:
     assert (rollups(empty_product), empty_product.execute(computed_at)) == before
 
 
+@pytest.mark.slow
 def test_backfill__some_days_went_stale__does_only_those(empty_product: Product) -> None:
     a_history(empty_product)
     run(empty_product)
@@ -214,6 +215,7 @@ def test_backfill__copy_was_read_before_the_day_was_over__is_read_again(empty_pr
     assert rollups(empty_product)[1, "2026-03-10", "account", 1, "reply_time"] == (2, 6, 0)
 
 
+@pytest.mark.slow
 def test_backfill__copies_again__leaves_no_day_stale_that_held(empty_product: Product) -> None:
     """A source day that is read again belongs to its neighbours' local days too, of every account."""
     a_history(empty_product, 1, "America/New_York")
@@ -235,6 +237,7 @@ def test_backfill__copies_again__leaves_no_day_stale_that_held(empty_product: Pr
     assert set(stale(ones, coverage(empty_product.postgres, first, last), sources, REGISTRY)) <= {"never"}
 
 
+@pytest.mark.slow
 def test_backfill__everything_again__reads_what_changed_unseen(empty_product: Product) -> None:
     a_history(empty_product)
     run(empty_product)
@@ -320,6 +323,7 @@ def test_backfill__killed_half_way__does_the_rest_and_no_more(
     assert not [table for table in empty_product.tables() if table.startswith("staging")]
 
 
+@pytest.mark.slow
 def test_backfill__its_progress__rises_to_all_days(empty_product: Product) -> None:
     a_history(empty_product)
     work = a_backfill(empty_product)

@@ -334,6 +334,7 @@ def test_rollups__more_days_than_a_pass__go_pass_by_pass(
     assert heard == [(first + timedelta(days=2), 3), (first + timedelta(days=5), 3), (last, 1)]
 
 
+@pytest.mark.slow
 def test_rollups__many_accounts__go_in_passes_of_fewer_days(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,15 @@
 """Cases in which flagsmith-sql-flag-engine 0.2.0 was found to answer otherwise than the engine, each by its name."""
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from analytics_pipeline.flows.segments.source import Segment
+from tests.databases import Databases
 from tests.flows.segments.differential import Person, count, load, verdicts
-from tests.product import Product, condition
+from tests.product import Product, condition, shared_product
 
 _MEMBER, _STRANGER = True, False
 _TRUE = True
@@ -113,6 +115,10 @@ class Counted:
         return bool(answer.count), answer.status
 
 
-@pytest.fixture
-def counted(empty_product: Product) -> Counted:
-    return Counted(empty_product)
+@pytest.fixture(scope="module")
+def counted(
+    stack_environment: Mapping[str, str], stores: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Counted]:
+    """Each load takes the place of the one before it, so all tests can have the same product."""
+    with shared_product(stack_environment, stores, tmp_path_factory.mktemp("landing")) as product:
+        yield Counted(product)

@@ -88,6 +88,7 @@ def _identifiers(product: Product, day: date, hashes: list[tuple[str, int]]) -> 
     return {identifier for (identifier,) in rows}
 
 
+@pytest.mark.slow
 def test_sample__several_environments__share_it(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     counted.add_environment(101, key="other")
     counted.put(*(document(f"user-{n}", "other") for n in range(10)))
@@ -100,6 +101,7 @@ def test_sample__several_environments__share_it(counted: Product, monkeypatch: p
     assert Counter(key for key, _ in sample.hashes) == {KEY: 3, "other": 3}
 
 
+@pytest.mark.slow
 def test_sample__clickhouse_refuses_one_segment__the_others_are_compared(
     counted: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_sample__clickhouse_refuses_one_segment__the_others_are_compared(
     assert [found.segment_id for found in _found(counted)] == [1]  # user-4 is in segment 3
 
 
+@pytest.mark.slow
 def test_sample__judge_dies_of_one_segment__the_others_are_compared(
     counted: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

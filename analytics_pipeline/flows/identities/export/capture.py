@@ -7,13 +7,15 @@ manifest for the day names them, and `identity_snapshots` has ClickHouse read th
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from analytics_pipeline.flows.erasure.forgotten import Forgotten
+from analytics_pipeline.flows.erasure.landing import Named, leave_out
 from analytics_pipeline.flows.failures import Failure
 from analytics_pipeline.flows.identities.capture import Capture
 from analytics_pipeline.flows.identities.errors import ExportFailed
@@ -43,11 +45,13 @@ _NOTHING_CHANGED = "Nothing was changed."
 class ExportCapture:
     """Captures all environments at once, as one atomic unit of the landing zone.
 
-    With `resumes`, what an earlier attempt of this run has captured is kept. The `deadline` ends the waiting.
+    With `resumes`, what an earlier attempt of this run has captured is kept. The `deadline` ends the waiting. Nobody is
+    kept of whom `who` says that they were forgotten.
     """
 
     table: IdentitiesTable
     landing: LandingZone
+    who: Callable[[], Forgotten]
     run_id: str
     resumes: bool = False
     deadline: Deadline | None = None
@@ -68,7 +72,16 @@ class ExportCapture:
         finished = self._finished(export)
         manifest = self._manifest(finished, unit, directory, before)
         self.landing.adopt(unit, manifest)
+        manifest = self._without_forgotten(unit, manifest)
         return [Capture(tuple(environments), manifest, manifest.about["items"], None)], []
+
+    def _without_forgotten(self, unit: str, manifest: Manifest) -> Manifest:
+        """The export as it may be kept: AWS writes whole tables, also of whom the product still has."""
+        who = self.who()
+        if not who.any_of("identity", "environment"):
+            return manifest
+        leave_out(self.landing, unit, Named(who.has_identity))
+        return self.landing.manifest(unit) or manifest
 
     def _begun(self, bucket: Bucket, unit: str, before: Manifest | None) -> tuple[str, "ExportDescriptionTypeDef"]:
         """An export that runs or is completed, and the directory of the unit it writes to.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from analytics_pipeline.flows.product_events.aggregates.tables import ERRORS
+from analytics_pipeline.flows.product_events.aggregates.tables import ERRORS, ERRORS_DAILY
 from analytics_pipeline.flows.product_events.reads.query import ASCENDING, DESCENDING, EventQuery, Order
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading, Row
 
@@ -59,7 +59,7 @@ def hourly(
 def summary(reading: Reading, query: EventQuery, *, limit: int = MOST) -> Answer[tuple[ErrorSummary, ...]]:
     """The range's errors by service and type, the most frequent first; users are distinct over the range."""
     select = _SELECT.format(group="0", wanted="true", figures="{figures}")
-    answer = reading.rows(ERRORS, query, select, limit=limit)
+    answer = reading.rows(ERRORS_DAILY, query, select, limit=limit)
     return answer.of(tuple(_summary(row) for row in answer.value))
 
 

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from obstore.store import LocalStore
 
 from analytics_pipeline.config import ConfigurationError, Settings
+from analytics_pipeline.flows.erasure.forgotten import NOBODY
 from analytics_pipeline.flows.identities.errors import ExportFailed
 from analytics_pipeline.flows.identities.export.capture import POLL_SECONDS, ExportCapture
 from analytics_pipeline.flows.identities.units import EXPORT_FORMAT, export_unit_of
@@ -117,7 +118,7 @@ def capture(dynamodb: FakeDynamoDB, deadline: Deadline | None = None) -> Manifes
     bucket = Bucket("bucket", "some/prefix", "https://s3.eu-west-1.amazonaws.com", session)
     zone = LandingZone(LocalStore(dynamodb.bucket / "some/prefix", mkdir=True), bucket)
     table = IdentitiesTable(dynamodb, "identities", "index")  # type: ignore[arg-type]
-    ExportCapture(table, zone, "run", deadline=deadline).capture(DAY, [])
+    ExportCapture(table, zone, lambda: NOBODY, "run", deadline=deadline).capture(DAY, [])
     manifest = zone.manifest(UNIT)
     assert manifest is not None
     return manifest
@@ -272,7 +273,7 @@ def test_capture__landing_zone_is_a_directory__is_refused(dynamodb: FakeDynamoDB
     table = IdentitiesTable(dynamodb, "identities", "index")  # type: ignore[arg-type]
 
     with pytest.raises(ExportFailed, match="needs LANDING_URL=s3://"):
-        ExportCapture(table, LandingZone(LocalStore(dynamodb.bucket)), "run").capture(DAY, [])
+        ExportCapture(table, LandingZone(LocalStore(dynamodb.bucket)), lambda: NOBODY, "run").capture(DAY, [])
 
 
 @pytest.mark.parametrize("landing", [None, "file:///var/landing"])

@@ -184,6 +184,7 @@ def test_report__versions_were_never_recorded__the_ledgers_are_asked_again(empty
     assert (counts(disturbed), disturbed.source) == ([0, 1, 1, 0], "raw")
 
 
+@pytest.mark.slow
 def test_reports__swaps_beside_them__all_say_the_same(empty_product: Product) -> None:
     """The account moves between two zones, each time with all its days swapped, and reports never mix them."""
     evenings(empty_product)

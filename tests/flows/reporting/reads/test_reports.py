@@ -12,6 +12,8 @@ from tests.product import Product
 from tests.thorough import rarely
 
 either_source = pytest.mark.parametrize("rollup", [True, False], ids=["rollup", "raw"])
+# The same from the raw events, whose reading the others show, `make test-all` alone asks for.
+mostly_rollups = pytest.mark.parametrize("rollup", [True, *rarely((False,))], ids=["rollup", "raw"])
 
 
 def _seconds(moment: str) -> int:
@@ -55,7 +57,7 @@ def test_aggregate_and_days__of_an_average__are_weighted(empty_product: Product,
     }
 
 
-@either_source
+@mostly_rollups
 def test_weeks__of_an_agent__begin_on_sunday(empty_product: Product, rollup: bool) -> None:
     _support_week(empty_product)
     query = ask("2026-01-05 00:00", "2026-01-16 00:00", dimension="agent", entity_id=1)
@@ -68,7 +70,7 @@ def test_weeks__of_an_agent__begin_on_sunday(empty_product: Product, rollup: boo
     ]
 
 
-@either_source
+@mostly_rollups
 def test_summary__by_inbox__has_every_id_of_either_store(empty_product: Product, rollup: bool) -> None:
     _support_week(empty_product)
     add_conversation(empty_product, 9, at("2026-01-15 10:00"), 3)
@@ -134,7 +136,7 @@ def test_query__dimension_is_none__names_those_that_are() -> None:
         ask("2026-02-10 00:00", "2026-02-12 00:00", dimension="label")
 
 
-@either_source
+@mostly_rollups
 def test_overview__beside_the_previous_period(empty_product: Product, rollup: bool) -> None:
     """The current range begins at noon: that day is in both periods in part, so its rollup is in neither."""
     _support_week(empty_product)
@@ -256,7 +258,7 @@ def test_timeseries__days_of_every_length_and_parts_of_them__hold_exactly_their_
     assert answer.value[0].timestamp <= start.timestamp() < answer.value[-1].timestamp
 
 
-@either_source
+@mostly_rollups
 def test_average__of_unknown_values_and_of_nothing(empty_product: Product, rollup: bool) -> None:
     add_account(empty_product, 1, "Asia/Kolkata")
     for value in (None, float("nan"), float("inf"), 30):
@@ -292,7 +294,7 @@ def test_range__ends__since_is_inclusive_until_exclusive_to_the_microsecond(
     assert [p.count for p in reports(empty_product).timeseries(query, "avg_first_response_time", "hour").value] == [1]
 
 
-@either_source
+@mostly_rollups
 def test_conversations__are_counted_live_in_the_accounts_days(empty_product: Product, rollup: bool) -> None:
     add_account(empty_product)
     for number, moment in enumerate(("2026-02-10 04:59", "2026-02-10 05:00", "2026-02-11 05:00"), 1):
@@ -306,7 +308,7 @@ def test_conversations__are_counted_live_in_the_accounts_days(empty_product: Pro
     assert desk.aggregate(of_agent, "conversations_count").value == 2
 
 
-@either_source
+@mostly_rollups
 def test_answer__day_was_read_before_it_ended_and_not_since__is_partial(empty_product: Product, rollup: bool) -> None:
     """What happened after the reading is unknown, not zero."""
     _support_week(empty_product)
@@ -326,7 +328,7 @@ def test_answer__day_was_read_before_it_ended_and_not_since__is_partial(empty_pr
     )
 
 
-@either_source
+@mostly_rollups
 def test_answer__range_begins_before_the_first_event__lacks_only_days_from_then_on(
     empty_product: Product, rollup: bool
 ) -> None:
