@@ -207,12 +207,10 @@ class DayCopy:
             swap_days(self.clickhouse, ledger, held, staging, days, left_out)
             for day in self._days_with_dead_letters(staging, older):
                 # One day's at a time: they are whole rows.
-                letters = [letter for part in moment.ask(dead_letters, span_of([day])) for letter in part]
-                kept = letters[:DEAD_LETTERS_KEPT]
-                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), kept, self.run_id)
+                letters = [one for part in moment.ask(dead_letters, span_of([day])) for one in part][:DEAD_LETTERS_KEPT]
+                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), letters, self.run_id)
             record(ledger, self.source, older, moment.at, self.run_id)
-        swapped = {state.day: state for state in older}
-        return [swapped.get(state.day, state) for state in states]
+        return [*{state.day: state for state in (*states, *older)}.values()]
 
     def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
         """The days that had any before, or that have rows now that were refused, or kept without a part of them."""
