@@ -217,7 +217,7 @@ def test_segments__through_http__are_those_of_the_engine(product: Product, clien
     rules = [condition("EQUAL", "plan", "pro"), condition("GREATER_THAN", "age", "30"), condition("IS_SET", "age", "")]
     for number, rule in enumerate(rules, start=11):
         product.add_segment(number, rule)
-    people = [
+    people: list[tuple[str, dict[str, Any]]] = [
         (f"person-{number}", {"plan": dice.choice(("pro", "free")), **({"age": number} if dice.random() < 0.6 else {})})
         for number in range(60)
     ]
