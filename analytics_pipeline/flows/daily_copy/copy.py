@@ -32,7 +32,7 @@ from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
-from analytics_pipeline.flows.guards import require_replicas, require_room
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -71,14 +71,12 @@ class DayCopy:
         stays when another piece fails. A day that another run has copied at a later moment meanwhile keeps that copy.
 
         Raises:
-            DiskFull, TooManyParts, ReplicaBehind: a guard stopped it; the days of the piece stay as they were.
-            IncompleteCopy: the days of the piece stay as they were.
+            DiskFull, TooManyParts, ReplicaBehind, IncompleteCopy: the days of the piece stay as they were.
             WrongTypes: columns of the source cannot be read; nothing was copied.
         """
         return replace(self, source=as_found(self.postgres, self.source))._copy(first, last)
 
     def _copy(self, first: date, last: date) -> list[DayState]:
-        require_replicas(self.postgres)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
             reading(self.postgres, self.source, self.clickhouse.attempts) as moment,
