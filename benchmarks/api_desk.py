@@ -25,7 +25,7 @@ from benchmarks.rows import console
 RUN = "benchmark"
 EVENT_DAYS = 30
 ENVIRONMENTS = 4
-PROJECT = segments.Product("1 project x 4 environments x 50 segments", 1_000, 1, ENVIRONMENTS, 0, 50)
+PROJECT = segments.Product(1_000, 1, ENVIRONMENTS, 0, 50)
 
 
 @dataclass(frozen=True)

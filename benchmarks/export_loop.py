@@ -19,15 +19,16 @@ _TEXTS = ("anonymous_user_id", "first_source_url", "last_source_url", "referrer"
 _SITE = uuid.UUID(int=1)
 
 
-def loop(store: Postgres, names: list[str], keys: set[str], batch: int, wanted: int, send: Send) -> None:
-    """The first allowed events, batch by batch; as far as it got is kept after each."""
+def loop(store: Postgres, names: list[str], keys: set[str], batch: int, wanted: int, send: Send) -> int:
+    """The first allowed events, batch by batch, until so many are sent; returns how many that were."""
     sent = 0
     for page in _pages(store, names, batch):
         records = [_record(row, keys) for row in page]
         send(records)
         sent += len(records)
         if sent >= wanted:
-            return
+            break
+    return sent
 
 
 def to_file(directory: Path) -> Send:

@@ -1,9 +1,16 @@
-"""Counting and its check where there are many: 3,000 environments, and 20,000 segments in one project."""
+"""Counting and its check where there are many: 3,000 environments, and 20,000 segments in one project.
 
+    python -m benchmarks.segments
+    python -m benchmarks.segments --smaller 20             so many times fewer environments of a project, and segments
+
+The targets are of the full size.
+"""
+
+import argparse
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 
 from psycopg.types.json import Jsonb
@@ -31,22 +38,31 @@ console = Console(width=140)
 class Product:
     """Projects of one size; every environment has `identities`, every project `segments`."""
 
-    name: str
     first: int
     projects: int
     environments: int
     identities: int
     segments: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.projects} projects x {self.environments:,} environments x {self.segments:,} segments"
+
+    def smaller(self, times: int) -> "Product":
+        return replace(self, environments=max(2, self.environments // times), segments=max(10, self.segments // times))
+
 
 PRODUCTS = (
-    Product("20 projects x 150 environments x 50 segments", 1_000, 20, 150, 30, 50),
-    Product("1 project x 3,000 environments x 50 segments", 2_000, 1, 3_000, 30, 50),
-    Product("1 project x 4 environments x 20,000 segments", 3_000, 1, 4, 2_500, 20_000),
+    Product(1_000, 20, 150, 30, 50),
+    Product(2_000, 1, 3_000, 30, 50),
+    Product(3_000, 1, 4, 2_500, 20_000),
 )
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--smaller", type=int, default=1, help="so many times (default: %(default)s)")
+    times: int = parser.parse_args().smaller
     today = datetime.now(timezone.utc).date()
     table = Table("product", "identities", "work", title="Counting, and the check of the counts", title_justify="left")
     table.add_column("seconds", justify="right")
@@ -54,7 +70,7 @@ def main() -> None:
     table.add_column("compared")
     with stores() as settings, connect(settings, Tag("benchmark", "run")) as warehouse:
         store = postgres(settings)
-        for product in PRODUCTS:
+        for product in (one.smaller(times) for one in PRODUCTS):
             fill(product, store, warehouse, today)
             _measure(product, store, warehouse, today, table)
             console.print(table)

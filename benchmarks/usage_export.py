@@ -5,10 +5,11 @@
 
 Both read the same rows of the same Postgres, of which a quarter may not leave, and send to the same ClickHouse, to
 compressed files and to a web server on this machine. The loop does a part, and rates are compared. Memory is that of
-this process above what it needs at rest.
+this process above what it needs at rest, processor time that of all: of this process, Postgres and ClickHouse.
 """
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -36,11 +37,11 @@ from analytics_pipeline.resources.postgres import Postgres, postgres
 from analytics_pipeline.resources.sinks.registry import open_sink
 from analytics_pipeline.sink_addresses import SinkAddress
 from benchmarks.export_loop import Send, loop, to_clickhouse, to_file, to_http
-from benchmarks.memory import peak_memory
+from benchmarks.memory import peak_memory, processor_seconds
 from benchmarks.stores import stores
 
 NAMES, KEYS = ("SearchResultsQueried", "ViewRepository", "CodyChat"), ("query_type", "count")
-console = Console()
+console = Console(width=140)
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,21 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Of an event: seconds that passed, and seconds of processors."""
+
+    seconds: float
+    processor: float
+
+
+@dataclass(frozen=True)
 class Measured:
-    """Events per second of both ways into a sink, and megabytes that ours needed."""
+    """Both ways into a sink, and megabytes that ours needed."""
 
     sink: str
     batch: int
-    ours: float
-    plain: float
+    ours: Cost
+    plain: Cost
     megabytes: float
 
 
@@ -111,15 +120,15 @@ def _measured(
     process = psutil.Process()
     before = process.memory_info().rss / 2**20
     with console.status(f"{name}: ours …"), peak_memory(process) as peak:
-        began = time.perf_counter()
+        began = _now()
         (served,) = export(run, [name], lambda _: open_sink(address, settings))
-        seconds = time.perf_counter() - began
+        ours = _cost(began, served.records)
     assert (served.status, served.error) == ("served", ""), served
     plain = _loop(settings, store, load, address, batch)
-    return Measured(sink, batch, served.records / seconds, plain, peak.megabytes - before)
+    return Measured(sink, batch, ours, plain, peak.megabytes - before)
 
 
-def _loop(settings: Settings, store: Postgres, load: Load, address: SinkAddress, batch: int) -> float:
+def _loop(settings: Settings, store: Postgres, load: Load, address: SinkAddress, batch: int) -> Cost:
     with (
         console.status(f"{address.name}: the loop …"),
         tempfile.TemporaryDirectory() as directory,
@@ -131,9 +140,18 @@ def _loop(settings: Settings, store: Postgres, load: Load, address: SinkAddress,
             "http": lambda: to_http(address.url.get_secret_value()),
         }
         send = ways[address.parts.scheme]()
-        began = time.perf_counter()
-        loop(store, [*NAMES], {*KEYS}, batch, load.part, send)
-        return load.part / (time.perf_counter() - began)
+        began = _now()
+        sent = loop(store, [*NAMES], {*KEYS}, batch, load.part, send)
+        return _cost(began, sent)
+
+
+def _now() -> Cost:
+    return Cost(time.perf_counter(), processor_seconds())
+
+
+def _cost(began: Cost, events: int) -> Cost:
+    now = _now()
+    return Cost((now.seconds - began.seconds) / events, (now.processor - began.processor) / events)
 
 
 class _Takes(BaseHTTPRequestHandler):
@@ -161,13 +179,19 @@ def _receiver() -> Iterator[str]:
 
 
 def _report(load: Load, found: list[Measured]) -> None:
-    table = Table(title=f"{load.rows:,} events, three of four leave; events per second", title_justify="left")
-    for column in ("sink", "batch", "ours", "the loop", "ratio", "memory"):
+    table = Table(title=f"{load.rows:,} events, of which three of four leave", title_justify="left")
+    for column in ("sink", "batch", "ours", "the loop", "ratio", "processors", "the loop", "ratio", "memory"):
         table.add_column(column, justify="right")
     for one in found:
-        rates = [f"{one.ours:,.0f}", f"{one.plain:,.0f}", f"{one.ours / one.plain:.1f}x"]
-        table.add_row(one.sink, f"{one.batch:,}", *rates, f"{one.megabytes:,.0f} MB")
+        ours, plain = one.ours, one.plain
+        rates = [f"{1 / ours.seconds:,.0f} /s", f"{1 / plain.seconds:,.0f} /s", f"{plain.seconds / ours.seconds:.1f}x"]
+        costs = [
+            *(f"{way.processor * 1e6:.1f} µs" for way in (ours, plain)),
+            f"{plain.processor / ours.processor:.1f}x",
+        ]
+        table.add_row(one.sink, f"{one.batch:,}", *rates, *costs, f"{one.megabytes:,.0f} MB")
     console.print(table)
+    console.print(f"Load over the last 15 minutes: {os.getloadavg()[2]:.1f}, on {os.cpu_count()} processors")
 
 
 _FILL = """

@@ -77,9 +77,14 @@ class Databases:
         if touched is None:
             self.clickhouse.execute(f"DROP DATABASE {quoted(database.name)} SYNC")
             return
-        for table in touched:
-            self.clickhouse.execute(f"DROP TABLE {quoted(database.name)}.{quoted(table)} SYNC")
-            self.clickhouse.execute(database.definitions[table])
+        for table, parts in touched.items():
+            name = f"{quoted(database.name)}.{quoted(table)}"
+            if any(part.startswith("mutation_") for part in parts):
+                self.clickhouse.execute(f"DROP TABLE {name} SYNC")
+                self.clickhouse.execute(database.definitions[table])
+            else:
+                # Of a mutation it would leave a trace, and takes half as long.
+                self.clickhouse.execute(f"TRUNCATE TABLE {name} SYNC")
         self.free.append(database)
 
 
@@ -162,10 +167,15 @@ def _state(clickhouse: ClickHouse, database: str) -> tuple[bool, _Definitions, _
     )
 
 
-def _touched(clickhouse: ClickHouse, database: _ClickHouseDatabase) -> list[str] | None:
-    """The tables that a test wrote into; None where it changed more than rows, or somebody still works there."""
+def _touched(clickhouse: ClickHouse, database: _ClickHouseDatabase) -> _Parts | None:
+    """The tables that a test wrote into, and their parts.
+
+    None where it changed more than rows, or somebody still works there.
+    """
     is_in_use, definitions, parts = _state(clickhouse, database.name)
     if is_in_use or definitions != database.definitions:
         return None
-    touched = [table for table in database.definitions if parts.get(table) != database.parts.get(table)]
+    touched = {
+        table: parts.get(table, []) for table in database.definitions if parts.get(table) != database.parts.get(table)
+    }
     return None if any(table.startswith("schema_versions") for table in touched) else touched

@@ -16,6 +16,7 @@ from analytics_pipeline.flows.product_events.aggregates.tables import (
     COCOON_ACTIVITY,
     DAILY_ACTIVE_USERS,
     ERRORS,
+    ERRORS_DAILY,
     EVENT_COUNTS,
     INTEGRATION_HEALTH,
     TASK_STATS,
@@ -158,15 +159,21 @@ analytics_cocoon_activity_daily = _aggregate(
     },
     "Cocoons of the UTC day by what they did, and how long their sessions took.",
 )
+_ERRORS = {
+    "error_count": "event_id",
+    **dict.fromkeys(("affected_users", "users"), "user_id"),
+    "sample_error_message": "error_message",
+    "sampled_at": "timestamp",
+}
 analytics_errors_hourly = _aggregate(
     ERRORS,
-    {
-        "error_count": "event_id",
-        **dict.fromkeys(("affected_users", "users"), "user_id"),
-        "sample_error_message": "error_message",
-        "sampled_at": "timestamp",
-    },
+    _ERRORS,
     "Errors of each service and type in each hour of the UTC day, whom they hit, and the first one's message.",
+)
+analytics_errors_daily = _aggregate(
+    ERRORS_DAILY,
+    _ERRORS,
+    "The same of the whole UTC day, from which ranges of days are merged.",
 )
 daily_event_counts = _aggregate(
     EVENT_COUNTS,
@@ -183,5 +190,6 @@ ALL = (
     analytics_auth_events_daily,
     analytics_cocoon_activity_daily,
     analytics_errors_hourly,
+    analytics_errors_daily,
     daily_event_counts,
 )

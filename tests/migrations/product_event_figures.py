@@ -149,6 +149,22 @@ PRODUCT_EVENT_FIGURES: Mapping[str, tuple[Mapping[str, str], str]] = {
         },
         "organisation_id, service, error_type, date, hour",
     ),
+    "analytics_errors_daily": (
+        {
+            "organisation_id": "UInt64",
+            "service": "LowCardinality(String)",
+            "error_type": "LowCardinality(String)",
+            "date": "Date",
+            "error_count": "UInt64",
+            "affected_users": "UInt64",
+            "sample_error_message": "String",
+            "sampled_at": "DateTime64(3, 'UTC')",
+            "users": "AggregateFunction(uniqExact, UUID)",
+            "computed_at": "DateTime64(3, 'UTC')",
+            "is_deleted": "UInt8",
+        },
+        "organisation_id, service, error_type, date",
+    ),
     "daily_event_counts": (
         {
             "organisation_id": "UInt64",

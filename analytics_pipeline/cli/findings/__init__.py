@@ -1,1 +1,1 @@
-"""What `doctor` finds: findings as such, and those about Dagster, about sinks, about ingestion of events."""
+"""Findings of `doctor`: what one is, and those about Dagster, about sinks, about ingestion of events."""

@@ -73,6 +73,10 @@ _LATENCY = (
     Measure("durations", "sum(durations)", "countIf(event_type = 'api_request' AND isNotNull(duration_ms))"),
     _total("duration_ms_sum", "duration_ms", "api_request"),
 )
+_ERRORS = (
+    *_counts({"error_count": "application_error"}),
+    Measure("users", "uniqExactMerge(users)", "uniqExactIf(user_id, event_type = 'application_error')"),
+)
 
 MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "analytics_daily_active_users": (
@@ -112,9 +116,7 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
         *_distinct("unique_cocoons", "cocoons", "cocoon_id", tuple(_COCOONS.values())),
         _merged("known", "cocoon_id", ("cocoon_registered", "cocoon_connected")),
     ),
-    "analytics_errors_hourly": (
-        *_counts({"error_count": "application_error"}),
-        Measure("users", "uniqExactMerge(users)", "uniqExactIf(user_id, event_type = 'application_error')"),
-    ),
+    "analytics_errors_hourly": _ERRORS,
+    "analytics_errors_daily": _ERRORS,
     "daily_event_counts": (Measure("events", "sum(events)", "count()"),),
 }

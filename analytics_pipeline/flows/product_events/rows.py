@@ -37,7 +37,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class _Common:
-    """What all events of a request share. `received_at` and `oldest` are in milliseconds since 1970."""
+    """Values that all events of a request share. `received_at` and `oldest` are in milliseconds since 1970."""
 
     organisation_id: int
     head: Head

@@ -18,6 +18,7 @@ _FIGURES_OF_EVENTS = (
     "analytics_auth_events_daily",
     "analytics_cocoon_activity_daily",
     "analytics_errors_hourly",
+    "analytics_errors_daily",
     "daily_event_counts",
 )
 # Relations by whose their rows are. Grants give a relation that is missing here to nobody; a condition could not hide

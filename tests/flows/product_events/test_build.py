@@ -18,6 +18,7 @@ from analytics_pipeline.flows.product_events.aggregates.tables import (
     COCOON_ACTIVITY,
     DAILY_ACTIVE_USERS,
     ERRORS,
+    ERRORS_DAILY,
     EVENT_COUNTS,
     INTEGRATION_HEALTH,
     QUANTILE_ERROR,
@@ -149,6 +150,14 @@ ORACLE: Mapping[Aggregate, tuple[Callable[[pd.DataFrame], "pd.Series[Any]"], Mea
         },
     ),
     ERRORS: (
+        lambda f: f.event_type == "application_error",
+        {
+            "error_count": len,
+            "affected_users": _users,
+            "sample_error_message": lambda rows: rows.sort_values(["timestamp", "event_id"]).error_message.iloc[0],
+        },
+    ),
+    ERRORS_DAILY: (
         lambda f: f.event_type == "application_error",
         {
             "error_count": len,

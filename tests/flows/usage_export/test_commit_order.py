@@ -58,7 +58,7 @@ def _history(product: Product, chance: random.Random, steps: int) -> tuple[set[i
     return truth.committed, steady.ids, shaky.ids
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_export__transactions_in_any_order__every_allowed_event_leaves_and_nothing_else(
     empty_product: Product, seed: int

@@ -5,13 +5,14 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
 from tests.flows.usage_export.event_log import add_event, allow, begin, due_again, run
 from tests.flows.usage_export.receivers import Receiver
 from tests.product import Product
+from tests.thorough import on_engines
 
 SECRET = "S3CRET"
 # Keys that are nearly those that are allowed, and others.
@@ -42,7 +43,7 @@ def expected(payload: object) -> dict[str, Any]:
     return {key: value if isinstance(value, str | bool | int) else NOT_EXPORTED for key, value in allowed.items()}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_engines(25)
 @given(
     argument=st.one_of(payloads(), st.lists(SECRETS, max_size=3)),
     flags=payloads(),

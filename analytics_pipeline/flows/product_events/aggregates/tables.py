@@ -152,13 +152,21 @@ COCOON_ACTIVITY = Aggregate(
         "unique_cocoons": _DISTINCT.format("cocoons"),
     },
 )
+_ERROR_COLUMNS = ("error_count", "sample_error_message", "sampled_at", "users")
 ERRORS = Aggregate(
     "analytics_errors_hourly",
     "errors.sql",
     dimensions=("service", "error_type"),
-    columns=("error_count", "sample_error_message", "sampled_at", "users"),
+    columns=_ERROR_COLUMNS,
     shown={"affected_users": _DISTINCT.format("users")},
     hourly=True,
+)
+ERRORS_DAILY = Aggregate(
+    "analytics_errors_daily",
+    "errors_daily.sql",
+    dimensions=("service", "error_type"),
+    columns=_ERROR_COLUMNS,
+    shown={"affected_users": _DISTINCT.format("users")},
 )
 EVENT_COUNTS = Aggregate(
     "daily_event_counts",
@@ -176,5 +184,6 @@ AGGREGATES: tuple[Aggregate, ...] = (
     AUTH_EVENTS,
     COCOON_ACTIVITY,
     ERRORS,
+    ERRORS_DAILY,
     EVENT_COUNTS,
 )

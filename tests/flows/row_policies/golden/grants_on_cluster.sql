@@ -28,6 +28,8 @@ GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_cocoon_activity_daily` 
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_cocoon_activity_daily` USING organisation_id = 7 TO organisation_7;
 GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_errors_hourly` TO organisation_7;
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_errors_hourly` USING organisation_id = 7 TO organisation_7;
+GRANT ON CLUSTER `main` SELECT ON `analytics`.`analytics_errors_daily` TO organisation_7;
+CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`analytics_errors_daily` USING organisation_id = 7 TO organisation_7;
 GRANT ON CLUSTER `main` SELECT ON `analytics`.`daily_event_counts` TO organisation_7;
 CREATE ROW POLICY OR REPLACE organisation_7 ON CLUSTER `main` ON `analytics`.`daily_event_counts` USING organisation_id = 7 TO organisation_7;
 -- CREATE USER … IDENTIFIED WITH sha256_password BY '…' DEFAULT ROLE organisation_7;
@@ -44,4 +46,5 @@ CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`an
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_auth_events_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_cocoon_activity_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_errors_hourly` USING 1 TO ALL EXCEPT organisation_7;
+CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`analytics_errors_daily` USING 1 TO ALL EXCEPT organisation_7;
 CREATE ROW POLICY OR REPLACE everybody_else ON CLUSTER `main` ON `analytics`.`daily_event_counts` USING 1 TO ALL EXCEPT organisation_7;
