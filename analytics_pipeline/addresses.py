@@ -1,6 +1,7 @@
 """The addresses of stores: what each has to look like, and how much of it may be shown."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -18,6 +19,14 @@ def without_credentials(url: str) -> str:
     before, _, place = rest.rpartition("@")
     shown = "…" if re.search("[?#]", before) else re.split("[?#]", place)[0]
     return f"{scheme}://{shown}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its number or as localhost."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _parsed(url: str, *schemes: str) -> SplitResult:

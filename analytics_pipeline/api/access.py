@@ -6,13 +6,13 @@ which grant them for the subject of the path or refuse. There is no other way to
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
 from analytics_pipeline.api.stores import Connections, Stores
@@ -100,6 +100,8 @@ class Service:
 COOKIE = "analytics_token"
 _BEARER = HTTPBearer(auto_error=False, description="A token of `analytics-pipeline token`, of scope `read`.")
 _ANYBODY = Caller("anonymous", EVERYTHING)
+# A proxy on this machine asks for somebody elsewhere, and may call us by our own name. Older ones speak HTTP/1.0.
+_OF_PROXIES = ("forwarded", "via", "x-real-ip", *(f"x-forwarded-{what}" for what in ("for", "host", "proto", "server")))
 
 
 def service_of(request: Request) -> Service:
@@ -115,7 +117,8 @@ def caller(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None
     """
     service = service_of(request)
     found = _identified(service, request, sent)
-    request.scope["state"].update(headers=service.limits.spend(found.key), scope=found.scope)
+    spent = service.limits.spend(found.key)
+    request.scope["state"].update(spent=spent, scope=found.scope)
     return found
 
 
@@ -143,14 +146,8 @@ def _is_local(request: Request) -> bool:
     client, name = request.client.host if request.client else "", request.url.hostname or ""
     # In the place of a name that is none the URL has the server's own address.
     is_told = request.headers.get("host") == request.url.netloc
-    return is_told and _is_loopback(client) and (name == "localhost" or _is_loopback(name))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    is_by_proxy = request.scope["http_version"] == "1.0" or any(name in request.headers for name in _OF_PROXIES)
+    return is_told and not is_by_proxy and is_loopback(client) and is_loopback(name)
 
 
 CallerOf = Annotated[Caller, Depends(caller)]

@@ -62,7 +62,7 @@ def create_app(
     app.include_router(metrics.ROUTER)
     app.include_router(pages.ROUTER)
     app.add_middleware(Shared, settings=settings)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, answer=pages.problem_of)
     return app
 
 

@@ -205,13 +205,12 @@ def response_of(error: Exception) -> JSONResponse:
 
 
 def add_handlers(app: FastAPI, answer: Callable[[Request, Exception], Response]) -> None:
-    """Let every exception be answered as a problem."""
+    """Let expected exceptions be answered as problems. Any other is a defect, which `Guard` answers."""
 
     async def handle(request: Request, error: Exception) -> Response:
         return answer(request, error)
 
-    # Of those that are named an answer is all that comes; any other is a defect, which the server is told as well.
-    for kind in (*_EXPECTED, Exception):
+    for kind in _EXPECTED:
         app.add_exception_handler(kind, handle)
 
 

@@ -45,8 +45,7 @@ def _serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         lifespan="on",
-        # The other implementation keeps headers without an end in memory.
-        http="h11",
+        http="analytics_pipeline.api.punctual:PunctualProtocol",
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -1,9 +1,8 @@
 """`analytics-pipeline serve`: the read API over your stores."""
 
-from ipaddress import ip_address
-
 import click
 
+from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.config import Settings
 
 PORT = 8093
@@ -20,7 +19,7 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
     Whoever asks sends a token: analytics-pipeline token. Listening beyond this machine belongs behind a proxy that
     speaks TLS (docs/api.md).
     """
-    if anonymous and not _is_loopback(host):
+    if anonymous and not is_loopback(host):
         raise click.UsageError("--anonymous is for this machine alone: leave --host at 127.0.0.1")
     import uvicorn
 
@@ -31,17 +30,9 @@ def serve(host: str, port: int, *, anonymous: bool) -> None:
         app,
         host=host,
         port=port,
-        # The other implementation keeps headers without an end in memory.
-        http="h11",
+        http="analytics_pipeline.api.punctual:PunctualProtocol",
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -56,14 +56,14 @@ def test_fault__stored_and_not_acknowledged__ends_as_duplicate(
 def test_request_timeout__answer_that_does_not_come_or_drips__is_given_up(
     fault: Fault, receiver: Receiver, make: MakeClient
 ) -> None:
-    receiver.faults, receiver.silence = deque([fault]), 5.0
+    receiver.faults, receiver.silence = deque([fault]), 60.0
     client = make(settings=replace(ONE_BATCH, request_timeout=0.2))
     client.track(event())
 
     began = time.monotonic()
 
-    assert client.flush(4)
-    assert time.monotonic() - began < 4
+    assert client.flush(30)
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("after", ["1", "date"])
@@ -133,8 +133,8 @@ def test_close__endpoint_away__is_quick_and_leaves_events_to_the_next_client(
     ids = [first.track(event(number)) for number in range(250)]
 
     began = time.monotonic()
-    assert not first.close(5)
-    assert time.monotonic() - began < 4
+    assert not first.close(60)
+    assert time.monotonic() - began < 30
     assert first.stats() == Stats(accepted=250, pending=250, pending_on_disk=250)
     receiver.then = "ok"
     second = AnalyticsClient(receiver.url, spool=spool, settings=FAST)

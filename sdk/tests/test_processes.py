@@ -78,7 +78,7 @@ def test_exit__endpoint_away__is_quick_and_the_next_process_sends_all(
 def test_exit__endpoint_that_is_silent__takes_no_longer_than_its_deadline_and_loses_nothing(
     receiver: Receiver, make: MakeClient, spool: Path, python_path: dict[str, str]
 ) -> None:
-    receiver.then, receiver.silence = "silent", 20.0
+    receiver.then, receiver.silence = "silent", 60.0
     began = time.monotonic()
 
     _program(receiver, spool, "memory", "return", python_path)
@@ -86,5 +86,5 @@ def test_exit__endpoint_that_is_silent__takes_no_longer_than_its_deadline_and_lo
     took, receiver.then = time.monotonic() - began, "ok"
     make()
     assert wait_until(lambda: len(receiver.stored) == 1_001)
-    # Half of it is the interpreter's start on a busy machine.
-    assert took < 10
+    # Most of it is the interpreter's start on a busy machine.
+    assert took < 40

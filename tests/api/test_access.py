@@ -20,7 +20,7 @@ from analytics_pipeline.api import tokens
 from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.api.formats import CSV, JSON, NDJSON
-from analytics_pipeline.api.headers import Guard
+from analytics_pipeline.api.headers import SECURITY, Guard
 from analytics_pipeline.api.stores import Connections, Stores
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.row_policies import TENANT_COLUMNS
@@ -31,6 +31,7 @@ from tests.thorough import THOROUGH
 
 LISTS = "/v1/enablements"
 _ABSENT = 4_000
+TWO_SCOPES = ("organisation-1", "all")
 
 
 def headers(secret: str) -> dict[str, str]:
@@ -53,6 +54,18 @@ def test_tokens__revoked_expired_or_for_ingestion__read_nothing(empty_product: P
     assert found == {"reader": 200, "late": 401, "sender": 401}
     assert after.status_code == 401
     assert made["reader"].secret not in after.text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"Via": "1.1 proxy"}, {"X-Real-IP": "::1"}],
+    ids=lambda told: next(iter(told)),
+)
+def test_anonymous__by_a_proxy_of_this_machine__reads_nothing(shared_world: Product, told: dict[str, str]) -> None:
+    app: Any = create_app(shared_world.settings, Tokens(), anonymous=True)
+    with TestClient(app, base_url="http://127.0.0.1:8093", client=("127.0.0.1", 1)) as asked:
+        assert asked.get("/v1/pipeline/freshness", headers=told).status_code == 401
+        assert asked.get("/v1/pipeline/freshness").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -90,6 +103,59 @@ def test_limits__of_a_caller__are_told_and_kept(shared_world: Product) -> None:
     assert other.status_code == 200
 
 
+def test_limits__of_an_answer_of_many_queries__count_them(asked: TestClient) -> None:
+    def left(path: str) -> int:
+        return int(asked.get(path, headers=headers("organisation-1")).headers["ratelimit-remaining"])
+
+    # The window slides meanwhile, which frees none of so few.
+    before = left(LISTS)
+    assert before - left(LISTS) == 1
+    found = asked.get("/v1/organisations/1/events/overview", headers=headers("organisation-1"))
+    queries = int(re.findall(r"(\d+) queries", found.headers["server-timing"])[0])
+    assert queries >= 10
+    assert before - int(found.headers["ratelimit-remaining"]) == 1 + queries
+
+
+def test_limits__less_left_than_queries__end_at_nothing(shared_world: Product) -> None:
+    few = shared_world.settings.model_copy(update={"api_requests_per_minute": 5})
+    app: Any = create_app(few, Tokens())
+    with TestClient(app) as client:
+        found = [client.get("/v1/organisations/1/events/overview", headers=headers("all")) for _ in range(2)]
+
+    assert (found[0].status_code, found[0].headers["ratelimit-remaining"]) == (200, "0")
+    assert found[1].status_code == 429
+
+
+def test_timing__of_a_tenant__tells_no_rows(asked: TestClient) -> None:
+    path = "/v1/organisations/1/events/users/daily"
+    tenant, everybody = (asked.get(path, headers=headers(one)).headers["server-timing"] for one in TWO_SCOPES)
+
+    assert "queries" in tenant
+    assert "rows" not in tenant
+    assert "rows read" in everybody
+
+
+def test_head__of_every_path__is_get_without_a_body(asked: TestClient) -> None:
+    for path in ("/health", "/v1/enablements", "/v1/nothing", "/v1/accounts/71/overview", "/openapi.json"):
+        whole, head = asked.get(path), asked.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        same = ("content-type", "content-length", "etag", "x-content-type-options")
+        assert [head.headers.get(name) for name in same] == [whole.headers.get(name) for name in same], path
+
+
+def test_defects__are_answered_with_every_header(asked: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("analytics_pipeline.api.routes.pipeline.freshness", broken)
+    found = asked.get("/v1/pipeline/freshness")
+
+    assert (found.status_code, found.json()["type"]) == (500, "/problems/defect")
+    assert found.headers.items() >= {name.lower(): value for name, value in SECURITY.items()}.items()
+    assert "ratelimit-remaining" in found.headers
+    assert "secret" not in found.text
+
+
 def test_bodies__larger_than_a_question__are_refused(asked: TestClient) -> None:
     found = asked.request("GET", "/v1/enablements", content=b"x" * 65_537)
 
@@ -118,7 +184,7 @@ def test_query__that_is_no_text__is_refused() -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/v1/enablements", "query_string": b"x=\xff", "headers": []}
-        await Guard(_unreachable)(scope, _unreachable, send)
+        await Guard(_unreachable, _unanswered)(scope, _unreachable, send)
 
     asyncio.run(refused())
 
@@ -126,6 +192,10 @@ def test_query__that_is_no_text__is_refused() -> None:
 
 
 async def _unreachable(*_: Any) -> Any:
+    raise AssertionError
+
+
+def _unanswered(*_: Any) -> Any:
     raise AssertionError
 
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import Scope
-from tests.api.world import Tokens
+from tests.api.world import Tokens, application
 from tests.flows.product_events.events import ORGANISATION, OTHER, an_id, at, event, store
 from tests.product import Product, today
 
@@ -63,6 +63,33 @@ def test_events__page_by_page_and_filtered__are_the_organisations_own(stored: Pr
     assert [row["event_id"] for page in (first, second) for row in page.json()["data"]] == [
         str(an_id(number)) for number in (3, 2, 1)
     ]
+
+
+def test_figures__of_days_past_their_events__are_told_by_the_ledger_alone(stored: Product, tokens: Tokens) -> None:
+    past = {"from": str(today() - timedelta(days=1)), "to": str(today() - timedelta(days=1))}
+    kept = stored.settings.model_copy(update={"event_retention_days": 0})
+    table, day = "analytics_task_stats_daily", today() - timedelta(days=1)
+    late = Product(kept, stored.clickhouse, stored.table)
+
+    def asked(client: TestClient, tag: str = "") -> tuple[int, str, bool]:
+        found = client.get(f"{EVENTS}/tasks/overview", params=past, headers={"If-None-Match": tag})
+        return found.status_code, found.headers["etag"], '"0 queries' in found.headers["server-timing"]
+
+    with application(late, tokens) as client:
+        unknown = asked(client)
+        assert stored.materialise(table, day=day).success
+        status, tag, _ = asked(client)
+        again = asked(client, tag)
+        assert stored.materialise(table, day=day).success
+        anew = asked(client, tag)
+        stored.execute("UPDATE analytics_pipeline.held_days SET state = 'lost' WHERE relation = %s", table)
+        lost = asked(client, anew[1])
+
+    assert unknown[1].startswith("W/")
+    assert (status, again) == (200, (304, tag, True))
+    assert (anew[0], anew[1] != tag) == (200, True)
+    # Nobody vouches for them: ClickHouse is asked.
+    assert (lost[1].startswith("W/"), lost[2]) == (True, False)
 
 
 def test_served_names__of_a_token__are_its_organisations(stored: Product, client: TestClient, tokens: Tokens) -> None:

@@ -64,6 +64,41 @@ def test_counts__of_days__are_unknown_where_nobody_counted(counted: Product, cli
     assert found["missing"] == [{"first": str(yesterday), "last": str(yesterday)}]
 
 
+def test_counts__of_closed_days__are_told_by_the_ledger_alone(counted: Product, client: TestClient) -> None:
+    yesterday = today() - timedelta(days=1)
+    days = {"from": str(yesterday - timedelta(days=2)), "to": str(yesterday)}
+    counted.clickhouse.execute(
+        "INSERT INTO segment_counts (date, organisation_id, project_id, segment_id, environment_id, environment_key,"
+        f" count, status, reason, computed_at) SELECT '{yesterday}', organisation_id, project_id, segment_id,"
+        " environment_id, environment_key, 2, status, reason, computed_at FROM segment_counts FINAL"
+    )
+    ledger, columns = (
+        "analytics_pipeline.segment_refreshes",
+        "organisation_id, status, run_id, started_at, completed_at",
+    )
+    counted.execute(
+        f"INSERT INTO {ledger} (project_id, snapshot_date, {columns})"
+        f" SELECT project_id, snapshot_date - 1, {columns} FROM {ledger}"
+    )
+
+    for path in (f"{SEGMENTS}/1/counts", f"/v1/projects/{PROJECT}/segment-movers"):
+        first = client.get(path, params=days)
+        held = {"If-None-Match": first.headers["etag"]}
+        again = client.get(path, params=days, headers=held)
+        counted.execute(f"UPDATE {ledger} SET completed_at = now(), run_id = 'later' WHERE snapshot_date < %s", today())
+        anew = client.get(path, params=days, headers=held)
+        counted.execute(f"UPDATE {ledger} SET status = 'running' WHERE snapshot_date < %s", today())
+        counting = client.get(path, params=days, headers={"If-None-Match": anew.headers["etag"]})
+        counted.execute(f"UPDATE {ledger} SET status = 'completed'")
+
+        assert (again.status_code, '"0 queries' in again.headers["server-timing"]) == (304, True), path
+        assert (anew.status_code, anew.headers["etag"] != held["If-None-Match"]) == (200, True)
+        assert counting.headers["etag"].startswith("W/")
+        assert '"0 queries' not in counting.headers["server-timing"]
+    counted.execute("UPDATE segments SET deleted_at = now() WHERE id = 1")
+    assert client.get(f"{SEGMENTS}/1/counts", params=days, headers=held).status_code == 404
+
+
 def test_members__page_by_page__are_the_engines_with_their_traits(counted: Product, client: TestClient) -> None:
     first = client.get(MEMBERS, params={"environment": ENVIRONMENT, "limit": 2})
     second = client.get(first.links["next"]["url"])

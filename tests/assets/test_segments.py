@@ -117,6 +117,7 @@ def test_counts__nobody_is_there_for_broken_rules_to_fail_on__is_zero_whatever_s
     }
 
 
+@pytest.mark.slow
 def test_counts__environment_without_snapshot__is_unknown_not_zero(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -127,6 +128,7 @@ def test_counts__environment_without_snapshot__is_unknown_not_zero(product: Prod
     assert product.history() == {(1, 100): (1, "counted"), (1, 101): (None, "failed")}
 
 
+@pytest.mark.slow
 def test_counts__feature_switched_off__current_counts_go_and_history_stays(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()

@@ -570,6 +570,7 @@ def test_timezone__set_to_what_is_no_zone__is_wrong_usage_and_changes_nothing(de
     assert settings(desk) == {"reporting_timezone": "America/New_York"}
 
 
+@pytest.mark.slow
 def test_timezone__changed__says_what_becomes_stale_and_a_backfill_does_it_again(desk: Product) -> None:
     run("backfill --account 1 --yes")
 

@@ -50,8 +50,8 @@ def remembered(environment: Mapping[str, str]) -> tuple[object, object]:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     pause = threading.Event()
-    for _ in range(200):
+    for _ in range(1200):
         if condition():
             return
         pause.wait(0.05)
-    raise AssertionError("did not happen within 10 s")
+    raise AssertionError("did not happen within 60 s")

@@ -108,7 +108,7 @@ def test_stop__query_and_insert_running__ends_soon_with_success(tmp_path: Path, 
 
     assert (code, len(outcome)) == (0, 2)
     assert any("QUERY_WAS_CANCELLED" in text for text in outcome)
-    assert took < 5
+    assert took < 30
     with running_server(tmp_path) as server:
         assert server.client().command("SELECT count() FROM t") == 0
 

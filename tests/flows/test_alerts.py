@@ -170,7 +170,7 @@ def test_alert__webhook_drips_its_answer__is_given_up(
         ended.set()
         thread.join()
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert _logged(caplog) == _refused("no answer within 0.5 s")
 
 

@@ -34,6 +34,18 @@ COUNTS = {
 }
 LOADS = {"env-key-100": ("completed", 2), "env-key-101": ("completed", 1)}
 
+# Alice is on another plan, Bob has gone, Dave has come; the rules of BETA are broken, and its last count stays current.
+REWRITTEN = (
+    {
+        ("env-key-100", "alice"): {"plan": "free"},
+        ("env-key-100", "dave"): {"beta": "2024-01-01T10:00:00Z", "plan": "pro"},
+        ("env-key-101", "carol"): {"note": "2024-01-01T10:00:00Z", "plan": "pro"},
+    },
+    {(PRO, 100): (1, "counted"), (PRO, 101): (1, "counted"), (BETA, 100): (None, "failed")},
+    {(PRO, 100): (1, "counted"), (PRO, 101): (1, "counted"), (BETA, 100): (1, "failed")},
+    {"env-key-100": ("completed", 2), "env-key-101": ("completed", 1)},
+)
+
 
 @pytest.fixture
 def left(clickhouse: ClickHouse, store: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
@@ -82,6 +94,37 @@ def test_materialise__after_the_upgrade__rebuilds_the_old_day_from_the_old_captu
 
     assert done.success
     assert _everything(left) == (SNAPSHOT, COUNTS, COUNTS, LOADS)
+
+
+def test_pre__first_versions_code_still_runs__its_statements_work_as_before_until_post(left: Product) -> None:
+    """`first_version/writes` is what that code sends when it loads an environment and counts its project again."""
+    applied = migrate(left.settings, ["pre"])
+    assert {one.store for one in applied} == {"clickhouse", "postgres"}
+
+    for _ in range(2):
+        _old_code_writes(left)
+
+        assert _everything(left) == REWRITTEN
+        assert [[row[:2] for row in left.clickhouse.query(one)] for one in _statements("reads.sql")] == [
+            [("env-key-100", 2), ("env-key-101", 1)],
+            [("env-key-100", 1), ("env-key-101", 1)],
+            [(PRO, 100), (PRO, 101), (BETA, 100)],
+        ]
+    assert {name for name in left.tables() if name.startswith("staging")} == set()
+
+    migrate(left.settings)
+    assert _everything(left) == REWRITTEN
+
+
+def _old_code_writes(product: Product) -> None:
+    for statement in _statements("clickhouse.sql"):
+        product.clickhouse.execute(statement)
+    for statement in _statements("postgres.sql"):
+        product.execute(statement)
+
+
+def _statements(name: str) -> list[str]:
+    return [one.rstrip(";\n") for one in (LEFT / "writes" / name).read_text().split(";\n\n")]
 
 
 def test_migrate__stores_of_a_later_version__are_refused_by_name_and_left_alone(

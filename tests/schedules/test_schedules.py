@@ -102,6 +102,7 @@ def test_schedule__captured_before_the_day_closed__asks_for_the_closing_snapshot
     assert evaluate(tick(7), instance) == NOTHING
 
 
+@pytest.mark.slow
 def test_schedule__loaded_again_after_the_count__counts_again(product: Product, instance: dg.DagsterInstance) -> None:
     with time_machine.travel(tick(), tick=True):
         product.materialise(day=YESTERDAY)

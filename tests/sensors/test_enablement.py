@@ -221,6 +221,7 @@ def test_scenario__off_and_on_again_and_again_with_writes_between__nothing_is_mi
     assert (newest(product).epoch, newest(product).state) == (1 + times, "completed")
 
 
+@pytest.mark.slow
 def test_scenario__rows_arrive_while_the_history_comes_in__are_not_lost(
     product: Product, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

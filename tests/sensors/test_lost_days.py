@@ -246,6 +246,7 @@ def test_usage__day_is_dropped__is_brought_in_again(
     assert missing(usage) == []
 
 
+@pytest.mark.slow
 def test_usage__counted_after_the_events_were_lost__are_missing_until_they_are_back(
     usage: Product,
     instance: dg.DagsterInstance,

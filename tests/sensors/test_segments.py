@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.orchestration.requests import FOLLOWS
-from analytics_pipeline.sensors.segments import CHANGES, PROJECTS_PER_TICK, segment_changes
+from analytics_pipeline.sensors import segments
+from analytics_pipeline.sensors.segments import CHANGES, segment_changes
 from tests import resolved
 from tests.product import Product, condition, document, today
 from tests.thorough import rarely
@@ -82,8 +83,11 @@ def test_sensor__segments_are_being_edited__waits_but_not_for_ever(product: Prod
     assert evaluate() == [(str(today()), [10])]
 
 
-def test_sensor__many_projects_changed__are_spread_over_ticks(product: Product) -> None:
-    for number in range(PROJECTS_PER_TICK + 1):
+def test_sensor__many_projects_changed__are_spread_over_ticks(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "PROJECTS_PER_TICK", 3)
+    for number in range(4):
         product.add_project(100 + number)
         product.add_environment(1000 + number, project=100 + number, key=f"key-{number}")
         product.add_segment(1000 + number, [], project=100 + number)
@@ -94,7 +98,7 @@ def test_sensor__many_projects_changed__are_spread_over_ticks(product: Product) 
     answer = evaluate()
 
     assert not isinstance(answer, str)
-    assert [len(projects) for _, projects in answer] == [PROJECTS_PER_TICK]
+    assert [len(projects) for _, projects in answer] == [3]
 
 
 def test_sensor__feature_switched_off__asks_for_nothing(product: Product) -> None:

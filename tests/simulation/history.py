@@ -160,6 +160,8 @@ class History(RuleBasedStateMachine):
         (flow,) = (flow for flow in self.flows if relation in flow.relations)
         self.put(relation, days, 5, "first_response", 3.0, 1)
         table = relation.removeprefix("ai_")
+        # Of a run that died before, the sensor believes that it still works, and would ask for nothing.
+        self.pipeline.bury()
         self.do(Look(flow.looks[:1]), Fault("death", moment, containing=f"ALTER TABLE `{table}` REPLACE"))
         self.source.go_back()
 

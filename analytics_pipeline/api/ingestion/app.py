@@ -114,7 +114,9 @@ class IngestionApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Any, receive: Any) -> Answered:
-        route = self._routes.get((scope["method"], scope["path"]))
+        # Of an answer to HEAD the server sends the headers alone.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        route = self._routes.get((method, scope["path"]))
         try:
             if route is None:
                 raise _no_route(scope["path"], [method for method, path in self._routes if path == scope["path"]])

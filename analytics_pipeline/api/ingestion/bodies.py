@@ -23,6 +23,8 @@ _GZIP = zlib.MAX_WBITS | 16
 _LARGEST_WINDOW = 8 << 20
 # What is left of the body is copied for each: thousands of empty ones would keep a worker from everybody else.
 _MOST_MEMBERS = 100
+# A block of 128 KiB takes four bytes at the least, so a step makes no more than 8 MB.
+_STEP = 256
 
 
 def form_of(headers: Mapping[bytes, bytes]) -> Form:
@@ -96,13 +98,22 @@ def _unzipped(sent: bytes) -> bytes:
 
 
 def _unzstd(sent: bytes) -> bytes:
-    if not sent:
-        return b""
-    with zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).stream_reader(sent) as reader:
-        found = reader.read(LARGEST_BATCH_BYTES + 1)
-    if not found:
-        raise EOFError
-    return found
+    """The same of frames; in small steps, because none of them has a limit of its own."""
+    found = bytearray()
+    frames = 0
+    at = 0
+    while at < len(sent) and len(found) <= LARGEST_BATCH_BYTES:
+        frames += 1
+        if frames > _MOST_MEMBERS:
+            raise Refusal(400, f"the body has more than {_MOST_MEMBERS} zstd frames")
+        frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
+        while not frame.eof and at < len(sent) and len(found) <= LARGEST_BATCH_BYTES:
+            found += frame.decompress(sent[at : at + _STEP])
+            at += _STEP
+        at = min(at, len(sent)) - len(frame.unused_data)
+        if not frame.eof and len(found) <= LARGEST_BATCH_BYTES:
+            raise EOFError
+    return bytes(found)
 
 
 def _too_large() -> Refusal:

@@ -18,7 +18,8 @@ from analytics_pipeline.flows.ai_usage.reads.version import version
 
 ROUTER = APIRouter(tags=["ai usage"], prefix="/ai-usage")
 Text = Annotated[str, Query(max_length=500)]
-UserId = Annotated[int, Query(ge=0, le=2**63 - 1)]
+_LARGEST = 2**63 - 1
+UserId = Annotated[int, Query(ge=0, le=_LARGEST)]
 
 
 def _scope(
@@ -153,8 +154,12 @@ def _wanted(
     user: Annotated[list[UserId], Query(max_length=1_000, examples=[[7]])] = [],  # noqa: B006
     branch_name: Text = "",
     unique_tracking_id: Text = "",
+    smallest: Annotated[
+        int, Query(alias="min_suggestion_size", ge=0, le=_LARGEST, description="Lines of code.", examples=[1])
+    ] = 0,
+    largest: Annotated[int, Query(alias="max_suggestion_size", ge=0, le=_LARGEST, examples=[100])] = _LARGEST,
 ) -> Wanted:
-    return Wanted(tuple(event), tuple(user), branch_name, unique_tracking_id)
+    return Wanted(tuple(event), tuple(user), branch_name, unique_tracking_id, smallest, largest)
 
 
 _EVENT = {

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 
 from analytics_pipeline.api.access import Id, InProject, OfProject
 from analytics_pipeline.api.answers import Listing, Told, listing
-from analytics_pipeline.api.days import Days
+from analytics_pipeline.api.days import DayRange, Days
 from analytics_pipeline.api.paging import Paged, PagedSmall, cut, taken
 from analytics_pipeline.api.problems import not_found
 from analytics_pipeline.flows.segments.reads.identity import Belonging, belongings
@@ -23,6 +23,7 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     name_of,
     sizes,
 )
+from analytics_pipeline.flows.segments.reads.version import version
 from analytics_pipeline.flows.tenants import Environment
 
 ROUTER = APIRouter(tags=["segments"], prefix="/projects/{project}")
@@ -57,7 +58,22 @@ _DAY = {
 }
 
 
-@listing(ROUTER, "/segments/{segment}/counts", DayCount, _DAY)
+def _version(asked: OfProject, days: DayRange) -> str | None:
+    """The state of closed days alone: today is counted again and again."""
+    if days.last >= datetime.now(timezone.utc).date():
+        return None
+    return version(asked.stores.postgres, asked.project, days.first, days.last)
+
+
+def _version_of_counts(asked: InProject, segment: Id, days: Days) -> str | None:
+    return None if name_of(asked.stores.postgres, asked.project.id, segment) is None else _version(asked, days)
+
+
+def _version_of_movers(asked: InProject, days: Days) -> str | None:
+    return _version(asked, days)
+
+
+@listing(ROUTER, "/segments/{segment}/counts", DayCount, _DAY, version=_version_of_counts)
 def counts(asked: InProject, segment: Id, days: Days, page: Paged) -> Listing[DayCount]:
     """The segment's size on each day, in each environment."""
     if name_of(asked.stores.postgres, asked.project.id, segment) is None:
@@ -71,7 +87,10 @@ def counts(asked: InProject, segment: Id, days: Days, page: Paged) -> Listing[Da
     return Listing(found.of(rows), Told("segment_counts", missing=missing))
 
 
-@listing(ROUTER, "/segment-movers", Mover, {"segment": 1, "name": "Beta testers", "before": 1000, "now": 1234})
+_MOVER = {"segment": 1, "name": "Beta testers", "before": 1000, "now": 1234}
+
+
+@listing(ROUTER, "/segment-movers", Mover, _MOVER, version=_version_of_movers)
 def segment_movers(asked: InProject, days: Days, page: PagedSmall) -> Listing[Mover]:
     """The segments whose size over all environments changed the most between the first day and the last."""
     stores = asked.stores

@@ -32,7 +32,7 @@ from analytics_pipeline.flows.daily_copy.refusals import DEAD_LETTERS_KEPT, dead
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.daily_copy.typed import as_found
 from analytics_pipeline.flows.dead_letters import replace_dead_letters, units_with_dead_letters
-from analytics_pipeline.flows.guards import require_replicas, require_room
+from analytics_pipeline.flows.guards import require_room
 from analytics_pipeline.flows.held_days import swap_days
 from analytics_pipeline.resources.arrow import LockHeldTooLong, arrow_stream
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -71,14 +71,12 @@ class DayCopy:
         stays when another piece fails. A day that another run has copied at a later moment meanwhile keeps that copy.
 
         Raises:
-            DiskFull, TooManyParts, ReplicaBehind: a guard stopped it; the days of the piece stay as they were.
-            IncompleteCopy: the days of the piece stay as they were.
+            DiskFull, TooManyParts, ReplicaBehind, IncompleteCopy: the days of the piece stay as they were.
             WrongTypes: columns of the source cannot be read; nothing was copied.
         """
         return replace(self, source=as_found(self.postgres, self.source))._copy(first, last)
 
     def _copy(self, first: date, last: date) -> list[DayState]:
-        require_replicas(self.postgres)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         with (
             reading(self.postgres, self.source, self.clickhouse.attempts) as moment,
@@ -207,12 +205,10 @@ class DayCopy:
             swap_days(self.clickhouse, ledger, held, staging, days, left_out)
             for day in self._days_with_dead_letters(staging, older):
                 # One day's at a time: they are whole rows.
-                letters = [letter for part in moment.ask(dead_letters, span_of([day])) for letter in part]
-                kept = letters[:DEAD_LETTERS_KEPT]
-                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), kept, self.run_id)
+                letters = [one for part in moment.ask(dead_letters, span_of([day])) for one in part][:DEAD_LETTERS_KEPT]
+                replace_dead_letters(self.postgres, self.source.name, day.isoformat(), letters, self.run_id)
             record(ledger, self.source, older, moment.at, self.run_id)
-        swapped = {state.day: state for state in older}
-        return [swapped.get(state.day, state) for state in states]
+        return [*{state.day: state for state in (*states, *older)}.values()]
 
     def _days_with_dead_letters(self, staging: str, states: Sequence[DayState]) -> list[date]:
         """The days that had any before, or that have rows now that were refused, or kept without a part of them."""

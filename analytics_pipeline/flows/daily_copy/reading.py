@@ -19,6 +19,7 @@ from analytics_pipeline.flows.daily_copy.errors import ReadingTooSlow, SourceRes
 from analytics_pipeline.flows.daily_copy.ledger import Snapshot, between, estimated_rows, snapshot
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.flows.days import day_start, next_day
+from analytics_pipeline.flows.guards import require_replicas
 from analytics_pipeline.resources.arrow import LockHeldTooLong, exported_snapshot
 from analytics_pipeline.resources.clickhouse.errors import retrying
 from analytics_pipeline.resources.postgres import Connection, Postgres
@@ -114,7 +115,12 @@ class Reading:
 
 @contextmanager
 def reading(postgres: Postgres, source: DaySource, attempts: int) -> Iterator[Reading]:
-    """A moment of the source, which is this one."""
+    """A moment of the source, which is this one.
+
+    Raises:
+        ReplicaBehind: it is too far behind, or has replicas that are.
+    """
+    require_replicas(postgres)
     stop = Event()
     watched = replace(postgres, stop=stop)
     with closing(postgres.open()) as connection:

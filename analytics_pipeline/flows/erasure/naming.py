@@ -70,6 +70,9 @@ CLICKHOUSE: Mapping[str, Named] = {
     "analytics_errors_hourly": Named(
         {"organisation": _ORGANISATION}, states={"event_user": ("users", "affected_users")}
     ),
+    "analytics_errors_daily": Named(
+        {"organisation": _ORGANISATION}, states={"event_user": ("users", "affected_users")}
+    ),
     "analytics_task_stats_daily": _OF_ORGANISATION,
     "analytics_api_latency_hourly": _OF_ORGANISATION,
     "analytics_api_latency_daily": _OF_ORGANISATION,

@@ -51,6 +51,10 @@ def test_batch__of_the_sdk__is_stored_in_its_columns(empty_product: Product, wor
         (lambda events: gzip.compress(json.dumps(batch(*events)).encode()), {"content_encoding": "gzip"}),
         (lambda events: zstandard.compress(json.dumps(events).encode()), {"content_encoding": "zstd"}),
         (
+            lambda events: b"".join(zstandard.compress(json.dumps(one).encode() + b"\n") for one in events),
+            {"content_encoding": "zstd", "content_type": "application/x-ndjson"},
+        ),
+        (
             lambda events: b"\n".join(json.dumps(one).encode() for one in events),
             {"content_type": "application/x-ndjson"},
         ),

@@ -52,6 +52,12 @@ def test_token__in_use__is_noted(empty_product: Product, worker: Worker) -> None
     assert tokens.listed(empty_product.postgres)[0].last_used_at is not None
 
 
+def _flushed(data: bytes) -> bytes:
+    """The beginning of a frame with whole blocks in it, whose end is not there."""
+    frame = zstandard.ZstdCompressor().compressobj()
+    return frame.compress(data) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
 def _bodies() -> dict[str, tuple[bytes, dict[str, str], int]]:
     """Bodies by name, with their headers and the status that they get."""
     packed, zstd = {"content_encoding": "gzip"}, {"content_encoding": "zstd"}
@@ -67,6 +73,11 @@ def _bodies() -> dict[str, tuple[bytes, dict[str, str], int]]:
         "not packed": (b"[]", packed, 400),
         "packed and cut": (gzip.compress(b"[]")[:-4], packed, 400),
         "zstd and cut": (zstandard.compress(b"[]")[:-2], zstd, 400),
+        # Each of its lines is whole: read as they are, the events that are lacking would be lost.
+        "zstd and cut between blocks": (_flushed(b"{}\n"), {**zstd, "content_type": "application/x-ndjson"}, 400),
+        "zstd and something else": (zstandard.compress(b"[]") + b"more", zstd, 400),
+        "zstd of many frames": (zstandard.compress(b" ") * 200 + zstandard.compress(b"[]"), zstd, 400),
+        "a bomb of zstd frames": (zstandard.compress(b" " * MIB) * 2, zstd, 413),
         "large": (b"[]" + b" " * MIB, {}, 413),
         "said to be large": (b"[]", {"content_length": str(MIB + 1)}, 413),
         "a bomb": (gzip.compress(b" " * (100 * MIB)), packed, 413),

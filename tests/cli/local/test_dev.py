@@ -36,7 +36,7 @@ from analytics_pipeline.cli.local.dev import dev
 dev()
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -67,10 +67,8 @@ def test_dev__interrupted__served_the_location_and_leaves_nothing(home: Path) ->
         family = _family(home)
         # launcher, proxy, code server, webserver and daemon
         assert len(family) >= 5
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-        assert time.monotonic() - started < 15
     assert [one for one in family if one.is_running()] == []
     assert Stack(home).running() == set()
 

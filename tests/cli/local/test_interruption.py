@@ -65,7 +65,7 @@ def test_work__signalled__is_cleaned_up_after_and_ends_as_shells_say(
     took = _interrupted(process, number)
 
     assert (process.returncode, (tmp_path / "out").read_text()) == (code, "ready\ncleaned up\n")
-    assert took < 5
+    assert took < 30
 
 
 @pytest.mark.parametrize(

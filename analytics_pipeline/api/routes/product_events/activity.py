@@ -10,12 +10,13 @@ from analytics_pipeline.api.access import Id, Organisation
 from analytics_pipeline.api.answers import Figure, Listing, Told, figure, listing
 from analytics_pipeline.api.paging import Paged, taken
 from analytics_pipeline.api.routes.product_events.asking import (
-    MOST,
     Asked,
     figure_of,
     list_of,
     new_router,
     reading_of,
+    told_of,
+    version_of,
 )
 from analytics_pipeline.api.rows import flat, flattened
 from analytics_pipeline.flows.product_events.reads import counts, events, overview, tasks, users
@@ -47,14 +48,14 @@ def events_overview(stores: Organisation, organisation: Id) -> Figure[overview.O
 _USERS = {"day": "2026-11-27", "active_users": 20, "total_events": 900}
 
 
-@listing(ROUTER, "/users/daily", users.ActiveUsers, _USERS)
+@listing(ROUTER, "/users/daily", users.ActiveUsers, _USERS, version=version_of("analytics_daily_active_users"))
 def users_daily(asked: Asked, page: Paged) -> Listing[users.ActiveUsers]:
     """Distinct users and events of each day, the newest first."""
     found = users.daily(asked.reading, asked.query)
     return list_of(found, found.value, page, lambda row: (row.day,), tuple[date])
 
 
-@listing(ROUTER, "/users/weekly", users.ActiveUsers, _USERS)
+@listing(ROUTER, "/users/weekly", users.ActiveUsers, _USERS, version=version_of("analytics_daily_active_users"))
 def users_weekly(asked: Asked, page: Paged) -> Listing[users.ActiveUsers]:
     """Distinct users and events of each week from Monday on, the newest first."""
     found = users.weekly(asked.reading, asked.query)
@@ -73,7 +74,9 @@ _TASKS = {
 }
 
 
-@listing(ROUTER, "/tasks/daily", TasksRow, {"day": "2026-11-27", **_TASKS})
+@listing(
+    ROUTER, "/tasks/daily", TasksRow, {"day": "2026-11-27", **_TASKS}, version=version_of("analytics_task_stats_daily")
+)
 def tasks_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Tasks of each day, the newest first."""
     found = tasks.daily(asked.reading, asked.query)
@@ -81,7 +84,7 @@ def tasks_daily(asked: Asked, page: Paged) -> Listing[Any]:
     return list_of(found, rows, page, lambda row: (row.day,), tuple[date])
 
 
-@figure(ROUTER, "/tasks/overview", tasks.Tasks, _TASKS)
+@figure(ROUTER, "/tasks/overview", tasks.Tasks, _TASKS, version=version_of("analytics_task_stats_daily"))
 def tasks_overview(asked: Asked) -> Figure[tasks.Tasks]:
     """Tasks of the whole range; means are weighted by task."""
     return figure_of(tasks.overview(asked.reading, asked.query))
@@ -90,11 +93,12 @@ def tasks_overview(asked: Asked) -> Figure[tasks.Tasks]:
 _COUNT = {"event_type": "task_created", "name": "", "service": "web", "events": 30, "last_at": "2026-11-27T09:00:00Z"}
 
 
-@listing(ROUTER, "/counts", counts.EventCount, _COUNT)
+@listing(ROUTER, "/counts", counts.EventCount, _COUNT, version=version_of("daily_event_counts"))
 def event_counts(asked: Asked, page: Paged) -> Listing[counts.EventCount]:
     """Events by type, name and service, the most frequent first."""
-    found = counts.by_type(asked.reading, asked.query, limit=MOST)
-    return list_of(found, found.value, page, lambda row: (row.event_type, row.name, row.service), tuple[str, str, str])
+    found = counts.by_type(asked.reading, asked.query, limit=page.limit + 1, after=page.after(counts.Place))
+    shown = taken(found.value, page, lambda row: (row.events, row.event_type, row.name, row.service))
+    return Listing(shown, told_of(found.coverage))
 
 
 def _filter(

@@ -15,9 +15,7 @@ from analytics_pipeline.api.stores import Stores
 from analytics_pipeline.flows.product_events.reads.plan import Coverage
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading
-
-# More rows than a list of figures has; a page of it is cut out of all.
-MOST = 50_000
+from analytics_pipeline.flows.product_events.reads.version import version
 
 
 def new_router() -> APIRouter:
@@ -51,8 +49,18 @@ def told_of(coverage: Coverage) -> Told:
     return Told(coverage.source, coverage.as_of, coverage.missing)
 
 
+def version_of(relation: str) -> Callable[[Question], str | None]:
+    """Tells the state of an answer that is made of this aggregate, where the ledger knows it."""
+
+    def told(asked: Question) -> str | None:
+        reading = asked.reading
+        return version(reading.postgres, relation, asked.query, reading.now.date(), reading.retention_days)
+
+    return told
+
+
 def list_of(answer: Answer[Any], rows: Sequence[Any], page: Page, key: Callable[[Any], Any], kind: Any) -> Listing[Any]:
-    """A page of the rows, which the key tells apart."""
+    """A page of all rows, of which there are few; the key tells them apart."""
     return Listing(follow(rows, page, key, kind), told_of(answer.coverage))
 
 

@@ -7,8 +7,15 @@ from fastapi import Depends, Query
 
 from analytics_pipeline.api.access import Id, Organisation
 from analytics_pipeline.api.answers import Listing, listing
-from analytics_pipeline.api.paging import Paged
-from analytics_pipeline.api.routes.product_events.asking import MOST, Asked, list_of, new_router, reading_of
+from analytics_pipeline.api.paging import Paged, taken
+from analytics_pipeline.api.routes.product_events.asking import (
+    Asked,
+    list_of,
+    new_router,
+    reading_of,
+    told_of,
+    version_of,
+)
 from analytics_pipeline.api.rows import flat, flattened
 from analytics_pipeline.flows.product_events.reads import auth, cocoons, failures, integrations, requests
 
@@ -43,14 +50,20 @@ _LATENCY = {
 }
 
 
-@listing(ROUTER, "/api/latency", LatencyRow, {"hour": "2026-11-27T09:00:00Z", **_LATENCY})
+_LATENCY_OF_HOUR = {"hour": "2026-11-27T09:00:00Z", **_LATENCY}
+
+
+@listing(ROUTER, "/api/latency", LatencyRow, _LATENCY_OF_HOUR, version=version_of("analytics_api_latency_hourly"))
 def api_latency(asked: Asked, of: Endpoints, page: Paged) -> Listing[Any]:
     """Each endpoint's hours, the newest first, in an hour the slowest by p99 first."""
-    found = requests.hourly(asked.reading, asked.query, of, limit=MOST)
-    rows = [flat(LatencyRow, one.hour, figure=one.latency) for one in found.value]
-    return list_of(
-        found, rows, page, lambda row: (row.hour, row.service, row.endpoint, row.method), tuple[datetime, str, str, str]
-    )
+    found = requests.hourly(asked.reading, asked.query, of, limit=page.limit + 1, after=page.after(requests.Place))
+    shown = taken([flat(LatencyRow, one.hour, figure=one.latency) for one in found.value], page, _place)
+    return Listing(shown, told_of(found.coverage))
+
+
+def _place(row: Any) -> requests.Place:
+    slowest = row.p99_duration_ms
+    return row.hour, slowest is None, slowest or 0.0, row.service, row.endpoint, row.method
 
 
 @listing(ROUTER, "/api/slowest", requests.Latency, _LATENCY)
@@ -72,7 +85,13 @@ _INTEGRATIONS = {
 }
 
 
-@listing(ROUTER, "/integrations/daily", IntegrationsRow, _INTEGRATIONS)
+@listing(
+    ROUTER,
+    "/integrations/daily",
+    IntegrationsRow,
+    _INTEGRATIONS,
+    version=version_of("analytics_integration_health_daily"),
+)
 def integrations_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Each day's providers that had events, the newest day first."""
     found = integrations.daily(asked.reading, asked.query)
@@ -92,7 +111,7 @@ _AUTH = {
 }
 
 
-@listing(ROUTER, "/auth/daily", AuthRow, _AUTH)
+@listing(ROUTER, "/auth/daily", AuthRow, _AUTH, version=version_of("analytics_auth_events_daily"))
 def auth_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Logins of each day, the newest first."""
     found = auth.daily(asked.reading, asked.query)
@@ -111,7 +130,7 @@ _COCOONS = {
 }
 
 
-@listing(ROUTER, "/cocoons/daily", CocoonsRow, _COCOONS)
+@listing(ROUTER, "/cocoons/daily", CocoonsRow, _COCOONS, version=version_of("analytics_cocoon_activity_daily"))
 def cocoons_daily(asked: Asked, page: Paged) -> Listing[Any]:
     """Cocoons of each day, the newest first."""
     found = cocoons.daily(asked.reading, asked.query)
@@ -130,9 +149,10 @@ _ERRORS = {
 }
 
 
-@listing(ROUTER, "/errors/hourly", ErrorsRow, _ERRORS)
+@listing(ROUTER, "/errors/hourly", ErrorsRow, _ERRORS, version=version_of("analytics_errors_hourly"))
 def errors_hourly(asked: Asked, page: Paged) -> Listing[Any]:
     """Each hour's errors by service and type, the newest hour first, in an hour the most frequent first."""
-    found = failures.hourly(asked.reading, asked.query, limit=MOST)
+    found = failures.hourly(asked.reading, asked.query, limit=page.limit + 1, after=page.after(failures.Place))
     rows = [flat(ErrorsRow, one.hour, figure=one.errors) for one in found.value]
-    return list_of(found, rows, page, lambda row: (row.hour, row.service, row.error_type), tuple[datetime, str, str])
+    shown = taken(rows, page, lambda row: (row.hour, row.error_count, row.service, row.error_type))
+    return Listing(shown, told_of(found.coverage))

@@ -28,12 +28,17 @@ class AiEvent:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A choice of events: of these names and users, with these values in their payload; '' and () narrow nothing."""
+    """A choice of events: of these names and users, with these values in their payload; '' and () narrow nothing.
+
+    Sizes of suggestions are in lines, both ends inclusive; of chat they are 0.
+    """
 
     events: tuple[str, ...] = ()
     users: tuple[int, ...] = ()
     branch_name: str = ""
     unique_tracking_id: str = ""
+    smallest: int = 0
+    largest: int = 2**63 - 1
 
 
 def events(
@@ -48,6 +53,8 @@ def events(
         "users": list(wanted.users),
         "branch": wanted.branch_name,
         "tracking": wanted.unique_tracking_id,
+        "smallest": wanted.smallest,
+        "largest": wanted.largest,
         "at": after[0] if after else datetime(2299, 1, 1),  # noqa: DTZ001 - later than all, in the column's own zone
         "feature": after[1] if after else "",
         "id": after[2] if after else 0,

@@ -42,6 +42,7 @@ WHERE
     AND (empty({languages:Array(String)}) OR has({languages:Array(String)}, language))
     AND (feature, event) IN {kinds:Array(Tuple(String, UInt16))}
     AND (empty({users:Array(UInt64)}) OR has({users:Array(UInt64)}, user_id))
+    AND suggestion_size BETWEEN {smallest:UInt64} AND {largest:UInt64}
     AND ({branch:String} = '' OR branch_name = {branch:String})
     AND ({tracking:String} = '' OR unique_tracking_id = {tracking:String})
     AND (timestamp, feature, toInt64(id)) < ({at:DateTime64(3, 'UTC')}, {feature:String}, {id:Int64})

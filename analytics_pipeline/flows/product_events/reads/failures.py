@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from analytics_pipeline.flows.product_events.aggregates.tables import ERRORS, ERRORS_DAILY
-from analytics_pipeline.flows.product_events.reads.query import EventQuery
+from analytics_pipeline.flows.product_events.reads.query import ASCENDING, DESCENDING, EventQuery, Order
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading, Row
 
 MOST = 1_000
@@ -30,21 +31,35 @@ class ErrorsOfHour:
     errors: ErrorSummary
 
 
+# The hour, how many, service and type: the key of a row and its place.
+Place: TypeAlias = tuple[datetime, int, str, str]
+_ORDER = Order(
+    (
+        ("part", "DateTime('UTC')", DESCENDING),
+        ("errors", "UInt64", DESCENDING),
+        ("service", "String", ASCENDING),
+        ("error_type", "String", ASCENDING),
+    )
+)
+
+
 def hourly(
-    reading: Reading, query: EventQuery, *, limit: int = MOST, offset: int = 0
+    reading: Reading, query: EventQuery, *, limit: int = MOST, after: Place | None = None
 ) -> Answer[tuple[ErrorsOfHour, ...]]:
-    """Each hour's errors by service and type, the newest hour first, in an hour the most frequent first."""
-    select = _SELECT.format(group="hour", figures="{figures}")
-    answer = reading.rows(ERRORS, query, select, limit=limit, offset=offset)
+    """Each hour's errors by service and type, the newest hour first, in an hour the most frequent first.
+
+    Only those after this place of the order.
+    """
+    wanted, place = _ORDER.after(after)
+    select = _SELECT.format(group="hour", wanted=wanted, figures="{figures}")
+    answer = reading.rows(ERRORS, query, select, limit=limit, **place)
     return answer.of(tuple(ErrorsOfHour(row[0], _summary(row)) for row in answer.value))
 
 
-def summary(
-    reading: Reading, query: EventQuery, *, limit: int = MOST, offset: int = 0
-) -> Answer[tuple[ErrorSummary, ...]]:
+def summary(reading: Reading, query: EventQuery, *, limit: int = MOST) -> Answer[tuple[ErrorSummary, ...]]:
     """The range's errors by service and type, the most frequent first; users are distinct over the range."""
-    select = _SELECT.format(group="0", figures="{figures}")
-    answer = reading.rows(ERRORS_DAILY, query, select, limit=limit, offset=offset)
+    select = _SELECT.format(group="0", wanted="true", figures="{figures}")
+    answer = reading.rows(ERRORS_DAILY, query, select, limit=limit)
     return answer.of(tuple(_summary(row) for row in answer.value))
 
 
@@ -58,6 +73,7 @@ _SELECT = """
         argMin(sample_error_message, (sampled_at, sample_error_message)), min(sampled_at)
     FROM {figures}
     GROUP BY part, service, error_type
+    HAVING {wanted}
     ORDER BY part DESC, errors DESC, service, error_type
-    LIMIT {{{{limit:UInt32}}}} OFFSET {{{{offset:UInt32}}}}
+    LIMIT {{{{limit:UInt32}}}}
 """

@@ -94,7 +94,8 @@ class Known:
             known, rows = self.recorded.get(day), self.rows.get(day, 0)
             if known is not None and known.holds and known.version != UNKNOWN:
                 figures[day] = known.version
-                if rows > known.events:
+                # Events of a day that is all past its time go at any moment: the figures are what is known of it.
+                if rows > known.events and not self._is_expiring(day + timedelta(days=1)):
                     events[day] = known.settled_until
             elif rows and (known is None or rows >= known.events) and not self._is_expiring(day):
                 events[day] = ALWAYS

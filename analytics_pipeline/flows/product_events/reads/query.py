@@ -1,7 +1,9 @@
 """Questions about product events: whose, and of which days."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from analytics_pipeline.flows.product_events.errors import InvalidRange
 
@@ -42,3 +44,26 @@ def last_days(organisation_id: int | None, now: datetime, days: int = DEFAULT_DA
     """So many UTC days of which the last is today's; `now` is aware and of UTC."""
     end = now.date() + timedelta(days=1)
     return EventQuery(organisation_id, end - timedelta(days=days), end)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a list, so that a page of it can begin after a row.
+
+    Each of the parts is a column as SQL, its type, and a function of it by which rows ascend: `{}`, or `-toInt64({})`.
+    """
+
+    parts: tuple[tuple[str, str, str], ...]
+
+    def after(self, place: Sequence[Any] | None) -> tuple[str, dict[str, Any]]:
+        """The condition that a row comes after that of these columns, with its parameters; None: any row does."""
+        if place is None:
+            return "true", {}
+        names = [f"after_{number}" for number, _ in enumerate(self.parts)]
+        rows = ", ".join(ascends.format(column) for column, _, ascends in self.parts)
+        given = zip(names, self.parts, strict=True)
+        last = ", ".join(ascends.format(f"{{{{{name}:{kind}}}}}") for name, (_, kind, ascends) in given)
+        return f"({rows}) > ({last})", dict(zip(names, place, strict=True))
+
+
+ASCENDING, DESCENDING = "{}", "-toInt64({})"

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from analytics_pipeline.flows.product_events.aggregates.tables import API_LATENCY, API_LATENCY_DAILY, SKETCH
 from analytics_pipeline.flows.product_events.reads.figures import mean, quantiles
-from analytics_pipeline.flows.product_events.reads.query import EventQuery
+from analytics_pipeline.flows.product_events.reads.query import ASCENDING, DESCENDING, EventQuery, Order
 from analytics_pipeline.flows.product_events.reads.reading import Answer, Reading, Row
 
 MOST_HOURS = 1_000
@@ -61,21 +62,45 @@ class Endpoints:
 ALL = Endpoints()
 
 
+# The hour, whether no duration is known, the p99 or 0, and the endpoint: the key of a row and its place.
+Place: TypeAlias = tuple[datetime, bool, float, str, str, str]
+_ORDER = Order(
+    (
+        ("part", "DateTime('UTC')", DESCENDING),
+        ("known = 0", "Bool", ASCENDING),
+        ("if(known = 0, 0, sketch[3])", "Float64", "-{}"),
+        ("service", "String", ASCENDING),
+        ("endpoint", "String", ASCENDING),
+        ("method", "String", ASCENDING),
+    )
+)
+
+
 def hourly(
-    reading: Reading, query: EventQuery, of: Endpoints = ALL, *, limit: int = MOST_HOURS, offset: int = 0
+    reading: Reading,
+    query: EventQuery,
+    of: Endpoints = ALL,
+    *,
+    limit: int = MOST_HOURS,
+    after: Place | None = None,
 ) -> Answer[tuple[LatencyOfHour, ...]]:
-    """Each endpoint's hours in the range, the newest first, in an hour the slowest by p99 first."""
-    select = f"{_SELECT.format(hour='hour', figures='{figures}', of=of.condition)} ORDER BY part DESC, {_SLOWEST}"
-    answer = reading.rows(API_LATENCY, query, f"{select} {_LIMIT}", **of.parameters, limit=limit, offset=offset)
+    """Each endpoint's hours in the range, the newest first, in an hour the slowest by p99 first.
+
+    Only those after this place of the order.
+    """
+    wanted, place = _ORDER.after(after)
+    select = _SELECT.format(hour="hour", figures="{figures}", of=of.condition)
+    select = f"{select} HAVING {wanted} ORDER BY part DESC, {_SLOWEST} {_LIMIT}"
+    answer = reading.rows(API_LATENCY, query, select, **of.parameters, **place, limit=limit)
     return answer.of(tuple(LatencyOfHour(row[0], _latency(row)) for row in answer.value))
 
 
 def by_endpoint(
-    reading: Reading, query: EventQuery, of: Endpoints = ALL, *, limit: int = MOST_HOURS, offset: int = 0
+    reading: Reading, query: EventQuery, of: Endpoints = ALL, *, limit: int = MOST_HOURS
 ) -> Answer[tuple[Latency, ...]]:
     """Each endpoint over the whole range, the slowest by p99 first."""
     select = f"{_SELECT.format(hour='0', figures='{figures}', of=of.condition)} ORDER BY {_SLOWEST}"
-    answer = reading.rows(API_LATENCY_DAILY, query, f"{select} {_LIMIT}", **of.parameters, limit=limit, offset=offset)
+    answer = reading.rows(API_LATENCY_DAILY, query, f"{select} {_LIMIT}", **of.parameters, limit=limit)
     return answer.of(tuple(_latency(row) for row in answer.value))
 
 
@@ -84,9 +109,7 @@ def slowest(reading: Reading, organisation_id: int | None, *, limit: int = 10) -
     since = reading.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
     query = EventQuery(organisation_id, since.date(), reading.now.date() + _DAY)
     select = _SELECT.format(hour="0", figures="{figures}", of="hour >= {{since:DateTime('UTC')}}")
-    answer = reading.rows(
-        API_LATENCY, query, f"{select} ORDER BY {_SLOWEST} {_LIMIT}", since=since, limit=limit, offset=0
-    )
+    answer = reading.rows(API_LATENCY, query, f"{select} ORDER BY {_SLOWEST} {_LIMIT}", since=since, limit=limit)
     return answer.of(tuple(_latency(row) for row in answer.value))
 
 
@@ -106,4 +129,4 @@ _SELECT = f"""
     GROUP BY part, service, endpoint, method
 """
 _SLOWEST = "known = 0, sketch[3] DESC, service, endpoint, method"
-_LIMIT = "LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
+_LIMIT = "LIMIT {{limit:UInt32}}"
