@@ -23,6 +23,7 @@ ALL = {
     "counts_within_identities",
     "counts_are_stored",
     "counts_agree_with_engine",
+    "nothing_of_forgotten_subjects_is_left",
 }
 
 
@@ -166,8 +167,15 @@ def test_checks__every_one_of_them_with_nothing_to_compare__warns(empty_product:
 
     found = {one.asset_check_key: one for one in result.get_asset_check_evaluations()}
     silent = {key.name for key, one in found.items() if one.passed or one.severity is not dg.AssetCheckSeverity.WARN}
-    # One has compared all ledgers, the other says that no sink of this pipeline is ClickHouse.
-    assert (set(found), silent) == (set(keys), {"ledgers_know_every_day", "clickhouse_holds_what_it_acknowledged"})
+    # One has compared all ledgers; the others say that no sink is ClickHouse, and that nobody was forgotten.
+    assert (set(found), silent) == (
+        set(keys),
+        {
+            "ledgers_know_every_day",
+            "clickhouse_holds_what_it_acknowledged",
+            "nothing_of_forgotten_subjects_is_left",
+        },
+    )
     assert {one.metadata["compared"].value for key, one in found.items() if key.name not in silent} == {0}
 
 
