@@ -28,11 +28,12 @@ def _room_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
     found = headroom(clickhouse, table)
     if found is None:
         return {}
-    return {
+    room = {
         "room": f"{found.disk}; {found.partition}",
         "free_disk_percent": round(found.free_percent, 1),
         "parts_percent": round(found.parts_percent, 1),
     }
+    return of_run(room)
 
 
 def of_run(metadata: Mapping[str, Any]) -> dict[str, Any]:

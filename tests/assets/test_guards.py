@@ -156,11 +156,11 @@ def test_metadata__of_a_run__shows_the_room_that_is_left(empty_product: Product)
 
     (event_,) = result.get_asset_materialization_events()
     metadata = event_.step_materialization_data.materialization.metadata
-    assert str(metadata["room"].value).endswith(
+    assert str(metadata["run_room"].value).endswith(
         "duo_chat_events has 0 of 1,000 parts in the partition -, and 0 of 100,000 in all"
     )
-    assert 0 < float(str(metadata["free_disk_percent"].value)) < 100
-    assert metadata["parts_percent"].value == 0
+    assert 0 < float(str(metadata["run_free_disk_percent"].value)) < 100
+    assert metadata["run_parts_percent"].value == 0
 
 
 def test_limits__of_zero__ask_for_nothing(empty_product: Product) -> None:

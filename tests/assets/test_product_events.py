@@ -59,7 +59,7 @@ def test_schedule__late_events__asks_for_three_days_in_one_run_and_for_the_days_
         )
         assert result.success, failure_text(result)
         looked = outcomes(result)
-        assert {*looked} == {"figures_equal_events", *SOURCE_CHECKS}
+        assert {*looked} == {"figures_equal_events", "nothing_of_forgotten_subjects_is_left", *SOURCE_CHECKS}
         assert [check for check, passed in looked.items() if not passed] in ([], ["clocks_agree"])
     # Whatever is known of them, the last days are computed again; of the others there is nothing to compute.
     assert [days_of(request) for request in requests(instance)] == [recent]

@@ -9,50 +9,15 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from itertools import pairwise
 
-import click
 import pytest
 from rich.table import Table
 
 from analytics_pipeline.cli.output import new_console, new_progress, print_json
 from analytics_pipeline.migrations import status as migration_status
 from tests.cli.commands import GAPS, run, run_json
-from tests.cli.test_cli import COMMANDS
 from tests.product import Product
 
-READING = {
-    "doctor",
-    "enablement status",
-    "events dead-letters list",
-    "events dead-letters purge",
-    "events dead-letters replay",
-    "events tail",
-    "migrate dry-run",
-    "migrate status",
-    "reporting backfill",
-    "reporting compare",
-    "reporting timezone",
-    "stack env",
-    "stack status",
-    "token create",
-    "token list",
-    "token revoke",
-}
 LONG = "analytics-pipeline reporting backfill --account all --recopy --from 2026-01-01 --to 2026-03-31 --yes and more"
-
-
-def test_json__commands_that_read__all_have_it() -> None:
-    # What the export has done, and what a command changes about it, is for programs as well.
-    export = {
-        " ".join(path)
-        for path, command in COMMANDS.items()
-        if path[0] == "export" and not isinstance(command, click.Group)
-    }
-
-    assert {" ".join(path) for path, command in COMMANDS.items() if _has_json(command)} == READING | export
-
-
-def _has_json(command: click.Command) -> bool:
-    return any("--json" in parameter.opts for parameter in command.params)
 
 
 def test_json__of_migrations_and_enablements__is_what_the_tables_show(product: Product) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from analytics_pipeline.cli.errors import Exit
-from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, account, accounts
+from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, accounts, kept_account
 from analytics_pipeline.flows.reporting.errors import UnknownAccount
 from analytics_pipeline.flows.reporting.zones import zone
 from analytics_pipeline.resources.postgres import Postgres
@@ -79,7 +79,7 @@ def found_account(postgres: Postgres, text: str) -> Account | Unzoned:
         click.ClickException: the text is no id, or the source has no such account.
     """
     try:
-        return account(postgres, account_id(text))
+        return kept_account(postgres, account_id(text))
     except UnknownAccount as error:
         raise click.ClickException(f"{error}; nothing was changed. Take an id of the product's accounts") from error
 

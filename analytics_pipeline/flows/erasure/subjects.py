@@ -55,11 +55,10 @@ def in_clickhouse(kind: Kind, columns: Sequence[str]) -> str:
     return f"hex(SHA256(concat({key}, SHA256(concat({key}, '{kind}:'{scoped}, toString({last}))))))"
 
 
-def in_postgres(kind: Kind, columns: Sequence[str]) -> str:
-    """The same in Postgres, as bytes; the statement takes the parameter `erasure_key`, the key in bytes."""
+def in_postgres(kind: Kind, columns: Sequence[str], key: str = "%(erasure_key)s::bytea") -> str:
+    """The same in Postgres, as bytes; `key` is the SQL of the key, by default a parameter."""
     *scope, last = columns
     scoped = "".join(f" || octet_length({one}) || ':' || {one}" for one in scope)
-    key = "%(erasure_key)s::bytea"
     return f"sha256({key} || sha256({key} || convert_to('{kind}:'{scoped} || {last}::text, 'UTF8')))"
 
 

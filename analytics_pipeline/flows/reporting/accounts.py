@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from analytics_pipeline.flows.erasure.forgotten import forgotten
-from analytics_pipeline.flows.reporting.errors import NotWritable, UnknownAccount, UnknownZone
+from analytics_pipeline.flows.reporting.errors import AccountForgotten, NotWritable, UnknownAccount, UnknownZone
 from analytics_pipeline.flows.reporting.zones import canonical, iana_name
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -55,7 +55,7 @@ def accounts(postgres: Postgres, only: Collection[int] | None = None) -> Account
 
 
 def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
-    """One account.
+    """One account, as the source has it.
 
     Raises:
         UnknownAccount: the source has none of that id.
@@ -63,9 +63,20 @@ def account(postgres: Postgres, account_id: int) -> Account | Unzoned:
     rows = postgres.query(_ACCOUNT, account=account_id)
     if not rows:
         raise UnknownAccount(f"the source has no account {account_id}")
-    if forgotten(postgres).has("account", account_id):
-        raise UnknownAccount(f"account {account_id} was forgotten (docs/erasure.md); nothing of it is stored")
     return _account(*rows[0])
+
+
+def kept_account(postgres: Postgres, account_id: int) -> Account | Unzoned:
+    """One account that was not forgotten.
+
+    Raises:
+        UnknownAccount: the source has none of that id.
+        AccountForgotten: nothing of it may be stored.
+    """
+    found = account(postgres, account_id)
+    if forgotten(postgres).has("account", account_id):
+        raise AccountForgotten(account_id)
+    return found
 
 
 def set_timezone(postgres: Postgres, account_id: int, name: str) -> str:

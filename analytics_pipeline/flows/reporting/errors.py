@@ -7,6 +7,13 @@ class UnknownAccount(Refused):
     """The source has no account of that id."""
 
 
+class AccountForgotten(UnknownAccount):
+    """Nothing of the account may be stored, so there is nothing to be read of it."""
+
+    def __init__(self, account_id: int) -> None:
+        super().__init__(f"account {account_id} was forgotten (docs/erasure.md); nothing of it is stored")
+
+
 class NotWritable(Refused):
     """The accounts are a view or not ours to write; `statement` is the SQL that whoever may can run instead."""
 

@@ -66,4 +66,4 @@ def test_touched__another_statement_computes_the_figures__all_days_are_asked_for
         DAYS[1],
     )
     assert touched(empty_product) == [DAYS[1]]
-    assert len(AGGREGATES) == 9
+    assert len(AGGREGATES) == 10

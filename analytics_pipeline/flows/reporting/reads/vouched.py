@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.days import day_start
+from analytics_pipeline.flows.erasure.subjects import in_postgres
+from analytics_pipeline.flows.reporting.errors import AccountForgotten
 from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.reads.periods import Period
 from analytics_pipeline.flows.reporting.registry import Registry
@@ -14,6 +16,8 @@ from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
+# The account as the ledger of erasures names it.
+_SUBJECT = in_postgres("account", ("%(account)s",), "erasure_key.key")
 # The version of a day that was swapped before versions were recorded.
 UNKNOWN = -1
 
@@ -44,10 +48,14 @@ class Ledgers:
     now: datetime
 
     def vouched(self, days: Sequence[AccountDay], lost: Collection[date] = ()) -> Vouched:
-        """The ledgers' word on the account's local days; `lost` are UTC days that are known to lack events."""
+        """The ledgers' word on the account's local days; `lost` are UTC days that are known to lack events.
+
+        Raises:
+            AccountForgotten: nothing of the account is stored any more.
+        """
         first, end = self.span.since.date(), self.span.until
-        ((dates, versions, lacking, as_of, held_days, held_rows),) = self.postgres.query(
-            sql_file(__package__, "vouched.sql"),
+        ((is_forgotten, dates, versions, lacking, as_of, held_days, held_rows),) = self.postgres.query(
+            sql_file(__package__, "vouched.sql", SUBJECT=_SUBJECT),
             account=self.account_id,
             registry=self.registry.version,
             zones=names_of(days[0].account.timezone) if days else [],
@@ -60,6 +68,8 @@ class Ledgers:
             lost=list(lost),
             unknown=UNKNOWN,
         )
+        if is_forgotten:
+            raise AccountForgotten(self.account_id)
         return Vouched(_mapping(dates, versions), tuple(lacking or ()), as_of, _mapping(held_days, held_rows))
 
 

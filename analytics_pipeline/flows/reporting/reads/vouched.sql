@@ -1,6 +1,6 @@
 -- sqlfluff:dialect:postgres
 -- What the ledgers vouch for of one account's local days, and of the UTC days that they lie in, as one row. A day that
--- is being swapped is not vouched for: what it holds changes at any moment.
+-- is being swapped is not vouched for: what it holds changes at any moment. An account may have been forgotten.
 WITH rolled AS (
     -- A run is of neighbouring days whose bounds are as far from midnight in UTC.
     SELECT
@@ -58,6 +58,10 @@ needed AS (
 )
 
 SELECT
+    (
+        SELECT count(*) > 0 FROM analytics_pipeline.erasures AS gone
+        WHERE gone.kind = 'account' AND gone.subject = (SELECT ${SUBJECT} FROM analytics_pipeline.erasure_key)
+    ) AS is_forgotten,
     (SELECT array_agg(rolled.date ORDER BY rolled.date) FROM rolled) AS dates,
     (SELECT array_agg(rolled.version ORDER BY rolled.date) FROM rolled) AS versions,
     (

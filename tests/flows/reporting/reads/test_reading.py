@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from analytics_pipeline.flows.erasure.ledger import ErasureLedger
+from analytics_pipeline.flows.erasure.subjects import numbered
+from analytics_pipeline.flows.reporting.errors import AccountForgotten
 from analytics_pipeline.flows.reporting.reads.reading import Answer
 from analytics_pipeline.flows.reporting.reads.reports import Point, Reports
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -88,6 +91,20 @@ def test_report__of_days_that_hold__asks_clickhouse_and_the_ledgers_once_each(
     assert desk.clickhouse.cost.statements - before == 1
     assert asked.count("ledger") == 1
     assert 1 <= asked.count("source") <= 2
+
+
+@pytest.mark.parametrize("rollup", [True, False])
+def test_report__of_an_account_that_was_forgotten__is_refused_and_not_zero(
+    empty_product: Product, rollup: bool
+) -> None:
+    evenings(empty_product)
+    desk = reports(empty_product, rollup=rollup)
+    ErasureLedger.begin(empty_product.postgres, numbered("account", "11"))
+    assert counts(by_day(desk)) == [0, 1, 1, 0]
+    ErasureLedger.begin(empty_product.postgres, numbered("account", "1"))
+
+    with pytest.raises(AccountForgotten, match="account 1 was forgotten"):
+        by_day(desk)
 
 
 def test_report__another_zone_is_swapped_in_meanwhile__those_days_come_from_the_events(empty_product: Product) -> None:
