@@ -19,10 +19,12 @@ _LOCATION = ".dagster/repository"
 def remove_old_runs(instance: dg.DagsterInstance, before: datetime, like: dg.DagsterRun) -> int:
     """Remove the runs of the same code location as `like` that were made before the moment and are over.
 
-    Returns how many went. A run stays that was the last one to materialise a partition or an asset.
+    Returns how many went. A run stays that was the last one to materialise a partition or an asset. A run that no
+    daemon and no page launched has no location, so nobody could tell whose the others are: then all stay.
     """
-    wanted = {_LOCATION: like.tags[_LOCATION]} if _LOCATION in like.tags else {}
-    filters = dg.RunsFilter(statuses=_OVER, created_before=before, tags=wanted)
+    if _LOCATION not in like.tags:
+        return 0
+    filters = dg.RunsFilter(statuses=_OVER, created_before=before, tags={_LOCATION: like.tags[_LOCATION]})
     old = [run_id for run_id in _ids(instance, filters) if run_id != like.run_id]
     shown = _shown(instance) if old else set()
     gone = [run_id for run_id in old if not shown & _materialisations(instance, run_id)]

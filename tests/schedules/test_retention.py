@@ -155,7 +155,8 @@ def test_old_runs__superseded__go_and_the_last_of_each_day_stays(empty_product: 
     with dg.DagsterInstance.ephemeral() as instance:
 
         def run(day: date) -> dg.DagsterRun:
-            return resolved.run(instance, [asset], partition_key=day.isoformat()).dagster_run
+            tags = {".dagster/repository": "ours"}
+            return resolved.run(instance, [asset], partition_key=day.isoformat(), tags=tags).dagster_run
 
         first, second, yesterday = run(DAY), run(DAY), run(DAY - timedelta(days=1))
         now = datetime.now(timezone.utc)
@@ -185,9 +186,11 @@ def test_old_runs__of_another_code_location__are_left_alone() -> None:
             for name in ("ours", "theirs")
         }
         own = work.execute_in_process(instance=instance, tags={tag: "ours"}).dagster_run
+        nobodys = work.execute_in_process(instance=instance).dagster_run
+        later = datetime.now(timezone.utc) + timedelta(hours=1)
 
-        assert remove_old_runs(instance, datetime.now(timezone.utc) + timedelta(hours=1), own) == 1
-        assert {one.run_id for one in instance.get_runs()} == {own.run_id, runs["theirs"].run_id}
+        assert [remove_old_runs(instance, later, one) for one in (nobodys, own)] == [0, 1]
+        assert {one.run_id for one in instance.get_runs()} == {own.run_id, nobodys.run_id, runs["theirs"].run_id}
 
 
 def test_job__of_the_schedule__removes_and_tells_how_many(empty_product: Product) -> None:
