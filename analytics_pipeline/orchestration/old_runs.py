@@ -22,9 +22,11 @@ def remove_old_runs(instance: dg.DagsterInstance, before: datetime, like: dg.Dag
     Returns how many went. A run stays that was the last one to materialise a partition or an asset. A run that no
     daemon and no page launched has no location, so nobody could tell whose the others are: then all stay.
     """
-    if _LOCATION not in like.tags:
+    # Dagster stores the tag beside the run, not in it.
+    location = like.tags_for_storage().get(_LOCATION)
+    if location is None:
         return 0
-    filters = dg.RunsFilter(statuses=_OVER, created_before=before, tags={_LOCATION: like.tags[_LOCATION]})
+    filters = dg.RunsFilter(statuses=_OVER, created_before=before, tags={_LOCATION: location})
     old = [run_id for run_id in _ids(instance, filters) if run_id != like.run_id]
     shown = _shown(instance) if old else set()
     gone = [run_id for run_id in old if not shown & _materialisations(instance, run_id)]

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import yaml
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.product_events import letters
@@ -175,22 +176,20 @@ def test_old_runs__superseded__go_and_the_last_of_each_day_stays(empty_product: 
 
 
 def test_old_runs__of_another_code_location__are_left_alone() -> None:
-    @dg.job
-    def work() -> None:
-        """Nothing to do."""
+    def run(location: str | None) -> dg.DagsterRun:
+        """A run that is over, as the daemon launches it into a code location."""
+        origin = location and RemoteJobOrigin(
+            RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), "work"
+        )
+        made = dg.DagsterRun("work", status=dg.DagsterRunStatus.SUCCESS, remote_job_origin=origin or None)
+        return instance.add_run(made)
 
     with dg.DagsterInstance.ephemeral() as instance:
-        tag = ".dagster/repository"
-        runs = {
-            name: work.execute_in_process(instance=instance, tags={tag: name}).dagster_run
-            for name in ("ours", "theirs")
-        }
-        own = work.execute_in_process(instance=instance, tags={tag: "ours"}).dagster_run
-        nobodys = work.execute_in_process(instance=instance).dagster_run
+        theirs, nobodys, _, own = (run(location) for location in ("theirs", None, "ours", "ours"))
         later = datetime.now(timezone.utc) + timedelta(hours=1)
 
-        assert [remove_old_runs(instance, later, one) for one in (nobodys, own)] == [0, 1]
-        assert {one.run_id for one in instance.get_runs()} == {own.run_id, nobodys.run_id, runs["theirs"].run_id}
+        assert [remove_old_runs(instance, later, one) for one in (nobodys, own, own)] == [0, 1, 0]
+        assert {one.run_id for one in instance.get_runs()} == {own.run_id, nobodys.run_id, theirs.run_id}
 
 
 def test_job__of_the_schedule__removes_and_tells_how_many(empty_product: Product) -> None:
