@@ -196,7 +196,7 @@ def defs() -> dg.Definitions:
         },
         asset_checks=checks,
         schedules=[
-            daily_retention([key for check in checks for key in check.check_keys]),
+            daily_retention(checks),
             *(schedule for flow in flows for schedule in flow.schedules),
         ],
         sensors=[

@@ -12,8 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from analytics_pipeline.api.stores import Stores
-from analytics_pipeline.flows.check_outcomes.ledger import Outcome, Severity
-from analytics_pipeline.flows.check_outcomes.reads import CheckState, check_states
+from analytics_pipeline.flows.check_outcomes.reads import CheckState, Outcome, Severity, check_states
 from analytics_pipeline.flows.product_events.ledger import Answered, answered
 from analytics_pipeline.flows.reads import Cost, Failing, Freshness, History, costs, dead_letters, failing, freshness
 from analytics_pipeline.flows.reads import histories as read_histories
@@ -110,18 +109,7 @@ def _of_flow(flow: str) -> Iterator[Family]:
         "Environments, projects, histories, sinks or relations that failed and were not repaired.",
         lambda ledgers: [((), sum(one.flow == flow for one in ledgers.failing))],
     )
-    yield Family(
-        f"{name}_failing_checks",
-        ("severity",),
-        "Asset checks of which a day fails: error, or warning.",
-        lambda ledgers: _failing_checks(ledgers, flow),
-    )
-    yield Family(
-        f"{name}_unknown_checks",
-        (),
-        "Asset checks that had nothing to compare, or did not end.",
-        lambda ledgers: [((), number) for number in _checks(ledgers, flow, "unknown", *get_args(Severity))],
-    )
+    yield from _of_checks(flow)
     yield Family(
         f"{name}_dead_letter_records",
         (),
@@ -139,6 +127,21 @@ def _of_flow(flow: str) -> Iterator[Family]:
         (),
         "Time of statements in ClickHouse in 24 hours.",
         lambda ledgers: [((), _total(ledgers.costs, flow, lambda one: one.seconds))],
+    )
+
+
+def _of_checks(flow: str) -> Iterator[Family]:
+    yield Family(
+        f"{PREFIX}_{flow}_failing_checks",
+        ("severity",),
+        "Asset checks of which a day fails: error, or warning.",
+        lambda ledgers: _failing_checks(ledgers, flow),
+    )
+    yield Family(
+        f"{PREFIX}_{flow}_unknown_checks",
+        (),
+        "Asset checks that had nothing to compare, or did not end.",
+        lambda ledgers: [((), number) for number in _checks(ledgers, flow, "unknown", *get_args(Severity))],
     )
 
 

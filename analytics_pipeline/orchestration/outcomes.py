@@ -1,4 +1,4 @@
-"""What an asset check comes to, for the ledger `check_outcomes`: others than Dagster read it there."""
+"""Outcomes of asset checks, for the ledger `check_outcomes`: others than Dagster read them there."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -27,7 +27,7 @@ def checks(stores: Stores) -> "pd.DataFrame":
 
 
 def check_days(stores: Stores) -> "pd.DataFrame":
-    """What each asset check last came to, day by day."""
+    """The latest outcome of each asset check, day by day."""
     return listed(routes.pipeline_checks_days, stores=stores)
 
 

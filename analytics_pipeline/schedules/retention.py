@@ -1,6 +1,6 @@
 """Once a day: what is kept for so many days goes, in our own schema and in Dagster's."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
@@ -49,11 +49,11 @@ def _removed(settings: Settings, checks: Collection[dg.AssetCheckKey]) -> dict[s
     return removed
 
 
-def daily_retention(checks: Collection[dg.AssetCheckKey]) -> dg.ScheduleDefinition:
+def daily_retention(checks: Iterable[dg.AssetChecksDefinition]) -> dg.ScheduleDefinition:
     """Its schedule, where these are all checks that there are."""
     return dg.ScheduleDefinition(
         name="daily_retention",
-        job=retention(checks),
+        job=retention([key for check in checks for key in check.check_keys]),
         cron_schedule="50 3 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -8,8 +8,13 @@ from fastapi import APIRouter, Query
 from analytics_pipeline.api.access import InScope, Instance
 from analytics_pipeline.api.answers import Listing, Told, listing
 from analytics_pipeline.api.paging import Paged, cut, taken
-from analytics_pipeline.flows.check_outcomes.ledger import Outcome
-from analytics_pipeline.flows.check_outcomes.reads import CheckOutcome, CheckState, check_outcomes, check_states
+from analytics_pipeline.flows.check_outcomes.reads import (
+    CheckOutcome,
+    CheckState,
+    Outcome,
+    check_outcomes,
+    check_states,
+)
 from analytics_pipeline.flows.reads import Cost, Failing, Freshness, History, costs, failing, freshness, histories
 
 ROUTER = APIRouter(tags=["pipeline"])
@@ -97,7 +102,7 @@ _CHECKED_DAY = {
 
 @listing(ROUTER, "/pipeline/checks/days", CheckOutcome, _CHECKED_DAY)
 def pipeline_checks_days(stores: Instance, page: Paged, outcome: OfOutcome = None) -> Listing[CheckOutcome]:
-    """What each asset check last came to, day by day; the run that `run_id` names shows in Dagster what it found."""
+    """The latest outcome of each asset check, day by day; the run that `run_id` names shows in Dagster what it found."""
     after = page.after(tuple[str, str, date])
     rows = check_outcomes(stores.postgres, stores.settings.flows, outcome, after, page.limit + 1)
     return Listing(taken(rows, page, lambda row: row.place), _LEDGERS)

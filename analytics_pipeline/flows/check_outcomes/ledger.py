@@ -31,7 +31,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found about a day (UTC; of rollups, of the account's zone).
+    """The findings of a check about a day (UTC; of rollups, of the account's zone).
 
     `found` are the things that are wrong, out of `compared`. `reason` tells why nothing is known.
     """

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from analytics_pipeline.flows.check_outcomes.ledger import Outcome, Severity
+from analytics_pipeline.flows.check_outcomes.ledger import Outcome as Outcome
+from analytics_pipeline.flows.check_outcomes.ledger import Severity as Severity
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
@@ -37,7 +38,7 @@ class CheckState:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What an asset check last came to for a day (UTC; of rollups, of the account's zone).
+    """The latest outcome of an asset check for a day (UTC; of rollups, of the account's zone).
 
     `day` None: it looks at everything that there is. `compared` are things of all days that were looked at together,
     `found` those of this day that are wrong.
