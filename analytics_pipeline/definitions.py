@@ -195,10 +195,7 @@ def defs() -> dg.Definitions:
             "flags": FeatureFlagsResource(),
         },
         asset_checks=checks,
-        schedules=[
-            daily_retention(checks),
-            *(schedule for flow in flows for schedule in flow.schedules),
-        ],
+        schedules=[daily_retention(checks), *(schedule for flow in flows for schedule in flow.schedules)],
         sensors=[
             *enablement.sensors_of(settings.flows),
             run_failures,

@@ -102,7 +102,7 @@ _CHECKED_DAY = {
 
 @listing(ROUTER, "/pipeline/checks/days", CheckOutcome, _CHECKED_DAY)
 def pipeline_checks_days(stores: Instance, page: Paged, outcome: OfOutcome = None) -> Listing[CheckOutcome]:
-    """The latest outcome of each asset check, day by day; the run that `run_id` names shows in Dagster what it found."""
+    """The latest outcome of each asset check, day by day; Dagster shows what the run `run_id` found."""
     after = page.after(tuple[str, str, date])
     rows = check_outcomes(stores.postgres, stores.settings.flows, outcome, after, page.limit + 1)
     return Listing(taken(rows, page, lambda row: row.place), _LEDGERS)
