@@ -239,9 +239,21 @@ def within_scope(request: Request, who: CallerOf) -> Within:
     return Within(who.scope, of_instance(request, who))
 
 
+def within_organisations(request: Request, who: CallerOf) -> Within:
+    """The stores as far as the caller's scope goes, for subjects that belong to organisations.
+
+    Raises:
+        Problem: the scope is an account, which has none of them.
+    """
+    if who.scope.account_id is not None:
+        raise not_found()
+    return within_scope(request, who)
+
+
 Instance = Annotated[Stores, Depends(of_instance)]
 Account = Annotated[Stores, Depends(of_account)]
 Organisation = Annotated[Stores, Depends(of_organisation)]
 InProject = Annotated[OfProject, Depends(of_project)]
 InScope = Annotated[Within, Depends(within_scope)]
-GRANTS = (of_instance, of_organisation, of_project, of_account, within_scope)
+OfOrganisations = Annotated[Within, Depends(within_organisations)]
+GRANTS = (of_instance, of_organisation, of_project, of_account, within_scope, within_organisations)

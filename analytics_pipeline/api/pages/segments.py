@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from analytics_pipeline.api.access import CallerOf, OfProject, Within, of_project, within_scope
+from analytics_pipeline.api.access import CallerOf, OfProject, Within, of_project, within_organisations
 from analytics_pipeline.api.pages.frame.charts import Chart, Series
 from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View, once
 from analytics_pipeline.api.pages.frame.ranges import Ranged
@@ -87,7 +87,7 @@ _OFF = (
 @ROUTER.get("/segments")
 def segments(request: Request, who: CallerOf, chosen: Ranged, project: Id = None, segment: Id = None) -> Response:
     if project is None:
-        within = within_scope(request, who)
+        within = within_organisations(request, who)
         choice = Panel("projects", "Projects", lambda: _projects(within), wide=True)
         return page(request, "Segments", [choice], lead="Choose a project.")
     of = of_project(request, who, project)

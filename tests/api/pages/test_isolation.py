@@ -31,6 +31,15 @@ def test_pages__for_one_scope__show_nobody_elses_rows(asked: TestClient, token: 
     assert {whose for text in seen for whose in re.findall(r"(\d+)secret", text)} == {own}
 
 
+def test_pages__of_projects__are_not_there_for_an_account(asked: TestClient) -> None:
+    headers = {"Authorization": "Bearer account-71", "Accept": "text/html"}
+
+    answers = [asked.get(path, headers=headers) for path in ("/segments", "/segments?project=10", "/nothing")]
+
+    assert [answer.status_code for answer in answers] == [404] * 3
+    assert len({answer.text for answer in answers[:2]}) == 1
+
+
 def test_pages__for_everything__are_all_there(asked: TestClient) -> None:
     answers = {path: asked.get(path, headers={"Accept": "text/html"}) for path in PAGES}
 

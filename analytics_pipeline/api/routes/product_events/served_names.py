@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
-from analytics_pipeline.api.access import InScope, Within
-from analytics_pipeline.api.problems import documented, not_found
+from analytics_pipeline.api.access import OfOrganisations, Within
+from analytics_pipeline.api.problems import documented
 from analytics_pipeline.api.routes.product_events.asking import reading_of
 from analytics_pipeline.flows.product_events.reads import overview, requests, tasks, users
 from analytics_pipeline.flows.product_events.reads.query import EventQuery
@@ -29,7 +29,7 @@ class Served:
 
     def __init__(
         self,
-        within: InScope,
+        within: OfOrganisations,
         start_date: Moment = None,
         end_date: Moment = None,
         start: Annotated[AwareDatetime | None, Query(alias="startDate")] = None,
@@ -42,8 +42,6 @@ class Served:
 
 
 def _reading(within: Within) -> tuple[Reading, int | None]:
-    if within.scope.account_id is not None:
-        raise not_found()
     return reading_of(within.stores), within.scope.organisation_id
 
 
@@ -55,7 +53,7 @@ def _served(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 @_served("/overview")
-def served_overview(within: InScope) -> overview.Overview:
+def served_overview(within: OfOrganisations) -> overview.Overview:
     """The figures that say at a glance how the product is doing."""
     reading, organisation = _reading(within)
     return overview.overview(reading, organisation).value
@@ -99,6 +97,6 @@ def served_latency(asked: Asked) -> list[dict[str, datetime | str | int | float 
 
 
 @_served("/api/slowest")
-def served_slowest(within: InScope) -> list[requests.Latency]:
+def served_slowest(within: OfOrganisations) -> list[requests.Latency]:
     """The ten slowest endpoints of the last 24 hours."""
     return list(requests.slowest(*_reading(within)).value)
