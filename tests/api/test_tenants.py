@@ -1,8 +1,8 @@
 """Whatever others have, a tenant is told the same: bodies, headers, ETags, counts, errors, pages and tools.
 
 Every tenant asks everything that the OpenAPI document and the list of tools have, before and after the others' rows
-change. A route of tomorrow is asked as well, and so is a table of tomorrow that names a tenant. Quickly, `test_access.py` and
-`pages/test_isolation.py` look for names of others in what a tenant is told.
+change. A route of tomorrow is asked as well, and so is a table of tomorrow that names a tenant. Quickly,
+`test_access.py` and `pages/test_isolation.py` look for names of others in what a tenant is told.
 """
 
 import difflib
