@@ -22,7 +22,7 @@ from analytics_pipeline.flows.tenants import Project, one_project, projects_of
 from analytics_pipeline.resources.postgres import Postgres
 
 # As wide as the keys of the source are.
-Id = Annotated[int, Path(ge=0, le=2**63 - 1, examples=[1])]
+Id = Annotated[int, Path(ge=0, le=2**63 - 1, description="Its id in the product.", examples=[1])]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the formats, the envelope with its coverage, ETag and 304, and its part of the O
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -26,6 +27,7 @@ Row = TypeVar("Row")
 Route = Callable[..., Any]
 
 _RANGES_IN_HEADER = 50
+_SHORT = re.compile(r"\b(ai|api)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _registered(
     router: APIRouter, path: str, row: type[Any], model: type[BaseModel], example: Any, version: Route | None
 ) -> Callable[[Route], Route]:
     def register(function: Route) -> Route:
-        summary = function.__name__.replace("_", " ").capitalize()
+        summary = _SHORT.sub(lambda word: word[0].upper(), function.__name__.replace("_", " ").capitalize())
         added = router.get(path, summary=summary, responses=_responses(model, example), response_class=Response)
         added(_endpoint(function, row, version))
         return function

@@ -110,7 +110,9 @@ def scalar(hint: Any) -> type[Any] | None:
 
 
 def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, date | UUID):
         return value.isoformat() if isinstance(value, date) else str(value)

@@ -27,7 +27,7 @@ DAYS = [today() - timedelta(days=ago) for ago in (4, 3, 2, 1)]
 # One that begins like another is not below it.
 NAMESPACES = ("1/2/", "1/2/3/", "1/23/", "7/")
 RELATIONS = {"chat": "ai_duo_chat_events", "code_suggestions": "ai_code_suggestion_events"}
-SCOPES = [
+SCOPES: list[tuple[dict[str, Any], slice]] = [
     ({}, slice(0, 4)),
     ({"namespace": "1/2/"}, slice(0, 4)),
     ({"namespace": "1/2", "language": ["go", "c"]}, slice(1, 3)),
@@ -65,8 +65,8 @@ def rows() -> pd.DataFrame:
     events = [_event(dice) for _ in range(600)]
     blank = {"language": "", "suggestion_size": 0, "branch_name": "", "unique_tracking_id": ""}
     found = pd.DataFrame([{**one, **blank, **one["payload"]} for one in events])
-    found["day"] = pd.to_datetime(found.timestamp, format="ISO8601").dt.date
-    return found
+    dated: pd.DataFrame = found.assign(day=pd.to_datetime(found.timestamp, format="ISO8601").dt.date)
+    return dated
 
 
 @pytest.fixture

@@ -114,6 +114,8 @@ def test_routes__every_format__says_the_same(asked: TestClient, paths: list[str]
             for name, value in row.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     assert (float(cell[name]), column[name]) == (value, value), (url, name)
+                if isinstance(value, bool):
+                    assert cell[name] == str(value).lower(), (url, name)
                 if value is None:
                     assert (cell[name], column[name]) == ("", None), (url, name)
         told = json.loads(lines.headers["x-answer"])
@@ -183,6 +185,7 @@ def test_documents__every_parameter_and_answer__has_an_example(asked: TestClient
             and one["name"] not in ("cursor", "identifier")
             and not _has_example(one)
         ]
+        lacking += [f"{path} {one['name']}" for one in operation["parameters"] if not one.get("description")]
         answers = operation["responses"]["200"]["content"]
         lacking += [] if {*answers} == {JSON, CSV, NDJSON, PARQUET} and "example" in answers[JSON] else [path]
     assert lacking == []

@@ -54,14 +54,19 @@ def test_segments__feature_off__have_no_memberships(counted: Product, client: Te
 
 
 def test_counts__of_days__are_unknown_where_nobody_counted(counted: Product, client: TestClient) -> None:
-    yesterday = today() - timedelta(days=1)
-    found = client.get(f"{SEGMENTS}/1/counts", params={"from": str(yesterday), "to": str(today())}).json()
+    before, yesterday = (today() - timedelta(days=age) for age in (2, 1))
+    days = {"from": str(before), "to": str(today())}
+    found = client.get(f"{SEGMENTS}/1/counts", params=days).json()
+    moved = client.get(f"/v1/projects/{PROJECT}/segment-movers", params=days).json()
 
     assert [(row["date"], row["count"], row["status"]) for row in found["data"]] == [
+        (str(before), None, "unknown"),
         (str(yesterday), None, "unknown"),
         (str(today()), 3, "counted"),
     ]
-    assert found["missing"] == [{"first": str(yesterday), "last": str(yesterday)}]
+    assert found["missing"] == [{"first": str(before), "last": str(yesterday)}]
+    assert {row["before"] for row in moved["data"]} == {None}
+    assert (moved["coverage"], moved["missing"]) == ("partial", [{"first": str(before), "last": str(before)}])
 
 
 def test_counts__of_closed_days__are_told_by_the_ledger_alone(counted: Product, client: TestClient) -> None:

@@ -17,7 +17,6 @@ from analytics_pipeline.flows.ai_usage.reads.languages import LanguageUsage, lan
 from analytics_pipeline.flows.ai_usage.reads.version import version
 
 ROUTER = APIRouter(tags=["ai usage"], prefix="/ai-usage")
-Text = Annotated[str, Query(max_length=500)]
 _LARGEST = 2**63 - 1
 UserId = Annotated[int, Query(ge=0, le=_LARGEST)]
 
@@ -42,8 +41,8 @@ def _reads(stores: Stores) -> AiUsageReads:
     return AiUsageReads(stores.clickhouse, stores.postgres)
 
 
-def _told(reads: AiUsageReads, scope: Scope) -> Told:
-    return Told("ai_usage_daily", missing=tuple(reads.missing(scope)))
+def _told(reads: AiUsageReads, scope: Scope, source: str = "ai_usage_daily") -> Told:
+    return Told(source, missing=tuple(reads.missing(scope)))
 
 
 def _version(stores: Stores, scope: Scope) -> str | None:
@@ -150,14 +149,27 @@ def ai_languages(stores: Instance, scope: Asked, page: Paged) -> Listing[Languag
 
 
 def _wanted(
-    event: Annotated[list[str], Query(max_length=100, examples=[["request_duo_chat_response"]])] = [],  # noqa: B006
-    user: Annotated[list[UserId], Query(max_length=1_000, examples=[[7]])] = [],  # noqa: B006
-    branch_name: Text = "",
-    unique_tracking_id: Text = "",
+    event: Annotated[
+        list[str], Query(max_length=100, description="Of these names.", examples=[["request_duo_chat_response"]])
+    ] = [],  # noqa: B006
+    user: Annotated[list[UserId], Query(max_length=1_000, description="Of these users.", examples=[[7]])] = [],  # noqa: B006
+    branch_name: Annotated[str, Query(max_length=500, description="Suggestions on it.", examples=["main"])] = "",
+    unique_tracking_id: Annotated[
+        str, Query(max_length=500, description="All events of one suggestion.", examples=["a1"])
+    ] = "",
     smallest: Annotated[
-        int, Query(alias="min_suggestion_size", ge=0, le=_LARGEST, description="Lines of code.", examples=[1])
+        int,
+        Query(
+            alias="min_suggestion_size",
+            ge=0,
+            le=_LARGEST,
+            description="Lines of code at least; of chat they are 0.",
+            examples=[1],
+        ),
     ] = 0,
-    largest: Annotated[int, Query(alias="max_suggestion_size", ge=0, le=_LARGEST, examples=[100])] = _LARGEST,
+    largest: Annotated[
+        int, Query(alias="max_suggestion_size", ge=0, le=_LARGEST, description="Lines of code at most.", examples=[100])
+    ] = _LARGEST,
 ) -> Wanted:
     return Wanted(tuple(event), tuple(user), branch_name, unique_tracking_id, smallest, largest)
 
@@ -184,4 +196,4 @@ def ai_events(
     reads = _reads(stores)
     after = page.after(tuple[datetime, str, int])
     rows = events(stores.clickhouse, scope, wanted, after, page.limit + 1)
-    return Listing(taken(rows, page, lambda row: (row.timestamp, row.feature, row.id)), _told(reads, scope))
+    return Listing(taken(rows, page, lambda row: (row.timestamp, row.feature, row.id)), _told(reads, scope, "events"))

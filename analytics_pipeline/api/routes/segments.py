@@ -22,6 +22,8 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     is_on,
     name_of,
     sizes,
+    unknown_days,
+    unknown_ends,
 )
 from analytics_pipeline.flows.segments.reads.version import version
 from analytics_pipeline.flows.tenants import Environment
@@ -82,9 +84,7 @@ def counts(asked: InProject, segment: Id, days: Days, page: Paged) -> Listing[Da
     grid = days_of(days.first, last, asked.project.environments)
     found = cut(grid, page, lambda cell: (cell[0], cell[1].id), tuple[date, int])
     rows = history(asked.stores.clickhouse, asked.project, segment, found.rows)
-    unknown = [row.date for row in rows if row.count is None]
-    missing = tuple((day, day) for day in sorted({*unknown}))
-    return Listing(found.of(rows), Told("segment_counts", missing=missing))
+    return Listing(found.of(rows), Told("segment_counts", missing=tuple(unknown_days(rows))))
 
 
 _MOVER = {"segment": 1, "name": "Beta testers", "before": 1000, "now": 1234}
@@ -97,7 +97,8 @@ def segment_movers(asked: InProject, days: Days, page: PagedSmall) -> Listing[Mo
     found = biggest_movers(stores.clickhouse, stores.postgres, asked.project, days.first, days.last, 200)
     ranked = list(enumerate(found))
     chosen = cut(ranked, page, lambda row: (row[0],), tuple[int])
-    return Listing(chosen.of([mover for _, mover in chosen.rows]), Told("segment_counts"))
+    told = Told("segment_counts", missing=tuple(unknown_ends(found, days.first, days.last)))
+    return Listing(chosen.of([mover for _, mover in chosen.rows]), told)
 
 
 _ADA = {"identifier": "ada", "identity_key": "ada", "traits": {"plan": "pro"}}

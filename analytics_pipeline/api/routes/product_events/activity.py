@@ -102,11 +102,17 @@ def event_counts(asked: Asked, page: Paged) -> Listing[counts.EventCount]:
 
 
 def _filter(
-    event_type: Annotated[str | None, Query(max_length=200, examples=["task_created"])] = None,
+    event_type: Annotated[
+        str | None, Query(max_length=200, description="Of one type.", examples=["task_created"])
+    ] = None,
     name: Annotated[str | None, Query(max_length=200, description="Of custom events.", examples=["export"])] = None,
-    service: Annotated[str | None, Query(max_length=200, examples=["web"])] = None,
-    user: Annotated[UUID | None, Query(examples=["00000000-0000-0000-0000-000000000007"])] = None,
-    environment: Annotated[str | None, Query(max_length=200, examples=["production"])] = None,
+    service: Annotated[str | None, Query(max_length=200, description="Of one service.", examples=["web"])] = None,
+    user: Annotated[
+        UUID | None, Query(description="Of one user.", examples=["00000000-0000-0000-0000-000000000007"])
+    ] = None,
+    environment: Annotated[
+        str | None, Query(max_length=200, description="Of one environment of the services.", examples=["production"])
+    ] = None,
 ) -> events.EventFilter:
     return events.EventFilter(event_type, name, service, user, environment)
 

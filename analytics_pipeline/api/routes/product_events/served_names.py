@@ -21,7 +21,8 @@ from analytics_pipeline.flows.product_events.reads.reading import Reading
 
 ROUTER = APIRouter(tags=["product events, names as served"], prefix="/api/analytics")
 _RESPONSES = documented(400, 401, 404, 413, 422, 429, 503)
-Moment = Annotated[AwareDatetime | None, Query(examples=["2026-11-01T00:00:00Z"])]
+_DAY = "Its whole UTC day is in the range, which begins 30 days before its end and ends now without it."
+Moment = Annotated[AwareDatetime | None, Query(description=_DAY, examples=["2026-11-01T00:00:00Z"])]
 
 
 class Served:
@@ -32,8 +33,10 @@ class Served:
         within: OfOrganisations,
         start_date: Moment = None,
         end_date: Moment = None,
-        start: Annotated[AwareDatetime | None, Query(alias="startDate")] = None,
-        end: Annotated[AwareDatetime | None, Query(alias="endDate")] = None,
+        start: Annotated[
+            AwareDatetime | None, Query(alias="startDate", description="The same as `start_date`.")
+        ] = None,
+        end: Annotated[AwareDatetime | None, Query(alias="endDate", description="The same as `end_date`.")] = None,
     ) -> None:
         self.reading, self.organisation = _reading(within)
         until = (end_date or end or datetime.now(timezone.utc)).astimezone(timezone.utc)

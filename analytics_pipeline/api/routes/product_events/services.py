@@ -28,9 +28,12 @@ ErrorsRow = flattened("ErrorsRow", failures.ErrorSummary, hour=datetime)
 
 
 def _endpoints(
-    service: Annotated[str | None, Query(max_length=200, examples=["web"])] = None,
-    endpoint: Annotated[str | None, Query(max_length=2_000, examples=["/v1/things/{id}"])] = None,
-    method: Annotated[str | None, Query(max_length=20, examples=["GET"])] = None,
+    service: Annotated[str | None, Query(max_length=200, description="Of one service.", examples=["web"])] = None,
+    endpoint: Annotated[
+        str | None,
+        Query(max_length=2_000, description="Of one endpoint, as the service names it.", examples=["/v1/things/{id}"]),
+    ] = None,
+    method: Annotated[str | None, Query(max_length=20, description="Of one method of HTTP.", examples=["GET"])] = None,
 ) -> requests.Endpoints:
     return requests.Endpoints(service, endpoint, method)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from openfeature.client import OpenFeatureClient
 
+from analytics_pipeline.flows.days import contiguous
 from analytics_pipeline.flows.tenants import SEGMENT_MEMBERSHIP_FLAG, Environment, Project
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.feature_flags import is_enabled
@@ -134,6 +135,17 @@ def biggest_movers(
         Mover(segment, name, totals[segment].get(first), totals[segment].get(last)) for segment, name in names.items()
     ]
     return sorted(movers, key=lambda one: (-_change(one), one.segment))[:limit]
+
+
+def unknown_days(rows: Sequence[DayCount]) -> list[tuple[date, date]]:
+    """The days of which a size is unknown, as ranges with both ends inclusive."""
+    return contiguous([row.date for row in rows if row.count is None])
+
+
+def unknown_ends(movers: Sequence[Mover], first: date, last: date) -> list[tuple[date, date]]:
+    """Those of the two days that were compared on which a segment's size is unknown."""
+    ends = ((first, [one.before for one in movers]), (last, [one.now for one in movers]))
+    return contiguous([day for day, sizes_then in ends if None in sizes_then])
 
 
 def _change(mover: Mover) -> int:
