@@ -250,10 +250,22 @@ def within_organisations(request: Request, who: CallerOf) -> Within:
     return within_scope(request, who)
 
 
+def within_accounts(request: Request, who: CallerOf) -> Within:
+    """The stores as far as the caller's scope goes, for subjects that belong to accounts.
+
+    Raises:
+        Problem: the scope is an organisation, which has none of them.
+    """
+    if who.scope.organisation_id is not None:
+        raise not_found()
+    return within_scope(request, who)
+
+
 Instance = Annotated[Stores, Depends(of_instance)]
 Account = Annotated[Stores, Depends(of_account)]
 Organisation = Annotated[Stores, Depends(of_organisation)]
 InProject = Annotated[OfProject, Depends(of_project)]
 InScope = Annotated[Within, Depends(within_scope)]
 OfOrganisations = Annotated[Within, Depends(within_organisations)]
-GRANTS = (of_instance, of_organisation, of_project, of_account, within_scope, within_organisations)
+OfAccounts = Annotated[Within, Depends(within_accounts)]
+GRANTS = (of_instance, of_organisation, of_project, of_account, within_scope, within_organisations, within_accounts)

@@ -11,13 +11,23 @@ from analytics_pipeline.api.limits import Limits, new_limits
 from analytics_pipeline.api.pages import pages
 from analytics_pipeline.api.pages.sharing import Shared
 from analytics_pipeline.api.problems import add_handlers
-from analytics_pipeline.api.routes import ai_usage, metrics, pipeline, reporting, segments, service, usage_export
+from analytics_pipeline.api.routes import (
+    ai_usage,
+    metrics,
+    pipeline,
+    reporting,
+    segments,
+    service,
+    tenants,
+    usage_export,
+)
 from analytics_pipeline.api.routes.product_events import activity, served_names, services
 from analytics_pipeline.api.stores import Connections
 from analytics_pipeline.config import Settings
 
 VERSION = "1"
 _ROUTERS = (
+    tenants.ROUTER,
     segments.ROUTER,
     reporting.ROUTER,
     ai_usage.ROUTER,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from analytics_pipeline.api.access import EVERYTHING, Within
 from analytics_pipeline.api.routes import pipeline as routes
+from analytics_pipeline.api.routes import tenants
 from analytics_pipeline.api.stores import Stores
 from analytics_pipeline.reads.frames import listed
 
@@ -34,6 +35,16 @@ def check_days(stores: Stores) -> "pd.DataFrame":
 def costs(stores: Stores, hours: int = 24) -> "pd.DataFrame":
     """Statements of ClickHouse by organisation and flow, over the last hours."""
     return listed(routes.pipeline_costs, stores=stores, hours=hours)
+
+
+def projects(stores: Stores) -> "pd.DataFrame":
+    """The product's projects with their environments."""
+    return listed(tenants.projects, within=Within(EVERYTHING, stores))
+
+
+def accounts(stores: Stores) -> "pd.DataFrame":
+    """The product's accounts with their reporting zones."""
+    return listed(tenants.accounts, within=Within(EVERYTHING, stores))
 
 
 def histories(stores: Stores) -> "pd.DataFrame":

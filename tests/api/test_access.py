@@ -222,6 +222,8 @@ def _may(path: str, scope: Scope, organisation: int, account: int) -> bool:
     """The rule in other words than the service's: everything; else one's own organisation's or account's paths."""
     if scope.is_everything or path == "/v1/enablements":
         return True
+    if path in ("/v1/projects", "/v1/accounts"):
+        return (scope.account_id is None) == (path == "/v1/projects")
     if "/projects/" in path or "/organisations/" in path:
         return scope.organisation_id == organisation
     return "/accounts/" in path and scope.account_id == account
@@ -352,3 +354,17 @@ def test_answers__of_no_store__name_no_address(shared_world: Product) -> None:
 
 def _without(product: Product, changes: dict[str, Any]) -> Product:
     return Product(product.settings.model_copy(update=changes), product.clickhouse, product.table)
+
+
+def test_projects_and_accounts__within_a_scope__are_its_own(asked: TestClient) -> None:
+    def listed(path: str, token: str) -> tuple[int, list[int]]:
+        found = asked.get(f"/v1/{path}s", headers=headers(token))
+        return found.status_code, [row[path] for row in found.json().get("data", [])]
+
+    assert {token: (listed("project", token), listed("account", token)) for token in TOKENS} == {
+        "all": ((200, [10, 20]), (200, [71, 72])),
+        "organisation-1": ((200, [10]), (404, [])),
+        "organisation-2": ((200, [20]), (404, [])),
+        "account-71": ((404, []), (200, [71])),
+        "account-72": ((404, []), (200, [72])),
+    }

@@ -13,8 +13,8 @@ from analytics_pipeline.api.pages.frame.panels import Column, Item, Link, Panel,
 from analytics_pipeline.api.pages.frame.ranges import Ranged, moments
 from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.routes.reporting import told_of
-from analytics_pipeline.flows.reporting.accounts import Account, Unzoned, accounts
 from analytics_pipeline.flows.reporting.accounts import account as account_of
+from analytics_pipeline.flows.reporting.reads.accounts import accounts
 from analytics_pipeline.flows.reporting.reads.metrics import REPORT_METRICS, SUMMARY
 from analytics_pipeline.flows.reporting.reads.plan import report_zone
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
@@ -110,10 +110,9 @@ def reporting(
 
 def _choice(request: Request, who: CallerOf) -> Panel:
     def ask() -> View:
-        found = accounts(of_instance(request, who).postgres)
-        known: list[Account | Unzoned] = sorted([*found.zoned, *found.unzoned], key=lambda one: one.id)
+        known = accounts(of_instance(request, who).postgres, None)
         rows = [
-            (one.id, Link(one.name, f"/reporting?account={one.id}"), getattr(one, "timezone", None))
+            (one.account, Link(one.name, f"/reporting?account={one.account}"), one.timezone)
             for one in known[:_ACCOUNTS]
         ]
         columns = (Column("Account", "text"), Column("Name"), Column("Time zone"))

@@ -14,6 +14,7 @@ from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table
 from analytics_pipeline.api.pages.frame.ranges import Ranged
 from analytics_pipeline.api.pages.frame.rendering import page
 from analytics_pipeline.api.problems import not_found
+from analytics_pipeline.flows.segments.reads.projects import projects
 from analytics_pipeline.flows.segments.reads.sizes import (
     Membership,
     SegmentSizes,
@@ -23,7 +24,7 @@ from analytics_pipeline.flows.segments.reads.sizes import (
     name_of,
     sizes,
 )
-from analytics_pipeline.flows.tenants import Project, all_projects
+from analytics_pipeline.flows.tenants import Project
 
 ROUTER = APIRouter(include_in_schema=False)
 
@@ -114,11 +115,9 @@ def _of_one(asked: _Asked, segment: int | None) -> Sequence[Panel]:
 
 
 def _projects(within: Within) -> View:
-    known = all_projects(within.stores.postgres)
-    own = [one for one in known if within.scope.organisation_id in (None, one.organisation_id)]
     rows = [
-        (str(one.organisation_id), Link(one.name, f"/segments?project={one.id}"), len(one.environments))
-        for one in own[:_PROJECTS]
+        (str(one.organisation), Link(one.name, f"/segments?project={one.project}"), len(one.environments))
+        for one in projects(within.stores.postgres, within.scope.organisation_id)[:_PROJECTS]
     ]
     columns = (Column("Organisation"), Column("Project"), Column("Environments", "number"))
     return View(table=Table(columns, rows, "The product has no project yet."))
