@@ -114,6 +114,21 @@ def test_dashboard__panels__have_their_own_place_and_number() -> None:
     assert max(x for x, _ in cells) < 24
 
 
+def test_dashboard__panels__ask_the_data_source_that_is_chosen_each_question_once() -> None:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    chosen = {f"${{{one['name']}}}" for one in dashboard["templating"]["list"] if one["type"] == "datasource"}
+
+    assert dashboard["schemaVersion"] >= 39
+    assert {panel["type"] for panel in panels()} <= {"timeseries", "bargauge", "stat"}
+    for panel in panels():
+        sources = [panel["datasource"], *(target.get("datasource", panel["datasource"]) for target in panel["targets"])]
+        assert {source["uid"] for source in sources} == chosen, panel["title"]
+        assert {source["type"] for source in sources} == {"prometheus"}, panel["title"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len({*references}) > 0, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+
+
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with the package prometheus")
 
 

@@ -3,7 +3,7 @@
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,8 +107,8 @@ def _require(child: "subprocess.Popen[bytes]", log: Path) -> None:
         raise click.ClickException(ended(child.returncode, log))
 
 
-def free_port(wanted: int) -> int:
-    """The port, or the next one that is free.
+def free_port(wanted: int, but: Collection[int] = ()) -> int:
+    """The port, or the next one that is free. `but` are promised to processes that have only begun to start.
 
     Raises:
         click.ClickException: fifty of them are taken.
@@ -116,7 +116,7 @@ def free_port(wanted: int) -> int:
     from analytics_pipeline.embedded.engines import is_free
 
     for port in range(wanted, min(wanted + _PORTS_TRIED, 65_536)):
-        if is_free(port):
+        if port not in but and is_free(port):
             return port
     raise click.ClickException(f"No port from {wanted} on is free: choose another with --port.")
 

@@ -1,7 +1,7 @@
 """The dashboard beside `dev`."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,11 @@ class Dashboard:
     token: str
 
 
-def start_dashboard(opened: "Stack", environment: Mapping[str, str], session: "Session") -> Dashboard:
-    """Start it; it ends with the session. Nobody waits for it: Dagster takes longer."""
-    port = free_port(PORT)
+def start_dashboard(
+    opened: "Stack", environment: Mapping[str, str], session: "Session", promised: Collection[int]
+) -> Dashboard:
+    """Start it, on none of the `promised` ports; it ends with the session. Nobody waits: Dagster takes longer."""
+    port = free_port(PORT, promised)
     own = {"DAGSTER_UI_URL": session.url, "DASHBOARD_SECRET": secrets.token_hex(16)}
     program, options = ("-m", "analytics_pipeline", "serve"), ("--port", str(port))
     start(program, options, {**environment, **own}, session.token, opened.logs / "serve.log")

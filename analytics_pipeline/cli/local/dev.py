@@ -67,8 +67,8 @@ def _serve(opened: "Stack", wanted_port: int, inherited: set[str], console: Cons
         environment = start_with_progress(opened, console)
         _prepare(environment, console)
         # They carry the session's token, so they end with it; what they could not send is kept for the next time.
-        start_sending(opened, environment, session.token)
-        dashboard = start_dashboard(opened, environment, session)
+        sending = start_sending(opened, environment, session.token, promised={port})
+        dashboard = start_dashboard(opened, environment, session, promised={port, sending.port})
         environment["DASHBOARD_URL"] = dashboard.url
         log = log_of(opened)
         with console.status(f"Starting Dagster (log: {log})"):

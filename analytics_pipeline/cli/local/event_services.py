@@ -2,7 +2,7 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -36,6 +36,11 @@ class Sending:
     ingestion: "subprocess.Popen[bytes]"
     services: "tuple[subprocess.Popen[bytes], ...]"
 
+    @property
+    def port(self) -> int:
+        """Where ingestion listens, or will once it has started."""
+        return int(self.url.rpartition(":")[2])
+
     def stop(self) -> None:
         """Let the services send what they have, then end ingestion."""
         _stop(self.services)
@@ -66,9 +71,11 @@ def events_beside(opened: "Stack", environment: Mapping[str, str], token: str) -
         sending.stop()
 
 
-def start_sending(opened: "Stack", environment: Mapping[str, str], token: str) -> Sending:
-    """Start them; to be stopped by the caller."""
-    port = free_port(INGESTION_PORT)
+def start_sending(
+    opened: "Stack", environment: Mapping[str, str], token: str, promised: Collection[int] = ()
+) -> Sending:
+    """Start them, ingestion on none of the `promised` ports; to be stopped by the caller."""
+    port = free_port(INGESTION_PORT, promised)
     url, log = f"http://127.0.0.1:{port}", opened.logs / "ingestion.log"
     ingest = ("-m", "analytics_pipeline", "ingest")
     ingestion = start(ingest, ("--port", str(port)), environment, token, log)
