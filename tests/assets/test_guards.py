@@ -29,6 +29,7 @@ from tests.flows.reporting.desk import add_account, add_event
 from tests.product import Product, document, failure_text, today
 from tests.sensors.enablement import at, settle
 
+pytestmark = pytest.mark.usefixtures("room_of_now")
 DAY = today()
 # Every asset that fills a table of ClickHouse by days, in an order in which each finds what it needs.
 HEAVY = (
