@@ -136,20 +136,19 @@ def clickhouse_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def room_of_tables() -> Iterator[Callable[[ClickHouse, str], guards.Headroom | None]]:
+def room_of_tables() -> Iterator[Callable[..., Any]]:
     """The room that a table has left, for which every writer asks before each piece; an answer costs ClickHouse 20 ms.
 
     Yields what asks anew.
     """
     asked = guards.headroom
-    kept: dict[tuple[str, str], guards.Headroom] = {}
+    kept: dict[tuple[str, ...], list[guards.Headroom]] = {}
 
-    def asked_once(clickhouse: ClickHouse, table: str) -> guards.Headroom | None:
-        known = (str(clickhouse.client.url), table)  # type: ignore[attr-defined]  # of the client over HTTP
-        found = kept.get(known) or asked(clickhouse, table)
-        if found is not None:
-            kept[known] = found
-        return found
+    def asked_once(clickhouse: ClickHouse, *tables: str) -> list[guards.Headroom] | None:
+        known = (str(clickhouse.client.url), *tables)  # type: ignore[attr-defined]  # of the client over HTTP
+        if not kept.get(known):
+            kept[known] = asked(clickhouse, *tables) or []
+        return kept[known]
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (guards, metadata):

@@ -173,8 +173,9 @@ def test_limits__of_zero__ask_for_nothing(empty_product: Product) -> None:
     require_room(none, "no_such_table")
     with pytest.raises(DiskFull):
         require_room(strict, "ai_usage_daily")
-    found = headroom(none, "ai_usage_daily")
-    assert found is not None
+    seen = headroom(none, "ai_usage_daily", "no_such_table")
+    assert seen is not None
+    (found,) = seen
     assert (found.fullest, found.parts, found.all_parts, found.slowed_at, found.refused_at) == ("", 0, 0, 1, 100_000)
     assert 0 < found.free_bytes < found.total_bytes
 
