@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import pytest
 
 pytest_plugins = ["tests.selection"]
-# What tests use. It imports Dagster, which the process that hands tests out to others has no use for.
-_FIXTURES = ("tests.answers_kept", "tests.product")
+# What tests use. They import Dagster, for which the process that hands tests out has no use.
+_FIXTURES = ("tests.answers_kept", "tests.product", "tests.thorough")
 # Another conftest may import them before.
 pytest.register_assert_rewrite(*_FIXTURES)
 

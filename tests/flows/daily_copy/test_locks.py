@@ -117,6 +117,7 @@ class Alterations(threading.Thread):
         self.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *rarely(1, 2)])
 def test_copy__relation_is_altered_at_random_moments__neither_waits_for_the_other_for_long(
     partitioned: Product, slow: None, seed: int
@@ -160,6 +161,7 @@ def test_copy__clickhouse_still_writes_what_came_of_a_stream_that_was_cut__is_ri
     assert not [table for table in partitioned.tables() if table.startswith("staging_")]
 
 
+@pytest.mark.slow
 def test_copy__sessions_between_its_statements__hold_no_lock_on_the_relation(
     partitioned: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
