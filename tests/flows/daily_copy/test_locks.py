@@ -220,7 +220,7 @@ def test_copy__relation_is_another_before_the_swap__swaps_nothing_and_says_so(
     assert stored(partitioned) == before
 
 
-@pytest.mark.parametrize("statement", [ADD_COLUMN, ADD_PARTITION.format(number=1, year=2030)])
+@pytest.mark.parametrize("statement", [ADD_COLUMN, *rarely(ADD_PARTITION.format(number=1, year=2030))])
 def test_copy__relation_gets_a_column_or_an_empty_partition__is_right(
     partitioned: Product, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
