@@ -11,7 +11,7 @@ import pytest
 
 pytest_plugins = ["tests.selection"]
 # What tests use. They import Dagster, for which the process that hands tests out has no use.
-_FIXTURES = ("tests.answers_kept", "tests.product", "tests.thorough")
+_FIXTURES = ("tests.answers_kept", "tests.forked_readers", "tests.product", "tests.thorough")
 # Another conftest may import them before.
 pytest.register_assert_rewrite(*_FIXTURES)
 
