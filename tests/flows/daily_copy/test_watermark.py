@@ -137,6 +137,19 @@ def test_touched__watermark__never_passes_an_open_transaction_or_an_uncopied_cha
     assert watermark(empty_product) > started
 
 
+def test_snapshot__another_transaction_is_open__horizon_lies_before_it_by_the_settling_time(
+    empty_product: Product,
+) -> None:
+    # A row may be older than its transaction: its application's clock is behind, or sets the time before it begins.
+    with psycopg.connect(empty_product.postgres.url) as late, empty_product.postgres.connect() as connection:
+        late.execute("SELECT 1")
+        pid = late.info.backend_pid
+        ((started,),) = empty_product.execute("SELECT xact_start FROM pg_stat_activity WHERE pid = %s", pid)
+        seen = copy_ledger.snapshot(connection)
+
+    assert (seen.taken_at > started, seen.horizon) == (True, started - copy_ledger.SETTLE)
+
+
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("insert"), st.integers(0, 3)),
