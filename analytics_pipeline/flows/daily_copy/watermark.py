@@ -44,7 +44,8 @@ def _look(
 ) -> tuple[list[SourceDay], datetime]:
     """The touched days, and the moment before which every change of these days is in ClickHouse."""
     now = snapshot(connection)
-    passed = _watermark(ledger, source) or day_start(now.taken_at.date())
+    passed = _watermark(ledger, source) or min(day_start(now.taken_at.date()), now.horizon)
+    ledger.execute(_ADVANCE, [source.name, passed])  # what is copied from now on must not hide what commits meanwhile
     changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, between)
     connection.commit()  # each question gives its lock on the relation back
     copied = copied_days(ledger, source, list(changes))
