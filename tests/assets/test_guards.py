@@ -29,6 +29,7 @@ from tests.flows.reporting.desk import add_account, add_event
 from tests.product import Product, document, failure_text, today
 from tests.sensors.enablement import at, settle
 
+pytestmark = pytest.mark.usefixtures("room_of_now")
 DAY = today()
 # Every asset that fills a table of ClickHouse by days, in an order in which each finds what it needs.
 HEAVY = (
@@ -172,8 +173,9 @@ def test_limits__of_zero__ask_for_nothing(empty_product: Product) -> None:
     require_room(none, "no_such_table")
     with pytest.raises(DiskFull):
         require_room(strict, "ai_usage_daily")
-    found = headroom(none, "ai_usage_daily")
-    assert found is not None
+    seen = headroom(none, "ai_usage_daily", "no_such_table")
+    assert seen is not None
+    (found,) = seen
     assert (found.fullest, found.parts, found.all_parts, found.slowed_at, found.refused_at) == ("", 0, 0, 1, 100_000)
     assert 0 < found.free_bytes < found.total_bytes
 

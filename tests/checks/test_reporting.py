@@ -308,7 +308,7 @@ def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -
     hole: date = TODAY - timedelta(days=2)
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = %s", hole)
 
-    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
+    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"day": hole.isoformat(), "account": 1}])
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them
 
     evaluations = desk.materialise(ROLLUPS, day=TODAY, checks=True).get_asset_check_evaluations()
 
-    holes = [{"account": 1, "date": (TODAY - timedelta(days=age)).isoformat()} for age in (21, *range(19, 2, -1), 1)]
+    holes = [{"day": (TODAY - timedelta(days=age)).isoformat(), "account": 1} for age in (21, *range(19, 2, -1), 1)]
     assert {e.check_name: outcome(e) for e in evaluations}["no_uncovered_days"] == (False, holes[-1:])
     assert check(desk, ROLLUPS, "no_uncovered_days") == (False, holes)
 
