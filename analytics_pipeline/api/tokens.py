@@ -14,6 +14,8 @@ from typing import Any, Literal
 import psycopg
 
 from analytics_pipeline.errors import Refused
+from analytics_pipeline.flows.erasure.errors import SubjectForgotten
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 Scope = Literal["ingest", "read"]
@@ -82,6 +84,7 @@ def create(
 
     Raises:
         TokenExists: one of that name is in use.
+        SubjectForgotten: it would be of an organisation or an account that was forgotten.
     """
     secret = _PREFIX + secrets.token_urlsafe(32)
     try:
@@ -99,7 +102,20 @@ def create(
             f"there is a token named {name} already: choose another name, or run:"
             f" analytics-pipeline token revoke {name}"
         ) from None
-    return Created(_token(row), secret)
+    made = Created(_token(row), secret)
+    try:
+        _refuse_forgotten(store, made.token)
+    except SubjectForgotten:
+        store.query("DELETE FROM analytics_pipeline.api_tokens WHERE id = %(id)s RETURNING id", id=made.token.id)
+        raise
+    return made
+
+
+def _refuse_forgotten(store: Postgres, made: Token) -> None:
+    """Asked when the token is there: who forgets its owner at this moment either finds it, or is found here."""
+    who = forgotten(store)
+    who.refuse("organisation", made.organisation_id)
+    who.refuse("account", made.account_id)
 
 
 def listed(store: Postgres) -> list[Token]:
