@@ -66,7 +66,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 3).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 4).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -191,7 +191,8 @@ _SNAPSHOT = """
     SELECT now(), least(
         now() - %s::interval,
         (
-            SELECT min(xact_start) FROM pg_stat_activity
+            -- The application may have stamped a row before its transaction began, by a clock of its own.
+            SELECT min(xact_start) - %s::interval FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
         (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database()),

@@ -5,7 +5,7 @@ its last copy, so a lost tick, a failed run or a day that is looked at twice cha
 how much is looked at; it never passes a change that may still commit, nor one that is not in ClickHouse yet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from psycopg import sql
@@ -26,14 +26,38 @@ def touched_days(postgres: Postgres, source: DaySource, since: date, until: date
     with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
         now = snapshot(connection)
         passed = _watermark(ledger, source) or day_start(now.taken_at.date())
-        changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, (since, until))
-        connection.commit()  # each question gives its lock on the relation back
-        copied = copied_days(ledger, source, list(changes))
-        days = days_as_they_are(connection, postgres, source, changes)
-        touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
-        waiting = [changes[day.day] for day in touched]
+        found = _touched(ledger, connection, postgres, source, passed, (since, until))
+        waiting = [change for _, change in found]
         ledger.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
-    return touched
+    return [day for day, _ in found]
+
+
+def touched_among(postgres: Postgres, source: DaySource, days: Sequence[date]) -> set[date]:
+    """Those between the first and the last of the days that are to be copied again.
+
+    The watermark stays where it is: it would pass changes of other days.
+    """
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        passed = _watermark(ledger, source) or day_start(snapshot(connection).taken_at.date())
+        found = _touched(ledger, connection, postgres, source, passed, (min(days), max(days)))
+    return {day.day for day, _ in found}
+
+
+def _touched(
+    ledger: Connection,
+    connection: Connection,
+    postgres: Postgres,
+    source: DaySource,
+    passed: datetime,
+    between: tuple[date, date],
+) -> list[tuple[SourceDay, datetime]]:
+    """The days to copy again, both ends inclusive, each with its first change that its copy may lack."""
+    changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, between)
+    connection.commit()  # each question gives its lock on the relation back
+    copied = copied_days(ledger, source, list(changes))
+    days = days_as_they_are(connection, postgres, source, changes)
+    touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
+    return [(day, changes[day.day]) for day in touched]
 
 
 def _watermark(ledger: Connection, source: DaySource) -> datetime | None:

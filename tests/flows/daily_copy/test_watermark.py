@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.daily_copy import ledger as copy_ledger
-from analytics_pipeline.flows.daily_copy.watermark import touched_days
+from analytics_pipeline.flows.daily_copy.watermark import touched_among, touched_days
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, stored
 from tests.product import Product, today
@@ -135,6 +135,30 @@ def test_touched__watermark__never_passes_an_open_transaction_or_an_uncopied_cha
     copy(empty_product, DAY, DAY + timedelta(days=2))
     assert touched(empty_product) == []
     assert watermark(empty_product) > started
+
+
+def test_touched_among__some_days__does_not_pass_changes_of_others(empty_product: Product) -> None:
+    add_event(empty_product, NOON, id=1, updated_at=now())
+    copy(empty_product)
+    add_event(empty_product, NOON - timedelta(days=1), id=2, updated_at=now() - timedelta(minutes=9))
+    add_event(empty_product, NOON + timedelta(days=1), id=3, updated_at=now() - timedelta(minutes=9))
+    empty_product.execute("UPDATE analytics_pipeline.source_copies SET horizon = now() - interval '10 minutes'")
+
+    among = touched_among(empty_product.postgres, REPORTING_EVENTS, [DAY, DAY + timedelta(days=1)])
+
+    assert among == {DAY + timedelta(days=1)}
+    since = DAY - timedelta(days=1)
+    assert touched(empty_product, since) == [since, DAY + timedelta(days=1)]
+
+
+def test_snapshot__with_an_open_transaction__settles_rows_that_were_stamped_before_it_began(
+    empty_product: Product,
+) -> None:
+    """Applications stamp rows by a clock of their own, and before their transaction begins; it may last for hours."""
+    with psycopg.connect(empty_product.postgres.url) as late, empty_product.postgres.connect() as connection:
+        ((began,),) = late.execute("SELECT now()").fetchall()
+
+        assert copy_ledger.snapshot(connection).horizon == began - copy_ledger.SETTLE
 
 
 _STEPS = st.lists(
