@@ -103,19 +103,19 @@ def create(
             f" analytics-pipeline token revoke {name}"
         ) from None
     made = Created(_token(row), secret)
-    try:
-        _refuse_forgotten(store, made.token)
-    except SubjectForgotten:
-        store.query("DELETE FROM analytics_pipeline.api_tokens WHERE id = %(id)s RETURNING id", id=made.token.id)
-        raise
+    _refuse_forgotten(store, made.token)
     return made
 
 
 def _refuse_forgotten(store: Postgres, made: Token) -> None:
     """Asked when the token is there: who forgets its owner at this moment either finds it, or is found here."""
     who = forgotten(store)
-    who.refuse("organisation", made.organisation_id)
-    who.refuse("account", made.account_id)
+    try:
+        who.refuse("organisation", made.organisation_id)
+        who.refuse("account", made.account_id)
+    except SubjectForgotten:
+        store.query(_REMOVE, id=made.id)
+        raise
 
 
 def listed(store: Postgres) -> list[Token]:
@@ -176,6 +176,7 @@ _CREATE = """
     VALUES (%(name)s, %(hash)s, %(scope)s, %(organisation)s, %(account)s, clock_timestamp() + %(lifetime)s::interval)
     RETURNING id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
 """
+_REMOVE = "DELETE FROM analytics_pipeline.api_tokens WHERE id = %(id)s RETURNING id"
 _LISTED = """
     SELECT id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
     FROM analytics_pipeline.api_tokens ORDER BY id
