@@ -189,6 +189,7 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     product = apart.primary
     product.put(document("a", plan="pro"))
@@ -202,6 +203,7 @@ def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, m
     assert apart.ledger("segment_refreshes", "project_id, status") == [(10, "failed")]
 
 
+@pytest.mark.slow
 def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None:
     product, store = apart.primary, apart.store
     add_account(product, 1, "Europe/Kyiv")
@@ -226,6 +228,7 @@ def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None
     assert lag(store) == timedelta(0)
 
 
+@pytest.mark.slow
 def test_enablement__source_is_a_replica__is_recorded_in_the_ledgers(apart: Apart) -> None:
     product = apart.primary
     product.add_chat(at(DAY))
@@ -245,6 +248,7 @@ def test_query__names_both_databases__is_refused_wherever_they_are(product: Prod
         product.postgres.query("SELECT FROM {accounts} JOIN analytics_pipeline.reporting_coverage ON true")
 
 
+@pytest.mark.slow
 def test_export__source_is_a_replica__sends_everything_and_writes_nothing_there(apart: Apart) -> None:
     product, receiver = apart.primary, Receiver()
     product.execute("INSERT INTO event_logs_export_allowlist (event_name) VALUES ('ViewSearch')")

@@ -126,6 +126,7 @@ def test_held__month_was_dropped__all_its_days_are_lost_and_no_other(figures: Pr
     assert lost_days(figures.postgres, TABLE) == {FIRST, SECOND}
 
 
+@pytest.mark.slow
 def test_held__month_of_an_older_backup__its_newer_days_are_lost(figures: Product) -> None:
     figures.clickhouse.execute("CREATE TABLE backup AS figures")
     figures.clickhouse.execute("ALTER TABLE backup ATTACH PARTITION 202602 FROM figures")

@@ -121,7 +121,7 @@ class History(RuleBasedStateMachine):
             self.source.write(relation, replace(row, value=float(hour), updated_at=self.clock.now()))
 
     def _move(self, relation: str, row: Row, moment: datetime) -> None:
-        """Of an AI event that moves within its day nothing tells: docs/ai-usage.md leaves it to whoever moved it."""
+        """AI events have no time stamp of changes: of one that is moved within its day nothing tells."""
         if isinstance(row, Event) or row.timestamp.date() != moment.date():
             self.source.write(relation, moved(row, moment, self.clock.now()))
 

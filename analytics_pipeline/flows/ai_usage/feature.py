@@ -7,7 +7,9 @@ from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.flows.ai_usage.daily import FIGURES
 from analytics_pipeline.flows.ai_usage.source import SOURCES
-from analytics_pipeline.flows.daily_copy.watermark import touched_among
+from analytics_pipeline.flows.daily_copy.ledger import SourceDay
+from analytics_pipeline.flows.daily_copy.source import DaySource
+from analytics_pipeline.flows.daily_copy.watermark import touched_days
 from analytics_pipeline.flows.enablement.feature import Feature, Progress
 from analytics_pipeline.resources.booleans import boolean
 from analytics_pipeline.resources.feature_flags import is_enabled
@@ -52,9 +54,13 @@ def complete_days(
     if not days:
         return {}
     names = [source.name for source in SOURCES]
-    changed = days if from_scratch else {day for source in SOURCES for day in touched_among(postgres, source, days)}
+    changed = days if from_scratch else {one.day for source in SOURCES for one in _touched(postgres, source, days)}
     parameters = {"days": list(days), "sources": names, "needed": len(names), "changed": list(changed)}
     return dict(postgres.query(_COMPLETE_DAYS, since=since, **parameters))
+
+
+def _touched(postgres: Postgres, source: DaySource, days: Sequence[date]) -> list[SourceDay]:
+    return touched_days(postgres, source, days[0], days[-1])
 
 
 # `least` ignores NULL: the first event of either. Whatever claims to be older or newer is no history: it may be no date

@@ -12,8 +12,8 @@ from typing_extensions import LiteralString
 from analytics_pipeline.flows.daily_copy.source import DaySource
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
-# How long after a row's own time stamp it may still commit unseen: clocks of application servers differ, and a role
-# without pg_read_all_stats does not see how old other sessions' transactions are.
+# How long before its transaction began a row's own time stamp may lie: an application sets it by its own clock, often
+# before it opens the transaction. And a role without pg_read_all_stats does not see how old others' transactions are.
 SETTLE = timedelta(minutes=5)
 # Sums of a day's changes are kept as a bigint.
 CHANGES_MODULUS = 2**63
@@ -66,7 +66,7 @@ class Snapshot:
 
 def snapshot(connection: Connection) -> Snapshot:
     """The moment that the connection's transaction sees; to be asked first in it."""
-    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE] * 4).fetchall()[0]
+    (taken_at, horizon) = connection.execute(_SNAPSHOT, [SETTLE]).fetchall()[0]
     return Snapshot(taken_at, horizon)
 
 
@@ -189,16 +189,15 @@ _SOURCE_DAYS = """
 
 _SNAPSHOT = """
     SELECT now(), least(
-        now() - %s::interval,
+        now(),
         (
-            -- The application may have stamped a row before its transaction began, by a clock of its own.
-            SELECT min(xact_start) - %s::interval FROM pg_stat_activity
+            SELECT min(xact_start) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
         ),
-        (SELECT min(prepared) - %s::interval FROM pg_prepared_xacts WHERE database = current_database()),
+        (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()),
         -- A replica knows nothing of what is open on its primary, and lags behind it.
-        CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() - %s::interval END
-    )
+        CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() END
+    ) - %s::interval
 """
 
 _COPIED = """

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.daily_copy import ledger as copy_ledger
-from analytics_pipeline.flows.daily_copy.watermark import touched_among, touched_days
+from analytics_pipeline.flows.daily_copy.watermark import follow, touched_days
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, stored
 from tests.product import Product, today
@@ -17,7 +17,7 @@ from tests.thorough import on_engines, rarely
 
 
 def touched(product: Product, since: date = DAY) -> list[date]:
-    return [day.day for day in touched_days(product.postgres, REPORTING_EVENTS, since, today() + timedelta(days=1))]
+    return [day.day for day in follow(product.postgres, REPORTING_EVENTS, since, today() + timedelta(days=1))]
 
 
 def watermark(product: Product) -> datetime:
@@ -137,28 +137,32 @@ def test_touched__watermark__never_passes_an_open_transaction_or_an_uncopied_cha
     assert watermark(empty_product) > started
 
 
-def test_touched_among__some_days__does_not_pass_changes_of_others(empty_product: Product) -> None:
-    add_event(empty_product, NOON, id=1, updated_at=now())
-    copy(empty_product)
-    add_event(empty_product, NOON - timedelta(days=1), id=2, updated_at=now() - timedelta(minutes=9))
-    add_event(empty_product, NOON + timedelta(days=1), id=3, updated_at=now() - timedelta(minutes=9))
-    empty_product.execute("UPDATE analytics_pipeline.source_copies SET horizon = now() - interval '10 minutes'")
+def test_touched_days__of_some_days__pass_no_change_of_the_others(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_ledger, "SETTLE", timedelta(0))
+    later = DAY + timedelta(days=3)
+    for day in (NOON, NOON + timedelta(days=3)):
+        add_event(empty_product, day, updated_at=now())
 
-    among = touched_among(empty_product.postgres, REPORTING_EVENTS, [DAY, DAY + timedelta(days=1)])
+    some = touched_days(empty_product.postgres, REPORTING_EVENTS, later, later)
+    copy(empty_product, later, later)
+    none = touched_days(empty_product.postgres, REPORTING_EVENTS, later, later)
 
-    assert among == {DAY + timedelta(days=1)}
-    since = DAY - timedelta(days=1)
-    assert touched(empty_product, since) == [since, DAY + timedelta(days=1)]
+    assert ([one.day for one in some], none, touched(empty_product)) == ([later], [], [DAY])
 
 
-def test_snapshot__with_an_open_transaction__settles_rows_that_were_stamped_before_it_began(
+def test_snapshot__another_transaction_is_open__horizon_lies_before_it_by_the_settling_time(
     empty_product: Product,
 ) -> None:
-    """Applications stamp rows by a clock of their own, and before their transaction begins; it may last for hours."""
+    # A row may be older than its transaction: its application's clock is behind, or sets the time before it begins.
     with psycopg.connect(empty_product.postgres.url) as late, empty_product.postgres.connect() as connection:
-        ((began,),) = late.execute("SELECT now()").fetchall()
+        late.execute("SELECT 1")
+        pid = late.info.backend_pid
+        ((started,),) = empty_product.execute("SELECT xact_start FROM pg_stat_activity WHERE pid = %s", pid)
+        seen = copy_ledger.snapshot(connection)
 
-        assert copy_ledger.snapshot(connection).horizon == began - copy_ledger.SETTLE
+    assert (seen.taken_at > started, seen.horizon) == (True, started - copy_ledger.SETTLE)
 
 
 _STEPS = st.lists(

@@ -225,10 +225,10 @@ def test_bots__rollups_from_before_conversations_were_kept__the_events_answer(em
     ("zone", "since", "until", "group_by", "lengths"),
     [
         ("America/New_York", "2026-03-07 12:30", "2026-03-09 16:00", "day", [33, 46, 24]),
-        ("America/New_York", "2026-03-06 12:30", "2026-03-09 16:00", "week", [81, 70]),
         ("Australia/Lord_Howe", "2026-04-04 13:00", "2026-04-05 13:30", "hour", [2] * 24 + [1]),
-        ("Asia/Kathmandu", "2025-12-29 18:15", "2026-01-01 18:15", "month", [96, 48]),
         *rarely(
+            ("America/New_York", "2026-03-06 12:30", "2026-03-09 16:00", "week", [81, 70]),
+            ("Asia/Kathmandu", "2025-12-29 18:15", "2026-01-01 18:15", "month", [96, 48]),
             ("America/New_York", "2026-03-07 05:00", "2026-03-10 04:00", "day", [48, 46, 48]),
             ("America/New_York", "2026-03-08 05:00", "2026-03-09 04:00", "hour", [2] * 23),
             ("Australia/Lord_Howe", "2026-04-03 13:00", "2026-04-05 13:30", "day", [48, 49]),
