@@ -1,5 +1,6 @@
 """All flows on a read replica of the product's database, with the ledgers in a database of their own."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -141,6 +142,39 @@ def test_guard__replay_is_paused__refuses_copies_until_the_replica_follows_again
     apart.catch_up()
     copy.copy(DAY, DAY)
     assert product.clickhouse.query("SELECT id FROM duo_chat_events") == [(1,)]
+
+
+def test_guard__a_follower_of_the_source_is_paused__refuses_copies_until_it_follows_again(
+    empty_product: Product,
+) -> None:
+    primary = replace(empty_product.postgres, lag_seconds=1)
+    copy = DayCopy(DUO_CHAT_EVENTS, primary, empty_product.clickhouse, "run")
+    assert replica_lag(primary) is None
+    with standby(primary.url) as url:
+        follower = replace(primary, url=url)
+        copy.copy(DAY, DAY)
+        _run(follower, "SELECT pg_wal_replay_pause()")
+        _wait_until(lambda: _run(follower, "SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+        empty_product.add_chat(at(DAY), id=1)
+        _wait_until(lambda: (replica_lag(primary) or 0) > 1.5)
+
+        with pytest.raises(ReplicaBehind) as refusal:
+            copy.copy(DAY, DAY)
+        assert re.fullmatch(
+            r"A replica of the source is [2-9] s behind, and heavy work waits until it is at most 1 s"
+            r" \(GUARD_REPLICA_LAG_SECONDS\)\. Nothing of this work was written\. Look at pg_stat_replication on the"
+            " primary",
+            str(refusal.value),
+        )
+        assert empty_product.clickhouse.query("SELECT count() FROM duo_chat_events") == [(0,)]
+        assert empty_product.execute("SELECT rows FROM analytics_pipeline.source_copies") == [(0,)]
+
+        _run(follower, "SELECT pg_wal_replay_resume()")
+        wait_until_replayed(primary.url, url)
+        _wait_until(lambda: (replica_lag(primary) or 0) <= 1)
+        copy.copy(DAY, DAY)
+    assert empty_product.clickhouse.query("SELECT id FROM duo_chat_events") == [(1,)]
+    assert replica_lag(primary) is None
 
 
 def _run(store: Postgres, statement: LiteralString) -> list[tuple[object, ...]]:
