@@ -38,6 +38,13 @@ _CONFIG = """<clickhouse>
   </query_log>
 </clickhouse>
 """
+# Translating an expression to machine code takes longer than evaluating it for some thousand rows.
+_FOR_SMALL_STATEMENTS = {
+    "max_threads": "1",
+    "compile_expressions": "0",
+    "compile_aggregate_expressions": "0",
+    "compile_sort_description": "0",
+}
 
 
 class StartupError(Exception):
@@ -53,7 +60,7 @@ class Options:
     port: int
     database: str | None
     account: Credentials
-    threads: str | None = None
+    statements_are_small: bool = False
 
 
 def run_server(options: Options) -> None:
@@ -61,7 +68,7 @@ def run_server(options: Options) -> None:
     _require_loopback(options.host)
     with _locked(options.path), _listening(options.host, options.port) as listener:
         config = _prepare_directory(options.path)
-        engine = _open_engine(options.path, config, {"max_threads": options.threads} if options.threads else {})
+        engine = _open_engine(options.path, config, _FOR_SMALL_STATEMENTS if options.statements_are_small else {})
         try:
             if options.database:
                 engine.text(f"CREATE DATABASE IF NOT EXISTS {identifier(options.database)} ENGINE = Atomic")
