@@ -37,6 +37,40 @@ def test_report__of_an_account__is_the_flows_figure(desk: Product, client: TestC
     assert (found["coverage"], found["missing"], found["source"]) == ("complete", [], "raw")
 
 
+def test_figures__none_of_whose_days_was_brought_in__are_unknown_and_not_0(
+    empty_product: Product, client: TestClient
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    add_event(empty_product, "first_response", at("2026-01-06T10:00:00"), value=20)
+    query = {"since": "2026-01-06T00:00:00Z", "until": "2026-01-08T00:00:00Z"}
+
+    def answers() -> tuple[object, ...]:
+        report = client.get("/v1/accounts/1/reports/resolutions_count", params=query).json()
+        series = client.get("/v1/accounts/1/reports/resolutions_count/timeseries", params=query).json()
+        overview = client.get("/v1/accounts/1/overview", params=query).json()
+        return (
+            (report["data"]["value"], report["coverage"], report["reason"]),
+            ([row["value"] for row in series["data"]], series["coverage"]),
+            {row["metric"]: (row["current"], row["previous"]) for row in overview["data"]},
+        )
+
+    unknown = answers()
+    build(empty_product, date(2026, 1, 6), date(2026, 1, 7))
+
+    # Of the time before the account's first event everything is known.
+    nothing = {"avg_resolution_time": (None, None), "reply_time": (None, None), "conversations_count": (0, 0)}
+    assert unknown == (
+        (None, "unknown", "none of its days was brought in"),
+        ([None, None], "partial"),
+        nothing | {"avg_first_response_time": (None, None), "resolutions_count": (None, 0)},
+    )
+    assert answers() == (
+        (0, "complete", None),
+        ([0, 0], "complete"),
+        nothing | {"avg_first_response_time": (20.0, None), "resolutions_count": (0, 0)},
+    )
+
+
 def test_time_series__by_the_week__has_every_week_page_by_page(desk: Product, client: TestClient) -> None:
     query: dict[str, str | int] = {**RANGE, "group_by": "week", "dimension": "agent", "id": 1, "limit": 1}
     first = client.get("/v1/accounts/1/reports/resolutions_count/timeseries", params=query)

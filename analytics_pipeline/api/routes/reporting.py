@@ -1,5 +1,6 @@
 """Reports of an account: figures, series, summaries, and the events behind them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
@@ -18,6 +19,7 @@ from analytics_pipeline.flows.reporting.reads.periods import GroupBy
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import Answer
 from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point, Reports
+from analytics_pipeline.flows.reporting.reads.unknown import REASON, is_unknown
 from analytics_pipeline.flows.reporting.reads.version import version
 
 ROUTER = APIRouter(tags=["reporting"], prefix="/accounts/{account}")
@@ -54,6 +56,7 @@ def _query(
 
 
 _BOTS = tuple(metric.name for metric in BOT_SUMMARY)
+_CONVERSATIONS = "conversations_count"
 _EARLIEST = datetime(1990, 1, 1, tzinfo=zones.utc)
 
 Asked = Annotated[ReportQuery, Depends(_query)]
@@ -61,7 +64,10 @@ Asked = Annotated[ReportQuery, Depends(_query)]
 
 @dataclass(frozen=True)
 class Value:
-    """A figure over the whole range: a count, or an average in seconds; null when there is nothing to average."""
+    """A figure over the whole range: a count, or an average in seconds.
+
+    Null when there is nothing to average, or when none of its days was brought in: then `reason` says so.
+    """
 
     metric: str
     value: int | float | None
@@ -69,7 +75,10 @@ class Value:
 
 @dataclass(frozen=True)
 class PointRow:
-    """A period's figure. Of averages, `count` is how many events it is of; an average of nothing is null."""
+    """A period's figure. Of averages, `count` is how many events it is of.
+
+    An average of nothing is null, and so is a period none of whose days was brought in.
+    """
 
     period: datetime
     value: int | float | None
@@ -78,7 +87,7 @@ class PointRow:
 
 @dataclass(frozen=True)
 class Compared:
-    """A figure of the range and of the same time just before it."""
+    """A figure of the range and of the same time just before it; null as of a report."""
 
     metric: str
     current: int | float | None
@@ -110,6 +119,8 @@ def _earlier(query: ReportQuery) -> datetime:
 def report(stores: Account, metric: MetricName, query: Asked) -> Figure[Value]:
     """A metric over the whole range."""
     found = _reports(stores).aggregate(query, metric)
+    if is_unknown(found.value, found, query.since, query.until):
+        return Figure(Value(metric, None), replace(told_of(found), reason=REASON))
     return Figure(Value(metric, found.value), told_of(found))
 
 
@@ -126,14 +137,15 @@ def time_series(
 ) -> Listing[PointRow]:
     """A metric in each period that overlaps the range, also the empty ones."""
     found = _reports(stores).timeseries(query, metric, group_by)
-    rows = [_point(point) for point in found.value]
+    ends = [*(_moment(point) for point in found.value[1:]), query.until]
+    rows = [_point(point, found, end) for point, end in zip(found.value, ends, strict=True)]
     return Listing(cut(rows, page, lambda row: (row.period,), tuple[datetime]), told_of(found))
 
 
 @listing(ROUTER, "/overview", Compared, {"metric": "resolutions_count", "current": 42, "previous": 40})
 def overview(stores: Account, query: Asked, page: Paged) -> Listing[Compared]:
     """All figures but the bots', beside those of the same time just before."""
-    return _comparison(_reports(stores).overview(query), page)
+    return _comparison(_reports(stores).overview(query), query, page)
 
 
 _BOT = {"metric": "bot_handoffs_count", "current": 4, "previous": 5}
@@ -142,36 +154,53 @@ _BOT = {"metric": "bot_handoffs_count", "current": 4, "previous": 5}
 @listing(ROUTER, "/bot-summary", Compared, _BOT, version=_version_of_bots)
 def bot_summary(stores: Account, query: Asked, page: Paged) -> Listing[Compared]:
     """Resolutions and handoffs of bots, beside those of the same time just before."""
-    return _comparison(_reports(stores).bot_summary(query), page)
+    return _comparison(_reports(stores).bot_summary(query), query, page)
 
 
-def _comparison(found: Answer[Comparison], page: Paged) -> Listing[Compared]:
-    now, before = found.value.current, found.value.previous
+def _comparison(found: Answer[Comparison], query: ReportQuery, page: Paged) -> Listing[Compared]:
+    now, before = _known(found.value, found, query)
     rows = [Compared(metric, now[metric], before[metric]) for metric in sorted(now)]
     return Listing(cut(rows, page, lambda row: (row.metric,), tuple[str]), told_of(found))
 
 
-def _point(point: Point) -> PointRow:
-    moment = datetime.fromtimestamp(point.timestamp, zones.utc)
+def _known(figures: Comparison, answer: Answer[Any], query: ReportQuery) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The figures now and before. Conversations are read from the product itself, which lacks none."""
+    earlier = _earlier(query)
+
+    def known(values: Mapping[str, Any], since: datetime, until: datetime) -> dict[str, Any]:
+        return {
+            name: None if name != _CONVERSATIONS and is_unknown(value, answer, since, until) else value
+            for name, value in values.items()
+        }
+
+    return known(figures.current, query.since, query.until), known(figures.previous, earlier, query.since)
+
+
+def _moment(point: Point) -> datetime:
+    return datetime.fromtimestamp(point.timestamp, zones.utc)
+
+
+def _point(point: Point, answer: Answer[Any], end: datetime) -> PointRow:
     # The product draws an average of nothing as 0; here it is unknown.
-    return PointRow(moment, None if point.count == 0 else point.value, point.count)
+    is_none = point.count == 0 or is_unknown(point.value, answer, _moment(point), end)
+    return PointRow(_moment(point), None if is_none else point.value, point.count)
 
 
 @dataclass(frozen=True)
 class SummaryRow:
     """An agent's, inbox's, team's or account's figures, and those of the same time just before; durations in seconds.
 
-    An average of nothing is null.
+    An average of nothing is null, and so is what is of events when none of the days was brought in.
     """
 
     id: int
     conversations_count: int
-    resolved_conversations_count: int
+    resolved_conversations_count: int | None
     avg_resolution_time: float | None
     avg_first_response_time: float | None
     avg_reply_time: float | None
     previous_conversations_count: int
-    previous_resolved_conversations_count: int
+    previous_resolved_conversations_count: int | None
     previous_avg_resolution_time: float | None
     previous_avg_first_response_time: float | None
     previous_avg_reply_time: float | None
@@ -196,14 +225,12 @@ _SUMMARY = {
 def summary(stores: Account, query: Asked, page: Paged) -> Listing[SummaryRow]:
     """All figures along the dimension, one row for each agent, inbox or team, beside those of the time before."""
     found = _reports(stores).compared_summary(query)
-    rows = [_summary_row(entity, figures) for entity, figures in found.value.items()]
+    rows = [_summary_row(entity, *_known(figures, found, query)) for entity, figures in found.value.items()]
     return Listing(cut(rows, page, lambda row: (row.id,), tuple[int]), told_of(found))
 
 
-def _summary_row(entity: int, figures: Comparison) -> SummaryRow:
-    before = {f"previous_{name}": value for name, value in figures.previous.items()}
-    values: dict[str, Any] = {**figures.current, **before}
-    return SummaryRow(entity, **values)
+def _summary_row(entity: int, now: Mapping[str, Any], before: Mapping[str, Any]) -> SummaryRow:
+    return SummaryRow(entity, **now, **{f"previous_{name}": value for name, value in before.items()})
 
 
 _BEHIND = {
