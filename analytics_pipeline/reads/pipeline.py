@@ -37,11 +37,6 @@ def costs(stores: Stores, hours: int = 24) -> "pd.DataFrame":
     return listed(routes.pipeline_costs, stores=stores, hours=hours)
 
 
-def projects(stores: Stores) -> "pd.DataFrame":
-    """The product's projects with their environments."""
-    return listed(tenants.projects, within=Within(EVERYTHING, stores))
-
-
 def accounts(stores: Stores) -> "pd.DataFrame":
     """The product's accounts with their reporting zones."""
     return listed(tenants.accounts, within=Within(EVERYTHING, stores))
