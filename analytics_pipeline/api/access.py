@@ -15,7 +15,10 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
+from analytics_pipeline.api.stores import EVERYTHING as EVERYTHING
+from analytics_pipeline.api.stores import Caller as Caller
 from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.api.stores import Scope as Scope
 from analytics_pipeline.api.tokens import Token, authenticate, with_id
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of
@@ -23,37 +26,6 @@ from analytics_pipeline.resources.postgres import Postgres
 
 # As wide as the keys of the source are.
 Id = Annotated[int, Path(ge=0, le=2**63 - 1, description="Its id in the product.", examples=[1])]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The rows that a caller may read: of one organisation, of one account, or of everybody."""
-
-    organisation_id: int | None = None
-    account_id: int | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        return self.organisation_id is None and self.account_id is None
-
-    @property
-    def tenant(self) -> str | None:
-        """The tenant as the ledgers name it, e.g. `account:7`; None: everybody."""
-        if self.account_id is not None:
-            return f"account:{self.account_id}"
-        return None if self.organisation_id is None else f"organisation:{self.organisation_id}"
-
-
-EVERYTHING = Scope()
-
-
-@dataclass(frozen=True)
-class Caller:
-    """A party that asks. `key` tells callers apart for their limits, and is no secret."""
-
-    key: str
-    scope: Scope
-
 
 # Tells whose a token is, as of now; None when it is nobody's, or not for reads.
 Verifier: TypeAlias = Callable[[Postgres, str], Caller | None]

@@ -1,4 +1,4 @@
-"""The stores as the service uses them: one pooled client of each per process, opened when it is first needed."""
+"""The stores as the service uses them, one pooled client of each per process, and the rows that a caller may read."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -67,6 +67,36 @@ class Connections:
 
     def close(self) -> None:
         self._opened.close()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The rows that a caller may read: of one organisation, of one account, or of everybody."""
+
+    organisation_id: int | None = None
+    account_id: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return self.organisation_id is None and self.account_id is None
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant as the ledgers name it, e.g. `account:7`; None: everybody."""
+        if self.account_id is not None:
+            return f"account:{self.account_id}"
+        return None if self.organisation_id is None else f"organisation:{self.organisation_id}"
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A party that asks. `key` tells callers apart for their limits, and is no secret."""
+
+    key: str
+    scope: Scope
 
 
 @dataclass(frozen=True)

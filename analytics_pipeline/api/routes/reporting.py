@@ -1,7 +1,7 @@
 """Reports of an account: figures, series, summaries, and the events behind them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from analytics_pipeline.api.access import Account, Id
 from analytics_pipeline.api.answers import Figure, Listing, Told, figure, listing
 from analytics_pipeline.api.paging import Paged, cut, taken
+from analytics_pipeline.api.routes.reporting_rows import Compared, PointRow, SummaryRow, Value
 from analytics_pipeline.api.stores import Stores
 from analytics_pipeline.flows.reporting.reads.events import Behind, Place, Share, behind, share
 from analytics_pipeline.flows.reporting.reads.metrics import BOT_SUMMARY, REPORT_DIMENSIONS, REPORT_METRICS
@@ -60,38 +61,6 @@ _CONVERSATIONS = "conversations_count"
 _EARLIEST = datetime(1990, 1, 1, tzinfo=zones.utc)
 
 Asked = Annotated[ReportQuery, Depends(_query)]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A figure over the whole range: a count, or an average in seconds.
-
-    Null when there is nothing to average, or when none of its days was brought in: then `reason` says so.
-    """
-
-    metric: str
-    value: int | float | None
-
-
-@dataclass(frozen=True)
-class PointRow:
-    """A period's figure. Of averages, `count` is how many events it is of.
-
-    An average of nothing is null, and so is a period none of whose days was brought in.
-    """
-
-    period: datetime
-    value: int | float | None
-    count: int | None
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A figure of the range and of the same time just before it; null as of a report."""
-
-    metric: str
-    current: int | float | None
-    previous: int | float | None
 
 
 def _reports(stores: Stores) -> Reports:
@@ -184,26 +153,6 @@ def _point(point: Point, answer: Answer[Any], end: datetime) -> PointRow:
     # The product draws an average of nothing as 0; here it is unknown.
     is_none = point.count == 0 or is_unknown(point.value, answer, _moment(point), end)
     return PointRow(_moment(point), None if is_none else point.value, point.count)
-
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """An agent's, inbox's, team's or account's figures, and those of the same time just before; durations in seconds.
-
-    An average of nothing is null, and so is what is of events when none of the days was brought in.
-    """
-
-    id: int
-    conversations_count: int
-    resolved_conversations_count: int | None
-    avg_resolution_time: float | None
-    avg_first_response_time: float | None
-    avg_reply_time: float | None
-    previous_conversations_count: int
-    previous_resolved_conversations_count: int | None
-    previous_avg_resolution_time: float | None
-    previous_avg_first_response_time: float | None
-    previous_avg_reply_time: float | None
 
 
 _SUMMARY = {
