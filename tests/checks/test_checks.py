@@ -140,6 +140,7 @@ def test_checks__store_not_configured__warn_that_nothing_was_compared(
     assert (evaluation.severity, evaluation.metadata["compared"].value) == (dg.AssetCheckSeverity.WARN, 0)
 
 
+@pytest.mark.slow
 def test_checks__segments_that_only_the_engine_counts__warn_that_nothing_was_compared(product: Product) -> None:
     product.execute("DELETE FROM segments")
     product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
