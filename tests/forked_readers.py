@@ -101,6 +101,8 @@ class _Readers:
     def close(self) -> None:
         if self._orders is not None:
             self._orders.close()
+            # A process that was forked from this one may still hold its orders open.
+            self._process.kill()
             self._process.wait()
 
 

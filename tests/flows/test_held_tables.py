@@ -9,6 +9,7 @@ import pytest
 from analytics_pipeline.flows.held_days import lost_days, note_losses, swap_days, unheld_days
 from analytics_pipeline.flows.held_tables import MonthTable
 from tests.product import Product
+from tests.thorough import rarely
 
 TABLE = MonthTable("figures", lease="figures", key=("tenant", "date"))
 FEBRUARY = [date(2026, 2, 1) + timedelta(days=number) for number in range(28)]
@@ -62,7 +63,7 @@ def unheld(product: Product, thoroughly: Sequence[date] = ()) -> set[date]:
 BEFORE = {("a", FIRST): 1, ("b", FIRST): 1, ("a", SECOND): 1, ("b", SECOND): 1, ("a", MARCH): 1}
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [*rarely(1), 2])
 def test_swap__a_day__replaces_it_alone_and_what_vanished_is_gone(figures: Product, times: int) -> None:
     for _ in range(times):
         swap(figures, [SECOND], {("a", SECOND): 2})

@@ -157,7 +157,7 @@ class Line:
             done, outcome = sending, self._send(sending, read) if sending else None
 
     def _coming(self, position: int, of: past.Past | None) -> Iterator[_Coming]:
-        """What follows the position. The records of each batch are read while the one before is sent and recorded."""
+        """Batches after the position. The records of each are read while the one before is sent and recorded."""
         looking = self.ahead.submit(self._look, position, of)
         while (plan := looking.result()) is not None:
             reading = self.ahead.submit(self._read, plan)

@@ -38,7 +38,7 @@ def _support_week(product: Product) -> None:
     build(product, date(2025, 12, 28), date(2026, 1, 16))
 
 
-@either_source
+@mostly_rollups
 def test_aggregate_and_days__of_an_average__are_weighted(empty_product: Product, rollup: bool) -> None:
     _support_week(empty_product)
     desk, found = reports(empty_product, rollup=rollup), {}
@@ -164,7 +164,7 @@ def test_overview__beside_the_previous_period(empty_product: Product, rollup: bo
     assert answer.source == ("mixed" if rollup else "raw")
 
 
-@either_source
+@mostly_rollups
 def test_bots__conversation_handed_off_on_two_days__counts_once_in_the_range(
     empty_product: Product, rollup: bool
 ) -> None:
@@ -189,7 +189,7 @@ def test_bots__conversation_handed_off_on_two_days__counts_once_in_the_range(
     )
 
 
-@either_source
+@mostly_rollups
 def test_bots__range_that_begins_within_a_day__merges_days_and_events(empty_product: Product, rollup: bool) -> None:
     add_account(empty_product, 1, "Etc/UTC")
     for day, conversation in (("09", 1), ("10", 1), ("10", 2), ("11", 3), ("11", -4)):
