@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
@@ -40,7 +40,7 @@ def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metr
     days = {VERSIONS: found.versions, ROWS: found.rows}
     figures = _Figures.of(metrics)
     statement, parameters = statement_of(plan, query, metrics)
-    for kind, period, entity, figure, count, seconds, conversations, of_merged in _together(clickhouse).query(
+    for kind, period, entity, figure, count, seconds, conversations, of_merged in clickhouse.query(
         statement, **parameters
     ):
         if kind in days:
@@ -55,7 +55,7 @@ def event_cells(clickhouse: ClickHouse, plan: ReadPlan, query: ReportQuery, metr
 
 @dataclass(frozen=True)
 class _Figures:
-    """What the rows are of: rollups name the metric, events their kind, which may be that of several metrics."""
+    """The metrics that rows are of: rollups name the metric, events their kind, which may be that of several."""
 
     distinct: frozenset[str]
     of_events: Mapping[str, Sequence[str]]
@@ -77,10 +77,3 @@ class _Figures:
         if of_merged != count:
             raise NoStates
         return Cell(conversations, seconds)
-
-
-def _together(clickhouse: ClickHouse) -> ClickHouse:
-    """A key never has rows in two months, so each month is made final by itself, and side by side. What is asked of a
-    table twice is asked of the same parts: the versions are those of the figures."""
-    settings = {"do_not_merge_across_partitions_select_final": 1, "enable_shared_storage_snapshot_in_query": 1}
-    return replace(clickhouse, extra_settings={**clickhouse.extra_settings, **settings})
