@@ -183,6 +183,7 @@ def defs() -> dg.Definitions:
         for name, flow in zip(settings.flows, flows, strict=True)
         for asset in (_partitioned(flow.assets, flow.days(settings.start_of(name))) if flow.days else flow.assets)
     ]
+    checks = [check for flow in flows for check in flow.checks]
     stores = [store for flow in flows for store in flow.stores]
     return dg.Definitions(
         assets=linked([*_sources_of(assets), *assets, *stores], settings.dashboard_url),
@@ -193,8 +194,8 @@ def defs() -> dg.Definitions:
             "landing": LandingZoneResource(),
             "flags": FeatureFlagsResource(),
         },
-        asset_checks=[check for flow in flows for check in flow.checks],
-        schedules=[daily_retention, *(schedule for flow in flows for schedule in flow.schedules)],
+        asset_checks=checks,
+        schedules=[daily_retention(checks), *(schedule for flow in flows for schedule in flow.schedules)],
         sensors=[
             *enablement.sensors_of(settings.flows),
             run_failures,

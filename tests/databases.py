@@ -7,7 +7,7 @@ its databases go from test to test: what a test wrote into is made anew, the res
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,14 +26,21 @@ from analytics_pipeline.resources.sql_files import sql_file
 
 # What a database consists of: tables with their definitions, and names of the parts in which rows are.
 _Definitions: TypeAlias = dict[str, str]
+_Stamps: TypeAlias = dict[str, str]
 _Parts: TypeAlias = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class _ClickHouseDatabase:
+    """As it was made. `stamps` tell for less than definitions whether its tables are the same; None: not yet.
+
+    A stamp has the second of the last change, so it says nothing before that is over.
+    """
+
     name: str
     definitions: _Definitions
     parts: _Parts
+    stamps: _Stamps | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class Databases:
                 self.clickhouse.execute(
                     f"INSERT INTO {quoted(name)}.{quoted(table)} SELECT * FROM {quoted(self.template)}.{quoted(table)}"
                 )
-        _, definitions, parts = _state(self.clickhouse, name)
-        return _ClickHouseDatabase(name, definitions, parts)
+        _, _, parts = _state(self.clickhouse, name)
+        return _ClickHouseDatabase(name, _definitions(self.clickhouse, name), parts)
 
     def _take_back(self, database: _ClickHouseDatabase) -> None:
         """Empty it for the next test, or drop it where it is not as it was made, or somebody still works in it."""
@@ -77,11 +84,13 @@ class Databases:
         if touched is None:
             self.clickhouse.execute(f"DROP DATABASE {quoted(database.name)} SYNC")
             return
-        for table, parts in touched.items():
+        database, tables = touched
+        for table, parts in tables.items():
             name = f"{quoted(database.name)}.{quoted(table)}"
             if any(part.startswith("mutation_") for part in parts):
                 self.clickhouse.execute(f"DROP TABLE {name} SYNC")
                 self.clickhouse.execute(database.definitions[table])
+                database = replace(database, stamps=None)
             else:
                 # Of a mutation it would leave a trace, and takes half as long.
                 self.clickhouse.execute(f"TRUNCATE TABLE {name} SYNC")
@@ -144,10 +153,11 @@ def _definitions(clickhouse: ClickHouse, database: str) -> _Definitions:
 
 # Asked at once, because three questions cost half as much again.
 _STATE = """
-SELECT 'working' AS kind, '' AS name, '' AS definition, [toString(count())] AS parts
+SELECT 'working' AS kind, '' AS name, '' AS stamp, [toString(count())] AS parts
 FROM system.processes WHERE current_database = {database:String}
 UNION ALL
-SELECT 'table', name, create_table_query, [] FROM system.tables WHERE database = {database:String}
+SELECT 'table', name, if(metadata_modification_time < now(), format('{} {}', uuid, metadata_modification_time), ''), []
+FROM system.tables WHERE database = {database:String}
 UNION ALL
 SELECT 'parts', table, '', arraySort(groupArray(part)) FROM (
     SELECT table, name AS part FROM system.parts WHERE database = {database:String}
@@ -157,25 +167,29 @@ SELECT 'parts', table, '', arraySort(groupArray(part)) FROM (
 """
 
 
-def _state(clickhouse: ClickHouse, database: str) -> tuple[bool, _Definitions, _Parts]:
+def _state(clickhouse: ClickHouse, database: str) -> tuple[bool, _Stamps, _Parts]:
     """Whether somebody works there; its tables; names of their parts, also of merged and dropped ones and mutations."""
     rows = clickhouse.query(_STATE, database=database)
     return (
         ["0"] not in [parts for kind, _, _, parts in rows if kind == "working"],
-        {name: definition for kind, name, definition, _ in rows if kind == "table"},
+        {name: stamp for kind, name, stamp, _ in rows if kind == "table"},
         {name: parts for kind, name, _, parts in rows if kind == "parts"},
     )
 
 
-def _touched(clickhouse: ClickHouse, database: _ClickHouseDatabase) -> _Parts | None:
-    """The tables that a test wrote into, and their parts.
+def _touched(clickhouse: ClickHouse, database: _ClickHouseDatabase) -> tuple[_ClickHouseDatabase, _Parts] | None:
+    """The database with its stamps, and the tables that a test wrote into with their parts.
 
     None where it changed more than rows, or somebody still works there.
     """
-    is_in_use, definitions, parts = _state(clickhouse, database.name)
-    if is_in_use or definitions != database.definitions:
-        return None
+    is_in_use, stamps, parts = _state(clickhouse, database.name)
+    if database.stamps is None:
+        is_same = _definitions(clickhouse, database.name) == database.definitions
+    else:
+        is_same = stamps == database.stamps
     touched = {
         table: parts.get(table, []) for table in database.definitions if parts.get(table) != database.parts.get(table)
     }
-    return None if any(table.startswith("schema_versions") for table in touched) else touched
+    if is_in_use or not is_same or any(table.startswith("schema_versions") for table in touched):
+        return None
+    return replace(database, stamps=None if "" in stamps.values() else stamps), touched

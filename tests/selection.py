@@ -8,8 +8,15 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# They start Dagster or engines of their own and wait for them; others can work meanwhile.
-_LONG = ("tests/e2e/", "tests/docs/test_example.py", "tests/cli/local/", "tests/embedded/")
+# They start Dagster or engines of their own and wait for them, or take long; others can work meanwhile.
+_LONG = (
+    "tests/e2e/",
+    "tests/docs/test_example.py",
+    "tests/simulation/",
+    "tests/flows/erasure/test_forget.py",
+    "tests/cli/local/",
+    "tests/embedded/",
+)
 # Fixtures of theirs start engines for the whole file: each worker that got one of its tests would start them again.
 _TOGETHER = (
     "tests/embedded/",

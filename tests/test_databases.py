@@ -1,5 +1,6 @@
 """Databases that go from test to test: the next one finds nothing of the one before."""
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -45,3 +46,18 @@ def test_database__changed_by_a_test__is_as_new_for_the_next(
         assert (_asked(again, "SHOW TABLES"), _asked(again, _ROWS)) == new
         assert (again["CLICKHOUSE_URL"] == addresses["CLICKHOUSE_URL"]) is is_lent_again
     assert again["DATABASE_URL"] != addresses["DATABASE_URL"]
+
+
+def test_database__altered_by_a_later_test__is_lent_to_no_other(
+    environment: Mapping[str, str], stores: Databases
+) -> None:
+    deadline = time.monotonic() + 30
+    while not stores.free or stores.free[-1].stamps is None:
+        assert time.monotonic() < deadline
+        with stores.lent():
+            pass
+    with stores.lent() as addresses:
+        _asked(addresses, "SELECT 1", "ALTER TABLE duo_chat_events MODIFY SETTING parts_to_delay_insert = 1")
+
+    with stores.lent() as again:
+        assert again["CLICKHOUSE_URL"] != addresses["CLICKHOUSE_URL"]

@@ -22,6 +22,12 @@ def _marked(case: Any) -> ParameterSet:
     return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
 
 
+def pytest_configure() -> None:
+    """A property that says nothing of its own is tried a hundred times, or thirty."""
+    settings.register_profile("quick", max_examples=100 if THOROUGH else 30)
+    settings.load_profile("quick")
+
+
 def on_engines(examples: int) -> settings:
     """How a property is tried whose every example takes the engines a while: so many times, or a fifth as often."""
     return settings(

@@ -4,7 +4,7 @@ the same. docs/metrics.md lists them."""
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from analytics_pipeline.api.stores import Stores
+from analytics_pipeline.flows.check_outcomes.reads import CheckState, Outcome, Severity, check_states
 from analytics_pipeline.flows.product_events.ledger import Answered, answered
 from analytics_pipeline.flows.reads import Cost, Failing, Freshness, History, costs, dead_letters, failing, freshness
 from analytics_pipeline.flows.reads import histories as read_histories
@@ -32,6 +33,7 @@ class Ledgers:
     now: datetime
     fresh: Sequence[Freshness]
     failing: Sequence[Failing]
+    checks: Sequence[CheckState]
     histories: Sequence[History]
     sinks: Sequence[Figures]
     dead_letters: Mapping[str, int]
@@ -46,6 +48,7 @@ class Ledgers:
             datetime.now(timezone.utc),
             freshness(store),
             failing(store),
+            check_states(store, stores.settings.flows),
             read_histories(store),
             export_figures(store),
             dead_letters(store),
@@ -106,6 +109,7 @@ def _of_flow(flow: str) -> Iterator[Family]:
         "Environments, projects, histories, sinks or relations that failed and were not repaired.",
         lambda ledgers: [((), sum(one.flow == flow for one in ledgers.failing))],
     )
+    yield from _of_checks(flow)
     yield Family(
         f"{name}_dead_letter_records",
         (),
@@ -124,6 +128,33 @@ def _of_flow(flow: str) -> Iterator[Family]:
         "Time of statements in ClickHouse in 24 hours.",
         lambda ledgers: [((), _total(ledgers.costs, flow, lambda one: one.seconds))],
     )
+
+
+def _of_checks(flow: str) -> Iterator[Family]:
+    yield Family(
+        f"{PREFIX}_{flow}_failing_checks",
+        ("severity",),
+        "Asset checks of which a day fails: error, or warning.",
+        lambda ledgers: _failing_checks(ledgers, flow),
+    )
+    yield Family(
+        f"{PREFIX}_{flow}_unknown_checks",
+        (),
+        "Asset checks that had nothing to compare, or did not end.",
+        lambda ledgers: [((), number) for number in _checks(ledgers, flow, "unknown", *get_args(Severity))],
+    )
+
+
+def _failing_checks(ledgers: Ledgers, flow: str) -> Iterable[Sample]:
+    for severity in get_args(Severity):
+        yield from (((severity,), number) for number in _checks(ledgers, flow, "failed", severity))
+
+
+def _checks(ledgers: Ledgers, flow: str, outcome: Outcome, *severities: Severity) -> Iterator[int]:
+    """How many of the flow's checks are so; nothing while none of them was ever executed."""
+    found = [one for one in ledgers.checks if one.flow == flow]
+    if found:
+        yield sum(one.outcome == outcome and one.severity in severities for one in found)
 
 
 def _of_relations(flow: str) -> Iterator[Family]:

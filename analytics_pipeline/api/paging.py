@@ -45,7 +45,9 @@ class Page:
 
 
 def _is_impossible(part: object) -> bool:
-    """Whether no key of ours has it: a number or a moment that no column holds, a moment without its zone."""
+    """Whether no key of ours has it: a number, text or moment that no column holds, a moment without its zone."""
+    if isinstance(part, str):
+        return "\0" in part
     if isinstance(part, datetime):
         return part.tzinfo is None or not _FIRST_YEAR <= part.year <= _LAST_YEAR
     return isinstance(part, int) and not 0 <= part <= _LARGEST

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import psycopg
 
 from analytics_pipeline.errors import Refused
+from analytics_pipeline.flows.erasure.errors import SubjectForgotten
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 Scope = Literal["ingest", "read"]
@@ -82,6 +84,7 @@ def create(
 
     Raises:
         TokenExists: one of that name is in use.
+        SubjectForgotten: it would be of an organisation or an account that was forgotten.
     """
     secret = _PREFIX + secrets.token_urlsafe(32)
     try:
@@ -99,7 +102,20 @@ def create(
             f"there is a token named {name} already: choose another name, or run:"
             f" analytics-pipeline token revoke {name}"
         ) from None
-    return Created(_token(row), secret)
+    made = Created(_token(row), secret)
+    _refuse_forgotten(store, made.token)
+    return made
+
+
+def _refuse_forgotten(store: Postgres, made: Token) -> None:
+    """Asked when the token is there: who forgets its owner at this moment either finds it, or is found here."""
+    who = forgotten(store)
+    try:
+        who.refuse("organisation", made.organisation_id)
+        who.refuse("account", made.account_id)
+    except SubjectForgotten:
+        store.query(_REMOVE, id=made.id)
+        raise
 
 
 def listed(store: Postgres) -> list[Token]:
@@ -160,6 +176,7 @@ _CREATE = """
     VALUES (%(name)s, %(hash)s, %(scope)s, %(organisation)s, %(account)s, clock_timestamp() + %(lifetime)s::interval)
     RETURNING id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
 """
+_REMOVE = "DELETE FROM analytics_pipeline.api_tokens WHERE id = %(id)s RETURNING id"
 _LISTED = """
     SELECT id, name, scope, organisation_id, account_id, created_at, expires_at, revoked_at, last_used_at
     FROM analytics_pipeline.api_tokens ORDER BY id

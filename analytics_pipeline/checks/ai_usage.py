@@ -11,7 +11,7 @@ from analytics_pipeline.flows.ai_usage.audit import duplicate_events, missing_ev
 from analytics_pipeline.flows.ai_usage.source import CODE_SUGGESTION_EVENTS, DUO_CHAT_EVENTS
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.daily_copy.source import DaySource
-from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
+from analytics_pipeline.orchestration.findings import Finding, Findings, check_range
 from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -24,7 +24,7 @@ def chat_events_equal_source(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
     """ClickHouse holds as many chat events of each day as the source had when it was copied, and none twice."""
-    return check_now(lambda: _differences(postgres, clickhouse, DUO_CHAT_EVENTS, days_checked(context)))
+    return check_range(context, lambda days: _differences(postgres, clickhouse, DUO_CHAT_EVENTS, days))
 
 
 @dg.asset_check(asset=code_suggestion_events)
@@ -32,7 +32,7 @@ def suggestion_events_equal_source(
     context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
     """ClickHouse holds as many code suggestion events of each day as the source had when copied, and none twice."""
-    return check_now(lambda: _differences(postgres, clickhouse, CODE_SUGGESTION_EVENTS, days_checked(context)))
+    return check_range(context, lambda days: _differences(postgres, clickhouse, CODE_SUGGESTION_EVENTS, days))
 
 
 @dg.asset_check(asset=ai_usage_daily)
@@ -41,23 +41,24 @@ def figures_count_every_event_once(
 ) -> dg.AssetCheckResult:
     """The daily figures of each feature add up to its de-duplicated events."""
 
-    def look() -> Findings:
+    def look(days: Sequence[date]) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            days = uncounted_events(postgres.store(), warehouse, days_checked(context))
-        return Audited(days.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in days.found])
+            events = uncounted_events(postgres.store(), warehouse, days)
+        return Audited(events.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in events.found])
 
-    return check_now(look)
+    return check_range(context, look)
 
 
 @dg.asset_check(asset=ai_usage_daily)
 def ledgers_know_every_day(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
     """Each day that was materialised is in the ledgers of copied and counted days."""
 
-    def look() -> Findings:
-        days = unrecorded_days(postgres.store(), days_checked(context))
-        return Audited(days.compared, [{"day": day.isoformat(), "ledger": ledger} for day, ledger in days.found])
+    def look(days: Sequence[date]) -> Findings:
+        unrecorded = unrecorded_days(postgres.store(), days)
+        found = [{"day": day.isoformat(), "ledger": ledger} for day, ledger in unrecorded.found]
+        return Audited(unrecorded.compared, found)
 
-    return check_now(look)
+    return check_range(context, look)
 
 
 def _differences(

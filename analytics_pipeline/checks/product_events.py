@@ -1,6 +1,6 @@
 """Checks of product events: figures say what the events say, each event is there once, and goes when it should."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timezone
 
@@ -19,7 +19,7 @@ from analytics_pipeline.flows.product_events.audit import (
     repeated_events,
     skewed_events,
 )
-from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, days_checked
+from analytics_pipeline.orchestration.findings import Finding, Findings, check_now, check_range, days_checked
 from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -41,13 +41,13 @@ def _equal_events(aggregate: Aggregate, asset: dg.AssetsDefinition) -> dg.AssetC
     def check(
         context: dg.AssetCheckExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
     ) -> dg.AssetCheckResult:
-        def look() -> Findings:
+        def look(days: Sequence[date]) -> Findings:
             with clickhouse.connect(_TAG) as warehouse:
-                days = figure_differences(postgres.store(), warehouse, aggregate, days_checked(context))
-            found = [{**asdict(one), "day": one.day.isoformat(), "figures": str(one.figures)} for one in days.found]
-            return Audited(days.compared, [{**one, "events": str(one["events"])} for one in found])
+                figures = figure_differences(postgres.store(), warehouse, aggregate, days)
+            found = [{**asdict(one), "day": one.day.isoformat(), "figures": str(one.figures)} for one in figures.found]
+            return Audited(figures.compared, [{**one, "events": str(one["events"])} for one in found])
 
-        return check_now(look)
+        return check_range(context, look)
 
     return check
 
@@ -64,7 +64,7 @@ def no_event_twice(context: dg.AssetCheckExecutionContext, clickhouse: ClickHous
         found = [{"organisation": one, "repeated": number} for one, number in repeats.found.items()]
         return Audited(repeats.compared, found)
 
-    return _checked(clickhouse, look)
+    return _checked(context, clickhouse, look)
 
 
 @dg.asset_check(asset=analytics_events.key)
@@ -75,7 +75,7 @@ def retention_holds(context: dg.AssetCheckExecutionContext, clickhouse: ClickHou
         expired = expired_days(warehouse, _today(), Settings.load().event_retention_days)
         return Audited(expired.compared, [{"day": day.isoformat()} for day in expired.found])
 
-    return _checked(clickhouse, look)
+    return _checked(context, clickhouse, look)
 
 
 @dg.asset_check(asset=analytics_events.key)
@@ -94,7 +94,7 @@ def no_event_lost(
         ]
         return Audited(lost.compared, found)
 
-    return _checked(clickhouse, look)
+    return _checked(context, clickhouse, look)
 
 
 @dg.asset_check(asset=analytics_events.key)
@@ -108,7 +108,7 @@ def clocks_agree(context: dg.AssetCheckExecutionContext, clickhouse: ClickHouseR
         ]
         return Audited(skewed.of_all, found if skewed.share > _SKEWED_ALLOWED else [])
 
-    return _checked(clickhouse, look, dg.AssetCheckSeverity.WARN)
+    return _checked(context, clickhouse, look, dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=analytics_events.key)
@@ -122,10 +122,11 @@ def few_events_refused(
         found: list[Finding] = [{"dead_letters": refused.events}]
         return Audited(refused.of_all, found if refused.share > _REFUSED_ALLOWED else [])
 
-    return _checked(clickhouse, look, dg.AssetCheckSeverity.WARN)
+    return _checked(context, clickhouse, look, dg.AssetCheckSeverity.WARN)
 
 
 def _checked(
+    context: dg.AssetCheckExecutionContext,
     clickhouse: ClickHouseResource,
     look: Callable[[ClickHouse], Findings],
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
@@ -134,7 +135,7 @@ def _checked(
         with clickhouse.connect(_TAG) as warehouse:
             return look(warehouse)
 
-    return check_now(in_store, severity=severity)
+    return check_now(context, in_store, severity=severity)
 
 
 def _today() -> date:

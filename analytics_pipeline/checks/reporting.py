@@ -1,14 +1,16 @@
 """Checks of reporting: the events are those of the source, and the rollups are those of the events."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 
 from analytics_pipeline.assets.reporting import reporting_events, reporting_rollups
+from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.audited import Audited
 from analytics_pipeline.flows.reporting import audit
-from analytics_pipeline.orchestration.findings import Findings, check_days, check_now, days_checked, days_of_run
+from analytics_pipeline.orchestration.findings import Findings, check_days, check_now, check_range, days_of_run
 from analytics_pipeline.orchestration.forgotten import nothing_left
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.configurable import ClickHouseResource, PostgresResource
@@ -16,6 +18,8 @@ from analytics_pipeline.resources.configurable import ClickHouseResource, Postgr
 _TAG = Tag("reporting", "check")
 # The last days of a long range are compared, this many. The history before them was compared when it came in.
 DAYS_COMPARED = 10
+# How far from a run's days its holes are looked for.
+_NEIGHBOURS = timedelta(days=7)
 _LAG_ALLOWED = timedelta(minutes=10)
 
 
@@ -28,12 +32,12 @@ def events_equal_source(
     A warning: events that arrive meanwhile are found by the sensor; what was deleted from an old day is found here.
     """
 
-    def look() -> Findings:
+    def look(days: Sequence[date]) -> Findings:
         with clickhouse.connect(_TAG) as warehouse:
-            days = audit.copy_differences(postgres.store(), warehouse, days_checked(context))
-        return Audited(days.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in days.found.items()])
+            copies = audit.copy_differences(postgres.store(), warehouse, days)
+        return Audited(copies.compared, [{"day": day.isoformat(), **asdict(one)} for day, one in copies.found.items()])
 
-    return check_now(look, severity=dg.AssetCheckSeverity.WARN)
+    return check_range(context, look, severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=reporting_rollups)
@@ -70,15 +74,23 @@ def no_uncovered_days(context: dg.AssetCheckExecutionContext, postgres: Postgres
     A run looks at its own days and the week around them, the check by itself at all that was ever rolled up.
     """
 
-    def look() -> Findings:
-        days = audit.gaps(postgres.store(), days_of_run(context))
-        return Audited(days.compared, [{"account": account, "date": day.isoformat()} for account, day in days.found])
+    def look(days: Sequence[date]) -> Findings:
+        gaps = audit.gaps(postgres.store(), days)
+        return Audited(gaps.compared, [{"day": day.isoformat(), "account": account} for account, day in gaps.found])
 
-    return check_now(look)
+    return check_range(context, look, days=_around(days_of_run(context)))
+
+
+def _around(days: Sequence[date]) -> list[date]:
+    """These days and the week before and after them; when there are none, all that there can be rollups of."""
+    today = datetime.now(timezone.utc).date()
+    first = days[0] - _NEIGHBOURS if days else Settings.load().start_of("reporting")
+    last = (days[-1] if days else today) + _NEIGHBOURS
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 @dg.asset_check(asset=reporting_events)
-def changes_are_followed(postgres: PostgresResource) -> dg.AssetCheckResult:
+def changes_are_followed(context: dg.AssetCheckExecutionContext, postgres: PostgresResource) -> dg.AssetCheckResult:
     """The newest change that was copied is at most ten minutes older than the newest of the source. A warning."""
 
     def look() -> Findings:
@@ -86,7 +98,7 @@ def changes_are_followed(postgres: PostgresResource) -> dg.AssetCheckResult:
         found = [{"behind_seconds": int(lag.total_seconds())}] if lag and lag > _LAG_ALLOWED else []
         return Audited(int(lag is not None), found)
 
-    return check_now(look, severity=dg.AssetCheckSeverity.WARN)
+    return check_now(context, look, severity=dg.AssetCheckSeverity.WARN)
 
 
 NOTHING_LEFT = nothing_left(

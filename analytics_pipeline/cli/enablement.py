@@ -14,6 +14,8 @@ from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger, Totals
+from analytics_pipeline.flows.erasure.errors import SubjectForgotten
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.flows.features import FEATURES, days_done
 from analytics_pipeline.resources.postgres import Postgres, postgres
 
@@ -112,7 +114,9 @@ def retry(feature: str, scope: str, *, as_json: bool) -> None:
 
     SCOPE is `instance` for ai_usage, `account:7` for reporting, `organisation:1` for segments.
     """
-    epoch = EnablementLedger(postgres(Settings.load())).retry(feature, scope)
+    store = postgres(Settings.load())
+    _refuse_forgotten(store, scope)
+    epoch = EnablementLedger(store).retry(feature, scope)
     if epoch is None:
         raise click.ClickException(f"{feature} {scope} has no history that was given up; {_SEE}")
     if as_json:
@@ -131,7 +135,9 @@ def reset(feature: str, scope: str, *, yes: bool, as_json: bool) -> None:
 
     Nothing is deleted: each day is replaced when it comes in. Without --yes nothing is changed.
     """
-    ledger = EnablementLedger(postgres(Settings.load()))
+    store = postgres(Settings.load())
+    _refuse_forgotten(store, scope)
+    ledger = EnablementLedger(store)
     epoch = ledger.newest(feature).get(scope)
     if epoch is None:
         raise click.ClickException(f"{feature} {scope} was never switched on; {_SEE}")
@@ -144,3 +150,16 @@ def reset(feature: str, scope: str, *, yes: bool, as_json: bool) -> None:
         click.echo(f"{what}, within 30 seconds if the feature is on.")
     else:
         click.echo(f"{what}. This was a dry run; do it with --yes.")
+
+
+def _refuse_forgotten(store: Postgres, scope: str) -> None:
+    """Nobody asks for the history of an account or an organisation that was forgotten, whatever a backup brought back.
+
+    Raises:
+        click.ClickException: it is of such a one.
+    """
+    who, (kind, _, name) = forgotten(store), scope.partition(":")
+    try:
+        who.refuse("account" if kind == "account" else "organisation", name)
+    except SubjectForgotten as error:
+        raise click.ClickException(str(error)) from None

@@ -111,7 +111,8 @@ def replay(organisation: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
     else:
-        click.echo(f"Stored: {done.stored}. Still rejected: {done.kept}.")
+        gone = f" Removed, as they name somebody who was forgotten: {done.removed}." if done.removed else ""
+        click.echo(f"Stored: {done.stored}. Still rejected: {done.kept}.{gone}")
 
 
 @dead_letters.command()

@@ -11,6 +11,7 @@ from analytics_pipeline.api import tokens
 from analytics_pipeline.api.tokens import NoSuchToken, Token, TokenExists
 from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.erasure.errors import SubjectForgotten
 from analytics_pipeline.resources.postgres import postgres
 
 _HOURS = {"h": 1, "d": 24, "w": 24 * 7}
@@ -69,7 +70,7 @@ def create(
             account_id=account,
             lifetime=lifetime,
         )
-    except TokenExists as error:
+    except (TokenExists, SubjectForgotten) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         print_json({**_shown(made.token), "token": made.secret})

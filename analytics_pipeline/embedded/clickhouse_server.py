@@ -1,8 +1,9 @@
 """`python -m analytics_pipeline.embedded.clickhouse_server --path DIR --port N`: a local ClickHouse for one machine.
 
 It puts chDB, the real ClickHouse engine, behind ClickHouse's HTTP interface: many processes share one directory.
-The password comes from the environment variable CLICKHOUSE_SERVER_PASSWORD, never from the command line. A statement
-takes as many threads as CLICKHOUSE_SERVER_THREADS says, else all processors: with one, small ones cost a fifth less.
+The password comes from the environment variable CLICKHOUSE_SERVER_PASSWORD, never from the command line. With
+CLICKHOUSE_SERVER_FOR_SMALL_STATEMENTS a statement takes one thread, which saves small ones a fifth, and none is
+compiled, which pays for large ones only.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PASSWORD_VARIABLE = "CLICKHOUSE_SERVER_PASSWORD"  # noqa: S105 - the name of a variable
-THREADS_VARIABLE = "CLICKHOUSE_SERVER_THREADS"
+SMALL_VARIABLE = "CLICKHOUSE_SERVER_FOR_SMALL_STATEMENTS"
 _EXIT_CANNOT_START = 3
 
 
@@ -23,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from analytics_pipeline.embedded.clickhouse.execution import Credentials
     from analytics_pipeline.embedded.clickhouse.server import Options, StartupError, run_server
 
-    threads = os.environ.get(THREADS_VARIABLE)
+    are_small = SMALL_VARIABLE in os.environ
     account = Credentials(given.user, os.environ.get(PASSWORD_VARIABLE, ""))
     try:
         if not account.password:
             raise StartupError(f"{PASSWORD_VARIABLE} is not set: choose a password and export it")
-        run_server(Options(given.path.resolve(), given.host, given.port, given.database, account, threads))
+        run_server(Options(given.path.resolve(), given.host, given.port, given.database, account, are_small))
     except StartupError as error:
         sys.stderr.write(f"clickhouse_server: {error}\n")
         return _EXIT_CANNOT_START

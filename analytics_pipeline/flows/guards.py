@@ -70,15 +70,15 @@ class Headroom:
         return f"{self.table} has {fullest}, and {self.all_parts:,} of {self.refused_at:,} in all"
 
 
-def headroom(clickhouse: ClickHouse, table: str) -> Headroom | None:
-    """The room that the table has left; None: our user may not see it."""
+def headroom(clickhouse: ClickHouse, *tables: str) -> list[Headroom] | None:
+    """The room that each of the tables has left, by name, of those that exist; None: our user may not see it."""
     try:
-        (row,) = clickhouse.query(sql_file(__package__, "headroom.sql"), table=table)
+        rows = clickhouse.query(sql_file(__package__, "headroom.sql"), tables=[*tables])
     except ClickHouseError as error:
         if error_code(error) == _ACCESS_DENIED:
             return None
         raise
-    return Headroom(table, *row)
+    return [Headroom(*row) for row in rows]
 
 
 def disk_trouble(clickhouse: ClickHouse, found: Headroom) -> DiskFull | None:
@@ -110,10 +110,9 @@ def require_room(clickhouse: ClickHouse, table: str) -> None:
         DiskFull: it must not, before somebody made room.
         TooManyParts: it must not yet.
     """
-    found = headroom(clickhouse, table)
-    trouble = found and (disk_trouble(clickhouse, found) or parts_trouble(clickhouse, found))
-    if trouble:
-        raise trouble
+    for found in headroom(clickhouse, table) or ():
+        if trouble := disk_trouble(clickhouse, found) or parts_trouble(clickhouse, found):
+            raise trouble
 
 
 def replica_lag(postgres: Postgres) -> float | None:

@@ -104,7 +104,7 @@ def _of_sink(one: Reached) -> Freshness:
 
 
 def failing(postgres: Postgres) -> list[Failing]:
-    """By flow and unit. Asset checks are Dagster's, and not among them."""
+    """By flow and unit. Asset checks are not among them: check_outcomes/reads.py has them."""
     return [Failing(*row) for row in postgres.query(sql_file(__package__, "failing.sql"), **_HELD)]
 
 

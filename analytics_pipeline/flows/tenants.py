@@ -7,6 +7,7 @@ from itertools import groupby
 from openfeature.client import OpenFeatureClient
 
 from analytics_pipeline.errors import Refused
+from analytics_pipeline.flows.erasure.errors import SubjectForgotten
 from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.resources.feature_flags import is_enabled
 from analytics_pipeline.resources.postgres import Postgres
@@ -70,13 +71,14 @@ def enabled_tenants(
 
     Raises:
         UnknownProjects: `only` names a project that does not exist, or nobody when it has to.
+        SubjectForgotten: `only` names a project that was forgotten with its organisation.
     """
     projects = all_projects(postgres)
     known = frozenset(environment.key for project in projects for environment in project.environments)
     if before_exposure and only is None:
         raise UnknownProjects("`before_exposure` needs `projects`: the ids of those to prepare")
     if only is not None:
-        _refuse_unknown(only, [project.id for project in projects])
+        _refuse_unknown(postgres, only, [project.id for project in projects])
         projects = [project for project in projects if project.id in only]
     with_segments = {project for (project,) in postgres.query(_PROJECTS_WITH_SEGMENTS)}
     organisations = {project.organisation_id for project in projects}
@@ -115,16 +117,20 @@ _OWNED = "SELECT id FROM {projects} WHERE organisation_id = %(organisation)s AND
 def all_projects(postgres: Postgres) -> list[Project]:
     """The source's projects with their environments, with any flags, by organisation and id.
 
-    Those of organisations that were forgotten are not among them.
+    Those of organisations that were forgotten are not among them, whoever has them now.
     """
     who = forgotten(postgres)
-    rows = [row for row in postgres.query(_PROJECTS) if not who.has("organisation", row[1])]
+    rows = [row for row in postgres.query(_PROJECTS) if not who.has_project(row[0], row[1])]
     return [
         Project(
             id_,
             organisation_id,
             name,
-            tuple(Environment(row[3], row[4], row[5], id_, organisation_id) for row in group if row[3] is not None),
+            tuple(
+                Environment(row[3], row[4], row[5], id_, organisation_id)
+                for row in group
+                if row[3] is not None and not who.has_environment(row[4])
+            ),
         )
         for (id_, organisation_id, name), group in groupby(rows, key=lambda row: row[:3])
     ]
@@ -156,7 +162,10 @@ def _enabled(flags: OpenFeatureClient, organisations: Collection[int]) -> set[in
     return {id_ for id_ in organisations if is_enabled(flags, SEGMENT_MEMBERSHIP_FLAG, organisation=id_)}
 
 
-def _refuse_unknown(only: Collection[int], known: Sequence[int]) -> None:
+def _refuse_unknown(postgres: Postgres, only: Collection[int], known: Sequence[int]) -> None:
     unknown = sorted(set(only) - set(known))
+    for project in unknown:
+        if one_project(postgres, project):
+            raise SubjectForgotten("project", project)
     if unknown:
         raise UnknownProjects(f"the source has no project {', '.join(map(str, unknown))}; check the run's `projects`")

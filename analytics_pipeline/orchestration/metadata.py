@@ -25,9 +25,10 @@ def table_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
 
 def _room_metadata(clickhouse: ClickHouse, table: str) -> dict[str, Any]:
     """The figures that the guards look at before the next run; nothing where our user may not see it."""
-    found = headroom(clickhouse, table)
-    if found is None:
+    seen = headroom(clickhouse, table)
+    if not seen:
         return {}
+    (found,) = seen
     room = {
         "room": f"{found.disk}; {found.partition}",
         "free_disk_percent": round(found.free_percent, 1),

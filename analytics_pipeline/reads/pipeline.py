@@ -21,6 +21,16 @@ def failing(stores: Stores) -> "pd.DataFrame":
     return listed(routes.pipeline_failing, stores=stores)
 
 
+def checks(stores: Stores) -> "pd.DataFrame":
+    """The asset checks that were ever executed, and whether each passes."""
+    return listed(routes.pipeline_checks, stores=stores)
+
+
+def check_days(stores: Stores) -> "pd.DataFrame":
+    """The latest outcome of each asset check, day by day."""
+    return listed(routes.pipeline_checks_days, stores=stores)
+
+
 def costs(stores: Stores, hours: int = 24) -> "pd.DataFrame":
     """Statements of ClickHouse by organisation and flow, over the last hours."""
     return listed(routes.pipeline_costs, stores=stores, hours=hours)

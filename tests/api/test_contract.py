@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-_QUICK, _THOROUGH = 60, 2_000
+_QUICK, _THOROUGH = 40, 2_000
 
 
 def _tried(asked: TestClient, examples: int) -> None:

@@ -9,7 +9,7 @@ from analytics_pipeline.api.metrics import families
 from analytics_pipeline.config import FLOWS
 from tests.docs.pages import ROOT
 
-OF_EVERY_FLOW = 9
+OF_EVERY_FLOW = 11
 PAGE = ROOT / "docs/metrics.md"
 
 
@@ -48,12 +48,18 @@ def test_metrics__of_the_world__are_the_ledgers(asked: TestClient) -> None:
     assert samples["analytics_pipeline_product_events_held_days", "analytics_task_stats_daily"] == 1
     assert samples["analytics_pipeline_usage_export_missing_days", "warehouse"] == 1
     assert 0 <= samples["analytics_pipeline_product_events_last_accepted_seconds",] < 3_600
+    assert samples["analytics_pipeline_reporting_failing_checks", "error"] == 1
+    assert samples["analytics_pipeline_reporting_failing_checks", "warning"] == 1
+    assert samples["analytics_pipeline_reporting_unknown_checks",] == 1
+    assert samples["analytics_pipeline_identities_failing_checks", "error"] == 0
+    # None of them was ever executed.
+    assert ("analytics_pipeline_usage_export_failing_checks", "error") not in samples
     # Never measured: unknown, and not 0.
     assert ("analytics_pipeline_usage_export_oldest_pending_seconds", "warehouse") not in samples
 
 
 def test_metrics__names__say_flow_and_unit() -> None:
-    units = ("seconds", "days", "rows", "units", "records", "events", "failures", "sinks", "histories")
+    units = ("seconds", "days", "rows", "units", "records", "events", "failures", "sinks", "histories", "checks")
     names = [one.name for one in families(FLOWS)]
 
     assert [

@@ -15,6 +15,7 @@ from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES
 from tests.flows.product_events.events import ORGANISATION, frame, random_events, store
 from tests.flows.reporting.desk import add_account, add_event, at, build
 from tests.product import ENVIRONMENT, PROJECT, Product, condition, document, today
+from tests.thorough import rarely
 
 EVENTS = f"/v1/organisations/{ORGANISATION}/events"
 DAYS = [today() - timedelta(days=ago) for ago in (4, 3, 2, 1)]
@@ -70,7 +71,7 @@ def test_product_events__through_http__are_those_of_pandas(sent: pd.DataFrame, c
     assert len(pages(client, EVENTS, **RANGE, limit=90)) == len(sent)
 
 
-@pytest.mark.parametrize("limit", [1, 7])
+@pytest.mark.parametrize("limit", [7, *rarely(1)])
 def test_lists_of_product_events__page_by_page__are_those_of_pandas_in_their_order(
     sent: pd.DataFrame, client: TestClient, limit: int
 ) -> None:
@@ -120,7 +121,7 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("is_rollup", [True, False], ids=["rollups", "raw"])
+@pytest.mark.parametrize("is_rollup", [True, *rarely((False,))], ids=["rollups", "raw"])
 def test_reports__through_http__are_those_of_plain_python(
     empty_product: Product, client: TestClient, is_rollup: bool
 ) -> None:

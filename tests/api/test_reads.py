@@ -95,6 +95,8 @@ READS: dict[str, tuple[Read, str, dict[str, Any]]] = {
     "dead_records": (usage_export.dead_records, "/v1/usage-export/dead-records", {}),
     "freshness": (pipeline.freshness, "/v1/pipeline/freshness", {}),
     "failing": (pipeline.failing, "/v1/pipeline/failing", {}),
+    "checks": (pipeline.checks, "/v1/pipeline/checks", {}),
+    "check_days": (pipeline.check_days, "/v1/pipeline/checks/days", {}),
     "histories": (pipeline.histories, "/v1/enablements", {}),
 }
 

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.flows.check_outcomes.ledger import Check, CheckLedger, Found, Outcome, Severity
 from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES
 from analytics_pipeline.flows.product_events.ledger import add_verdicts
@@ -80,6 +81,7 @@ def _fill(product: Product) -> None:
     build(product, FIRST, LAST)
     _use_ai(product)
     _send_events(product)
+    _check(product)
     add_verdicts(product.postgres, {"accepted": 12, "rejected": 4})
     assert product.materialise(*(one.name for one in AGGREGATES), day=today()).success
     begin(product, "warehouse")
@@ -98,6 +100,19 @@ def _fill(product: Product) -> None:
         "INSERT INTO analytics_pipeline.dead_letters (flow, unit, record_key, reason, payload, run_id)"
         " SELECT 'usage_export', 'warehouse', n, 'too large', '', '' FROM generate_series(1, 3) AS n"
     )
+
+
+def _check(product: Product) -> None:
+    outcomes: tuple[tuple[str, Severity, Outcome], ...] = (
+        ("rollups_equal_events", "error", "failed"),
+        ("no_uncovered_days", "error", "passed"),
+        ("no_impossible_rollups", "error", "unknown"),
+        ("changes_are_followed", "warning", "failed"),
+    )
+    for name, severity, outcome in outcomes:
+        ledger = CheckLedger(product.postgres, Check("reporting", "reporting_rollups", name, severity), "a-run")
+        last: Outcome = "unknown" if outcome == "unknown" else "passed"
+        ledger.record(ledger.begin([FIRST, LAST]), [Found(FIRST, outcome, 4, 1), Found(LAST, last, 4)])
 
 
 def _add_organisation(product: Product, organisation: int) -> None:

@@ -239,6 +239,7 @@ def test_figures__of_days_at_the_edges__are_those_of_the_utc_day(empty_product: 
     assert [(row[0], row[6]) for row in figures(empty_product)] == [(DAY, 2), (NEXT, 1)]
 
 
+@pytest.mark.slow
 def test_figures__another_build_is_under_way__wait_until_it_has_ended(empty_product: Product) -> None:
     empty_product.add_chat(NOON)
     materialise(empty_product)

@@ -27,6 +27,7 @@ def test_before_exposure__named_project__is_captured_loaded_and_counted(hidden: 
     assert (hidden.history(), hidden.current()) == (COUNTED, COUNTED)
 
 
+@pytest.mark.slow
 def test_before_exposure__of_one_project__leaves_the_others_alone(hidden: Product) -> None:
     hidden.add_project(11)
     hidden.add_environment(110, project=11, key="second")
@@ -54,6 +55,7 @@ def test_before_exposure__run_for_all_follows__current_counts_go_and_snapshot_an
     assert (hidden.history(), hidden.current()) == (COUNTED, {})
 
 
+@pytest.mark.slow
 def test_before_exposure__switched_on_after_counts_were_removed__schedule_has_them_counted_again(
     hidden: Product,
 ) -> None:

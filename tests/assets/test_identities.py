@@ -74,6 +74,7 @@ def test_graph__landing_zone_in_s3__works_as_on_a_disk(product: Product, monkeyp
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
 
 
+@pytest.mark.slow
 def test_graph__range_with_a_closed_day__is_refused_before_anything_is_captured(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     closed, tags = today() - timedelta(days=3), range_tags(today() - timedelta(days=3), today())
@@ -181,6 +182,7 @@ def test_snapshots__run_again__only_what_is_missing_is_loaded(product: Product) 
     assert materialization.metadata["environments_unchanged"].value == 1
 
 
+@pytest.mark.slow
 def test_snapshots__reload_configured__loads_what_is_complete(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise("raw_identities", "identity_snapshots")
@@ -192,6 +194,7 @@ def test_snapshots__reload_configured__loads_what_is_complete(product: Product) 
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
 
 
+@pytest.mark.slow
 def test_snapshots__table_lost_its_rows__run_again_restores_them(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -219,6 +222,7 @@ def test_snapshots__one_capture_damaged__others_load_and_the_run_says_which(prod
     assert product.loads() == {KEY: ("completed", 2), "other": ("failed", 1)}
 
 
+@pytest.mark.slow
 def test_snapshots__failed_environment_captured_again__rerun_repairs_it(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise("raw_identities")
@@ -231,6 +235,7 @@ def test_snapshots__failed_environment_captured_again__rerun_repairs_it(product:
     assert product.loads() == {KEY: ("completed", 1)}
 
 
+@pytest.mark.slow
 def test_raw_identities__manifest_is_damaged__next_capture_replaces_it(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -244,6 +249,7 @@ def test_raw_identities__manifest_is_damaged__next_capture_replaces_it(product: 
     assert product.snapshot() == {(KEY, "alice"): {"plan": "pro"}}
 
 
+@pytest.mark.slow
 def test_snapshots__environment_gone_since_the_day_closed__its_rows_stay(product: Product) -> None:
     closed = today() - timedelta(days=4)
     product.add_environment(101, key="other")
@@ -384,6 +390,7 @@ def _damage(product: Product, environment_key: str) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [228, *rarely(229, 1000)])
 def test_capture__environment_key_is_longer_than_a_file_name__is_kept_all_the_same(
     product: Product, length: int

@@ -136,6 +136,7 @@ def test_export__materialised_twice__second_run_changes_nothing(exported: Export
     assert not [name for name in exported.product.tables() if name.startswith("staging_")]
 
 
+@pytest.mark.slow
 def test_export__captured_again__only_the_new_files_and_the_manifest_are_kept(exported: Exported) -> None:
     exported.product.put(document("alice"))
     assert exported.run("raw_identities") == ""
@@ -227,6 +228,7 @@ def test_export__document_without_environment__goes_to_the_exports_own_dead_lett
     assert exported.letters() == [(export_unit_of(today()), "stray", "environment_api_key is not a text")]
 
 
+@pytest.mark.slow
 def test_export__one_environment_has_too_many_dead_letters__it_keeps_its_slice_and_the_others_load(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +327,7 @@ def _empty_bucket(exported: Exported) -> None:
         boto3.client("s3").delete_object(Bucket=exported.bucket, Key=key)
 
 
+@pytest.mark.slow
 def test_export__very_many_environments__are_named_in_parts_that_servers_take(exported: Exported) -> None:
     """A form field of a real server holds 128 KiB, and a URL less."""
     product = exported.product

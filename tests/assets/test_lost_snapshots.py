@@ -59,6 +59,7 @@ def test_counts__one_environment_is_lost__the_other_is_counted_and_the_run_says_
     assert reasons(two)[(2, 101)].endswith(f"Materialise identity_snapshots of {today()}, then segment_counts")
 
 
+@pytest.mark.slow
 def test_counts__lost_environment_without_counts_of_before__is_unknown_and_not_zero(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise("raw_identities", "identity_snapshots")
@@ -82,6 +83,7 @@ def test_counts__segment_deleted_while_a_snapshot_is_lost__its_counts_go_all_the
     assert two.current() == {(1, 100): (1, "failed"), (1, 101): (1, "failed")}
 
 
+@pytest.mark.slow
 def test_counts__older_snapshot_with_as_many_rows_is_put_back__is_not_counted(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -199,6 +201,7 @@ def test_counts__killed_between_history_and_current_counts__the_ledger_does_not_
     )
 
 
+@pytest.mark.slow
 def test_counts__last_segment_of_a_project_deleted_on_an_open_day__nothing_of_it_is_left(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -252,6 +255,7 @@ def test_counts__killed_while_those_of_a_gone_project_are_removed__next_run_remo
     assert (product.history(), product.current(), status(product)) == ({}, {}, [])
 
 
+@pytest.mark.slow
 def test_counts__last_segment_deleted_after_the_day_closed__that_day_keeps_its_counts(product: Product) -> None:
     day = today() - timedelta(days=3)
     product.put(document("alice", plan="pro"))
@@ -267,6 +271,7 @@ def test_counts__last_segment_deleted_after_the_day_closed__that_day_keeps_its_c
     assert product.history(day) == {(1, 100): (1, "counted")}
 
 
+@pytest.mark.slow
 def test_counts__feature_switched_off_on_an_open_day__the_day_keeps_its_counts(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()

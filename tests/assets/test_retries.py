@@ -60,6 +60,7 @@ def test_policy__of_each_asset__backs_off(asset: dg.AssetsDefinition) -> None:
     assert all(0 <= first <= 60 and 60 <= second <= 120 and 180 <= third <= 240 for first, second, third in delays)
 
 
+@pytest.mark.slow
 def test_capture__passing_trouble__only_what_is_missing_is_captured_again(
     two: Product, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_load__passing_trouble__only_what_is_missing_is_loaded_again(
     assert two.snapshot() == EVERYTHING
 
 
+@pytest.mark.slow
 def test_counts__passing_trouble__only_what_is_missing_is_counted_again(
     two: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_counts__rules_are_malformed__segment_is_unknown_and_says_so(product: Pr
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sibling", [{}, *rarely({"color": "red"}, {"plan": "pro"})])
 def test_counts__nobody_is_there_for_broken_rules_to_fail_on__is_zero_whatever_siblings_hold(
     product: Product, sibling: dict[str, str]
@@ -147,6 +148,7 @@ def test_counts__feature_switched_off__current_counts_go_and_history_stays(produ
     ]
 
 
+@pytest.mark.slow
 def test_counts__older_day_counted_again__current_counts_stay(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()
@@ -263,6 +265,7 @@ def test_counts__names_that_look_like_markdown__are_shown_as_they_are(product: P
     assert chart.splitlines()[2] == (r"| a\|b \`c\` \*\*d\*\* \[x\]\(y\) \<b\> \\ | 1 | `" + " " * 13 + "█` |")
 
 
+@pytest.mark.slow
 def test_counts__segment_without_an_answer__chart_shows_a_dash(product: Product) -> None:
     product.execute("UPDATE segments SET rules = '[[1]]'")
     product.put(document("alice"))
@@ -306,6 +309,7 @@ def test_counts__rules_nested_without_end__only_that_segment_is_unknown(product:
     assert reason.startswith("its rules cannot be read")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [1, *rarely(20, 90)])
 def test_counts__rules_nested_deeply__are_counted(product: Product, levels: int) -> None:
     leaf = '{"type": "ALL", "conditions": [{"operator": "EQUAL", "property": "plan", "value": "pro"}]}'

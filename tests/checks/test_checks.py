@@ -1,7 +1,7 @@
 """The asset checks: each passes on a sound product and finds the fault that it is there for."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from analytics_pipeline.definitions import defs
+from analytics_pipeline.flows.check_outcomes.ledger import BEGUN
 from analytics_pipeline.flows.identities.units import unit_of
 from analytics_pipeline.flows.segments.translation.conditions import Sql, Translator
 from tests import resolved
@@ -139,6 +140,7 @@ def test_checks__store_not_configured__warn_that_nothing_was_compared(
     assert (evaluation.severity, evaluation.metadata["compared"].value) == (dg.AssetCheckSeverity.WARN, 0)
 
 
+@pytest.mark.slow
 def test_checks__segments_that_only_the_engine_counts__warn_that_nothing_was_compared(product: Product) -> None:
     product.execute("DELETE FROM segments")
     product.add_segment(2, condition("REGEX", "plan", "(?=pro)"))
@@ -166,6 +168,13 @@ def test_checks__every_one_of_them_with_nothing_to_compare__warns(empty_product:
         )
 
     found = {one.asset_check_key: one for one in result.get_asset_check_evaluations()}
+    recorded = {
+        dg.AssetCheckKey(dg.AssetKey(asset), name): (outcome == "passed", run_id)
+        for asset, name, outcome, run_id in empty_product.execute(
+            "SELECT asset, check_name, outcome, run_id FROM analytics_pipeline.check_outcomes"
+        )
+    }
+    assert recorded == {key: (one.passed, result.run_id) for key, one in found.items()}
     silent = {key.name for key, one in found.items() if one.passed or one.severity is not dg.AssetCheckSeverity.WARN}
     # One has compared all ledgers; the others say that no sink is ClickHouse, and that nobody was forgotten.
     assert (set(found), silent) == (
@@ -180,6 +189,60 @@ def test_checks__every_one_of_them_with_nothing_to_compare__warns(empty_product:
 
 
 @pytest.mark.slow
+def test_outcomes__day_failed_and_was_repaired__fails_until_the_day_is_looked_at_again(product: Product) -> None:
+    def outcome(day: date) -> str:
+        ((found,),) = product.execute(
+            "SELECT outcome FROM analytics_pipeline.check_outcomes WHERE check_name = %s AND day = %s",
+            *("snapshot_rows_equal_capture", day),
+        )
+        return str(found)
+
+    product.put(document("alice"))
+    product.materialise()
+    assert outcome(today()) == "passed"
+    _insert(product, "ghost", today())
+    product.check("identity_snapshots", "snapshot_rows_equal_capture")
+    assert outcome(today()) == "failed"
+
+    product.materialise("identity_snapshots")
+
+    assert outcome(today()) == "passed"
+
+
+def test_outcomes__check_is_stopped_by_an_error__is_unknown_and_its_text_is_not_kept(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("alice@example.com")
+
+    monkeypatch.setattr("analytics_pipeline.checks.identities.row_differences", broken)
+
+    assert not product.check("identity_snapshots", "snapshot_rows_equal_capture").success
+
+    assert product.execute("SELECT day, outcome, reason FROM analytics_pipeline.check_outcomes") == [
+        (today(), "unknown", "stopped by ValueError")
+    ]
+
+
+def test_outcomes__process_dies_while_a_check_looks__is_unknown(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.materialise()
+    before = product.execute("SELECT outcome FROM analytics_pipeline.check_outcomes")
+
+    class Dies(BaseException):
+        """What nobody catches, as nobody catches a kill."""
+
+    def dies(*_: object) -> None:
+        raise Dies
+
+    monkeypatch.setattr("analytics_pipeline.checks.identities.row_differences", dies)
+    assert not product.check("identity_snapshots", "snapshot_rows_equal_capture").success
+
+    assert before == [("passed",)]
+    assert product.execute("SELECT outcome, reason FROM analytics_pipeline.check_outcomes") == [("unknown", BEGUN)]
+
+
 def test_checks__rows_appeared_beside_the_capture__next_load_removes_them(product: Product) -> None:
     product.put(document("alice", plan="pro"))
     product.materialise()

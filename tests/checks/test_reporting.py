@@ -241,6 +241,7 @@ def test_rollups_equal_events__zone_has_changed_since__compares_the_day_that_was
     assert check(desk, ROLLUPS, "rollups_equal_events") == (True, [])
 
 
+@pytest.mark.slow
 def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Product) -> None:
     """It is in ClickHouse, and waits at a locked ledger to say so."""
     add_event(desk, "first_response", NOON, value=20, user_id=7)
@@ -257,6 +258,7 @@ def test_rollups_equal_events__copy_lands_meanwhile__is_no_difference(desk: Prod
         assert checked.result() == (False, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "wrong"), [("rollups_equal_events", 2), *rarely(("no_impossible_rollups", 1))])
 def test_checks__rollups_stay_leased__are_skipped_and_say_so(
     desk: Product, monkeypatch: pytest.MonkeyPatch, name: str, wrong: int
@@ -308,7 +310,7 @@ def test_no_uncovered_days__hole_between_covered_days__is_found(desk: Product) -
     hole: date = TODAY - timedelta(days=2)
     desk.execute("DELETE FROM analytics_pipeline.reporting_coverage WHERE date = %s", hole)
 
-    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"account": 1, "date": hole.isoformat()}])
+    assert check(desk, ROLLUPS, "no_uncovered_days") == (False, [{"day": hole.isoformat(), "account": 1}])
 
 
 @pytest.mark.slow
@@ -323,11 +325,12 @@ def test_no_uncovered_days__of_a_run__looks_at_its_days_and_the_week_around_them
 
     evaluations = desk.materialise(ROLLUPS, day=TODAY, checks=True).get_asset_check_evaluations()
 
-    holes = [{"account": 1, "date": (TODAY - timedelta(days=age)).isoformat()} for age in (21, *range(19, 2, -1), 1)]
+    holes = [{"day": (TODAY - timedelta(days=age)).isoformat(), "account": 1} for age in (21, *range(19, 2, -1), 1)]
     assert {e.check_name: outcome(e) for e in evaluations}["no_uncovered_days"] == (False, holes[-1:])
     assert check(desk, ROLLUPS, "no_uncovered_days") == (False, holes)
 
 
+@pytest.mark.slow
 def test_checks__of_a_range_run__look_at_every_day(desk: Product) -> None:
     result = desk.materialise(
         EVENTS,

@@ -23,6 +23,7 @@ from analytics_pipeline.config import FLOWS, Settings
 from analytics_pipeline.flows import contract
 from tests.cli.commands import DONE, GAPS, run
 from tests.product import Product
+from tests.thorough import rarely
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -226,7 +227,7 @@ def test_doctor__landing_directory_does_not_exist__is_a_finding_and_is_not_creat
 
 @pytest.mark.parametrize(
     ("value", "state"),
-    [("relative", "relative is not absolute, and Dagster refuses it"), ("", "not set")],
+    [("relative", "relative is not absolute, and Dagster refuses it"), *rarely(("", "not set"))],
 )
 def test_doctor__dagster_home_cannot_be_used__says_why(
     product: Product, monkeypatch: pytest.MonkeyPatch, value: str, state: str
@@ -248,7 +249,7 @@ def test_doctor__dagster_home_without_dagster_yaml__says_how_to_get_it(
     ]
 
 
-@pytest.mark.parametrize(("enabled", "state"), [(True, "is on"), (False, "off, and an export needs it")])
+@pytest.mark.parametrize(("enabled", "state"), [*rarely((True, "is on")), (False, "off, and an export needs it")])
 def test_doctor__export_reader__looks_at_point_in_time_recovery(
     product: Product, monkeypatch: pytest.MonkeyPatch, enabled: bool, state: str
 ) -> None:
@@ -274,6 +275,7 @@ def test_doctor__index_holds_only_keys__is_a_finding(product: Product) -> None:
     assert repair == "set IDENTITIES_INDEX to an index with the projection ALL, or set IDENTITY_READER=export"
 
 
+@pytest.mark.slow
 def test_doctor__narrow_terminal__cuts_nothing_off(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 

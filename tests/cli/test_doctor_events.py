@@ -8,6 +8,7 @@ from analytics_pipeline.api import tokens
 from tests.cli.commands import run
 from tests.cli.test_doctor import findings_of
 from tests.product import Product
+from tests.thorough import rarely
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -49,7 +50,7 @@ def test_doctor__flow_is_not_wanted__says_nothing_of_ingestion(
     assert "ingestion" not in _found()
 
 
-@pytest.mark.parametrize("privacy", ["", "auth_login_attempt.email=drop"])
+@pytest.mark.parametrize("privacy", ["auth_login_attempt.email=drop", *rarely("")])
 def test_doctor__no_key_for_pseudonyms__warns_of_the_members_that_are_not_stored(
     privacy: str, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

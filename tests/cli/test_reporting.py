@@ -314,7 +314,7 @@ def test_range__is_none__is_wrong_usage(desk: Product, command: str, options: st
     assert (result.exit_code, message in result.stderr) == (USAGE, True)
 
 
-@pytest.mark.parametrize(("length", "is_told"), [(730, False), (731, True)])
+@pytest.mark.parametrize(("length", "is_told"), [*rarely((730, False)), (731, True)])
 def test_backfill__very_many_days__warns(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch, length: int, *, is_told: bool
 ) -> None:
@@ -724,6 +724,7 @@ def test_compare__never_rolled_up__names_the_cause_and_the_repair(rolled_up: Pro
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     ["--from 2026-04-01 --to 2026-05-07", *rarely("--account 1 --to 2025-12-31 --by month")],

@@ -53,7 +53,7 @@ def test_alerts__ask_for_metrics_that_there_are() -> None:
     names = {name for alert in alerts() for name in asked(alert["expr"])}
 
     assert names - {*METRICS} == set()
-    assert len(alerts()) == len({alert["alert"] for alert in alerts()}) == 16
+    assert len(alerts()) == len({alert["alert"] for alert in alerts()}) == 18
 
 
 def test_alerts__of_a_state__name_one_that_there_is() -> None:

@@ -38,6 +38,8 @@ def standby(primary_url: str) -> Iterator[str]:
         "listen_addresses=",
         "max_connections=200",
         "max_prepared_transactions=20",
+        # The primary hears of its lag as often, in seconds.
+        "wal_receiver_status_interval=1",
     )
     arguments = [str(_program("postgres")), "-D", str(data), *(word for option in options for word in ("-c", option))]
     server = _started(arguments, directory, user, group)

@@ -1,5 +1,6 @@
 """All flows on a read replica of the product's database, with the ledgers in a database of their own."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -143,6 +144,39 @@ def test_guard__replay_is_paused__refuses_copies_until_the_replica_follows_again
     assert product.clickhouse.query("SELECT id FROM duo_chat_events") == [(1,)]
 
 
+def test_guard__a_follower_of_the_source_is_paused__refuses_copies_until_it_follows_again(
+    empty_product: Product,
+) -> None:
+    primary = replace(empty_product.postgres, lag_seconds=1)
+    copy = DayCopy(DUO_CHAT_EVENTS, primary, empty_product.clickhouse, "run")
+    assert replica_lag(primary) is None
+    with standby(primary.url) as url:
+        follower = replace(primary, url=url)
+        copy.copy(DAY, DAY)
+        _run(follower, "SELECT pg_wal_replay_pause()")
+        _wait_until(lambda: _run(follower, "SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+        empty_product.add_chat(at(DAY), id=1)
+        _wait_until(lambda: (replica_lag(primary) or 0) > 1.5)
+
+        with pytest.raises(ReplicaBehind) as refusal:
+            copy.copy(DAY, DAY)
+        assert re.fullmatch(
+            r"A replica of the source is [2-9] s behind, and heavy work waits until it is at most 1 s"
+            r" \(GUARD_REPLICA_LAG_SECONDS\)\. Nothing of this work was written\. Look at pg_stat_replication on the"
+            " primary",
+            str(refusal.value),
+        )
+        assert empty_product.clickhouse.query("SELECT count() FROM duo_chat_events") == [(0,)]
+        assert empty_product.execute("SELECT rows FROM analytics_pipeline.source_copies") == [(0,)]
+
+        _run(follower, "SELECT pg_wal_replay_resume()")
+        wait_until_replayed(primary.url, url)
+        _wait_until(lambda: (replica_lag(primary) or 0) <= 1)
+        copy.copy(DAY, DAY)
+    assert empty_product.clickhouse.query("SELECT id FROM duo_chat_events") == [(1,)]
+    assert replica_lag(primary) is None
+
+
 def _run(store: Postgres, statement: LiteralString) -> list[tuple[object, ...]]:
     with store.connect() as connection:
         return connection.execute(statement).fetchall()
@@ -155,6 +189,7 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     product = apart.primary
     product.put(document("a", plan="pro"))
@@ -168,6 +203,7 @@ def test_counts__fail_and_ledgers_are_elsewhere__are_noted_there(apart: Apart, m
     assert apart.ledger("segment_refreshes", "project_id, status") == [(10, "failed")]
 
 
+@pytest.mark.slow
 def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None:
     product, store = apart.primary, apart.store
     add_account(product, 1, "Europe/Kyiv")
@@ -192,6 +228,7 @@ def test_looks__source_is_a_replica__find_what_has_changed(apart: Apart) -> None
     assert lag(store) == timedelta(0)
 
 
+@pytest.mark.slow
 def test_enablement__source_is_a_replica__is_recorded_in_the_ledgers(apart: Apart) -> None:
     product = apart.primary
     product.add_chat(at(DAY))
@@ -211,6 +248,7 @@ def test_query__names_both_databases__is_refused_wherever_they_are(product: Prod
         product.postgres.query("SELECT FROM {accounts} JOIN analytics_pipeline.reporting_coverage ON true")
 
 
+@pytest.mark.slow
 def test_export__source_is_a_replica__sends_everything_and_writes_nothing_there(apart: Apart) -> None:
     product, receiver = apart.primary, Receiver()
     product.execute("INSERT INTO event_logs_export_allowlist (event_name) VALUES ('ViewSearch')")

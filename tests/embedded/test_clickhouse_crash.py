@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from clickhouse_connect.driver.client import Client
 
 from tests.embedded.clickhouse_harness import PASSWORD, Server, running_server, wait_until
@@ -52,6 +53,7 @@ def _insert_for_ever(port: int, table: str) -> None:
     client.raw_insert(table, ["a", "b"], rows(), fmt="TabSeparated")
 
 
+@pytest.mark.slow
 def test_insert__client_process_killed__leaves_no_rows(
     clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
 ) -> None:
@@ -75,6 +77,7 @@ def _insert_and_read(port: int, table: str, worker: int, inserts: int) -> Any:
     return client.command(f"SELECT count() FROM {table} WHERE intDiv(a, 1000) = {worker}")
 
 
+@pytest.mark.slow
 def test_concurrency__several_processes__see_their_own_rows_and_settings(
     clickhouse_server: Server, clickhouse_client: Client, clickhouse_table: str
 ) -> None:

@@ -82,6 +82,7 @@ def test_down__twice__stops_everything_once_and_up_continues(running: Stack) -> 
     assert remembered(environment) == (1, 1)
 
 
+@pytest.mark.slow
 def test_up__data_damaged__names_cause_log_and_repair_and_starts_the_others(home: Path) -> None:
     stack = Stack(home)
     stack.up()
@@ -105,6 +106,7 @@ def test_files__with_secrets_or_data__are_private(running: Stack) -> None:
     assert not any(password in " ".join(psutil.Process(pid).cmdline()) for pid in pids(running).values())
 
 
+@pytest.mark.slow
 def test_up__long_path__puts_the_socket_elsewhere(home: Path) -> None:
     stack = Stack(home / ("long" * 25) / "home")
     environment = stack.up()

@@ -53,6 +53,7 @@ def test_up__engines_killed__starts_them_alone_and_keeps_data(running: Stack, ki
     assert remembered(environment) == (len(killed), len(killed))
 
 
+@pytest.mark.slow
 def test_up__postgres_killed_and_its_pid_is_somebody_elses__starts_again(running: Stack) -> None:
     """What a killed server notes beside its socket names a pid, which the system gives away again."""
     data = running.home / "postgres" / "data"
@@ -77,6 +78,7 @@ def test_up__what_it_makes_for_rows__is_for_its_owner_alone(running: Stack) -> N
     assert modes == dict.fromkeys(modes, 0o700)
 
 
+@pytest.mark.slow
 def test_up__postgres_killed_under_a_busy_query__starts_again(running: Stack) -> None:
     url = running.environment()["DATABASE_URL"]
     broken = threading.Event()
@@ -96,6 +98,7 @@ def test_up__postgres_killed_under_a_busy_query__starts_again(running: Stack) ->
     assert "pg_sleep" not in _activity(url)
 
 
+@pytest.mark.slow
 def test_up__engine_hangs__replaces_it(running: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics_pipeline.embedded.engines._PROBE_SECONDS", 0.5)
     monkeypatch.setattr("analytics_pipeline.embedded.stack._STOP_SECONDS_WHEN_HANGING", 0.5)
@@ -108,6 +111,7 @@ def test_up__engine_hangs__replaces_it(running: Stack, monkeypatch: pytest.Monke
     assert not psutil.pid_exists(before["aws"])
 
 
+@pytest.mark.slow
 def test_up__state_lost__replaces_the_engines_that_nobody_remembers(running: Stack) -> None:
     remember(running.environment(), 7)
     before = pids(running)

@@ -74,6 +74,7 @@ def test_held__dropped_grown_and_unknown_days__are_lost_until_they_are_swapped_a
     assert unheld(held, DAYS) == lost(held) == set()
 
 
+@pytest.mark.slow
 def test_held__other_rows_as_many_as_before__are_found_by_their_contents(held: Product) -> None:
     drop(held.clickhouse, DAY)
     held.clickhouse.insert_rows("held", ["day", "v"], [[DAY, "z"]])

@@ -9,6 +9,7 @@ import pytest
 from analytics_pipeline.flows.held_days import lost_days, note_losses, swap_days, unheld_days
 from analytics_pipeline.flows.held_tables import MonthTable
 from tests.product import Product
+from tests.thorough import rarely
 
 TABLE = MonthTable("figures", lease="figures", key=("tenant", "date"))
 FEBRUARY = [date(2026, 2, 1) + timedelta(days=number) for number in range(28)]
@@ -62,7 +63,7 @@ def unheld(product: Product, thoroughly: Sequence[date] = ()) -> set[date]:
 BEFORE = {("a", FIRST): 1, ("b", FIRST): 1, ("a", SECOND): 1, ("b", SECOND): 1, ("a", MARCH): 1}
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [*rarely(1), 2])
 def test_swap__a_day__replaces_it_alone_and_what_vanished_is_gone(figures: Product, times: int) -> None:
     for _ in range(times):
         swap(figures, [SECOND], {("a", SECOND): 2})
@@ -126,6 +127,7 @@ def test_held__month_was_dropped__all_its_days_are_lost_and_no_other(figures: Pr
     assert lost_days(figures.postgres, TABLE) == {FIRST, SECOND}
 
 
+@pytest.mark.slow
 def test_held__month_of_an_older_backup__its_newer_days_are_lost(figures: Product) -> None:
     figures.clickhouse.execute("CREATE TABLE backup AS figures")
     figures.clickhouse.execute("ALTER TABLE backup ATTACH PARTITION 202602 FROM figures")

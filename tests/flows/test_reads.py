@@ -23,10 +23,9 @@ def days(one: Freshness) -> tuple[date | None, date | None, int, int, int]:
 def test_freshness__of_product_events__is_that_of_every_aggregate(empty_product: Product) -> None:
     moments = [at(0, 0.1), at(2)]
     store(empty_product.clickhouse, [event(n, moment, organisation_id=1) for n, moment in enumerate(moments)])
-    for ago in (0, 2):
-        days_ago = today() - timedelta(days=ago)
-        assert empty_product.materialise(*(one.name for one in AGGREGATES), day=days_ago).success
     table = "analytics_daily_active_users"
+    assert empty_product.materialise(*(one.name for one in AGGREGATES), day=today() - timedelta(days=2)).success
+    assert empty_product.materialise(table).success
     empty_product.execute("UPDATE analytics_pipeline.held_days SET state = 'lost' WHERE day = %s", today())
 
     shown = {one.relation: one for one in freshness(empty_product.postgres)}

@@ -90,6 +90,7 @@ def test_migrate__twice__the_second_does_nothing(clickhouse: ClickHouse, store: 
     assert status(Settings.load()) == [*POSTGRES, *PRE, *POST]
 
 
+@pytest.mark.slow
 def test_migrate__phase_by_phase__each_applies_its_own(clickhouse: ClickHouse, store: Postgres) -> None:
     settings = Settings.load()
 
@@ -100,6 +101,7 @@ def test_migrate__phase_by_phase__each_applies_its_own(clickhouse: ClickHouse, s
     assert migrate(settings, ["post"]) == POST
 
 
+@pytest.mark.slow
 def test_migrate__without_postgres__applies_clickhouse_alone(
     clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_migrate__applied_script_was_edited__is_refused_and_changes_nothing(
     ]
 
 
+@pytest.mark.slow
 def test_migrate__applied_script_has_gone__is_refused(clickhouse: ClickHouse, scripts: Path) -> None:
     _script(scripts, "pre", "001_a", "a")
     _script(scripts, "pre", "002_b", "b")
@@ -206,6 +209,7 @@ def test_migrate__every_statement__carries_its_tag(clickhouse: ClickHouse) -> No
     assert untagged == []
 
 
+@pytest.mark.slow
 def test_migrate__already_under_way__is_refused_and_changes_nothing(clickhouse: ClickHouse, store: Postgres) -> None:
     with store.lease("migrations"), pytest.raises(LeaseHeld, match="another run is working on migrations"):
         migrate(Settings.load())
@@ -252,6 +256,7 @@ def test_retention__settings__are_applied_changed_and_kept(
     assert _retention(clickhouse) == seen[-1]
 
 
+@pytest.mark.slow
 def test_retention__settings_as_they_were__changes_no_table(clickhouse: ClickHouse, store: Postgres) -> None:
     migrate(Settings.load())
     changed = _changed(clickhouse)

@@ -20,6 +20,7 @@ TABLES = [
     "ai_usage_days",
     "alembic_version",
     "api_tokens",
+    "check_outcomes",
     "dead_letters",
     "enablements",
     "erased_rows",

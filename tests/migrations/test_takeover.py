@@ -80,7 +80,7 @@ def test_take_over__twice__the_second_does_nothing(by_day: ClickHouse) -> None:
     assert (_rows(by_day), _layouts(by_day)) == (before, TAKEN_OVER)
 
 
-@pytest.mark.parametrize("statement", ["TRUNCATE", *rarely("INSERT"), "EXCHANGE", *rarely("RENAME")])
+@pytest.mark.parametrize("statement", [*rarely("TRUNCATE", "INSERT"), "EXCHANGE", *rarely("RENAME")])
 def test_take_over__dies_before_a_statement__the_next_one_finishes(
     by_day: ClickHouse, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
@@ -141,7 +141,7 @@ def test_tables_by_month__code_that_writes_by_day__fails_loudly(by_day: ClickHou
             )
 
 
-@pytest.mark.parametrize("lease", FIGURES_LEASES)
+@pytest.mark.parametrize("lease", [FIGURES_LEASES[0], *rarely(*FIGURES_LEASES[1:])])
 def test_migrate_post__figures_are_being_written__waits_for_the_run(
     clickhouse: ClickHouse, store: Postgres, monkeypatch: pytest.MonkeyPatch, lease: str
 ) -> None:

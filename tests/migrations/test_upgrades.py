@@ -146,6 +146,7 @@ def test_migrate__stores_of_a_later_version__are_refused_by_name_and_left_alone(
     assert run("migrate", "status").exit_code == GAPS
 
 
+@pytest.mark.slow
 def test_doctor__pre_of_the_next_version_is_applied__warns_and_turns_nothing_off(
     clickhouse: ClickHouse, store: Postgres
 ) -> None:

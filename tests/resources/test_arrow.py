@@ -22,6 +22,8 @@ from analytics_pipeline.resources.sessions import MomentLost, Stopped
 from tests.resources.harness import store_rows, wait_until_alone
 from tests.resources.proxy import proxy
 
+pytestmark = pytest.mark.usefixtures("started_readers")
+
 
 class _Broken(Exception):
     """Work that fails."""

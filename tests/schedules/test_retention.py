@@ -10,6 +10,7 @@ import yaml
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
+from analytics_pipeline.flows.check_outcomes.ledger import Check, CheckLedger, Found
 from analytics_pipeline.flows.dead_letters import DeadLetter
 from analytics_pipeline.flows.product_events import letters
 from analytics_pipeline.flows.retention.expired import expiring, remove_expired
@@ -87,6 +88,15 @@ def test_remove_expired__rows_of_all_ages__removes_what_is_old_and_not_needed(em
         add_token(empty_product, name, revoked, expires)
     for until, finished in ((1, old(401)), (2, old(399)), (3, None)):
         add_past(empty_product, until, finished)
+    for name, flow, day, days in (
+        ("old", "reporting", DAY, 401),
+        ("young", "reporting", DAY - timedelta(days=500), 399),
+        ("of no snapshot", "identities", DAY - timedelta(days=496), 1),
+        ("of a snapshot", "identities", DAY - timedelta(days=494), 1),
+        ("of everything", "identities", None, 1),
+    ):
+        check = CheckLedger(empty_product.postgres, Check(flow, "asset", name, "error"), "run")
+        check.record(old(days), [Found(day, "failed", 1, 1)])
     # Snapshots are kept longer than ledgers otherwise are.
     what = expiring(dead_letter_days=90, snapshot_days=493)
 
@@ -96,6 +106,7 @@ def test_remove_expired__rows_of_all_ages__removes_what_is_old_and_not_needed(em
         "segment_refreshes": 1,
         "api_tokens": 2,
         "event_logs_export_past": 1,
+        "check_outcomes": 2,
     }
     assert set(remove_expired(empty_product.postgres, what).values()) == {0}
     assert kept(empty_product, "dead_letters", "record_key") == ["young"]
@@ -103,6 +114,7 @@ def test_remove_expired__rows_of_all_ages__removes_what_is_old_and_not_needed(em
     assert kept(empty_product, "segment_refreshes", "project_id") == [1, 2]
     assert kept(empty_product, "api_tokens", "name") == ["revoked lately", "valid"]
     assert kept(empty_product, "event_logs_export_past", "until_id") == [2, 3]
+    assert kept(empty_product, "check_outcomes", "check_name") == ["of a snapshot", "of everything", "young"]
 
 
 def test_ledgers__of_a_day_are_gone__it_is_brought_in_again_and_not_twice(product: Product) -> None:
@@ -195,8 +207,14 @@ def test_old_runs__of_another_code_location__are_left_alone() -> None:
 def test_job__of_the_schedule__removes_and_tells_how_many(empty_product: Product) -> None:
     add_letter(empty_product, "old", 91)
 
+    ledger = empty_product.postgres
+    for name, flow in (("kept", "reporting"), ("removed", "reporting"), ("elsewhere", "another")):
+        check = CheckLedger(ledger, Check(flow, "reporting_rollups", name, "error"), "run")
+        check.record(check.begin([DAY]), [Found(DAY, "failed", 2, 1)])
+    kept_check = dg.AssetCheckKey(dg.AssetKey("reporting_rollups"), "kept")
+
     with dg.DagsterInstance.ephemeral() as instance:
-        result = retention.execute_in_process(instance=instance)
+        result = retention([kept_check]).execute_in_process(instance=instance)
 
     assert result.output_for_node("remove_what_expired") == {
         "dead_letters": 1,
@@ -204,8 +222,10 @@ def test_job__of_the_schedule__removes_and_tells_how_many(empty_product: Product
         "segment_refreshes": 0,
         "api_tokens": 0,
         "event_logs_export_past": 0,
+        "check_outcomes": 1,
         "dagster_runs": 0,
     }
+    assert kept(empty_product, "check_outcomes", "check_name") == ["elsewhere", "kept"]
 
 
 def test_ticks__by_our_dagster_yaml__are_purged() -> None:

@@ -198,6 +198,7 @@ def test_schedule__postgres_went_back_to_before_the_load__loads_from_the_landing
     assert (evaluate(tick(13), instance), closed.current()) == (NOTHING, COUNTS)
 
 
+@pytest.mark.slow
 def test_schedule__landing_zone_went_back_to_an_older_capture__it_is_not_loaded_over_a_newer_one(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -280,6 +281,7 @@ def test_schedule__store_not_configured__skips(
     assert evaluate(tick(), instance) == f"skipped: {reason}"
 
 
+@pytest.mark.slow
 def test_schedule__feature_is_off_for_all__asks_until_current_counts_are_gone(
     closed: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -321,6 +323,7 @@ def test_schedule__project_is_deleted__its_current_counts_go_with_a_run_for_all(
     assert (evaluate(tick(3), instance), closed.current()) == (NOTHING, {(1, 100): (1, "counted")})
 
 
+@pytest.mark.slow
 def test_schedule__prepared_today_for_the_feature__keeps_the_counts(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -57,6 +57,7 @@ def test_sync__off_on_without_history_and_during_it__tells_them_apart(
     ]
 
 
+@pytest.mark.slow
 def test_sync__flag_off_after_the_history__goes_on_until_the_setting_is_off(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

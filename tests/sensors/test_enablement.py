@@ -75,6 +75,7 @@ def test_scenario__on_off_and_on_again__count_is_unchanged_and_only_the_gap_is_a
     assert_complete(product)
 
 
+@pytest.mark.slow
 def test_scenario__off_for_days__those_that_the_ledgers_or_clickhouse_lack_are_asked_for(
     product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -292,6 +293,7 @@ def test_tick__saved_twice_within_one__asks_once(product: Product, instance: dg.
     assert len(settle(instance)) == 1
 
 
+@pytest.mark.slow
 def test_tick__off_and_on_within_one__changes_nothing(product: Product, instance: dg.DagsterInstance) -> None:
     product.switch_ai_usage(on=True)
     settle(instance)

@@ -42,6 +42,7 @@ def test_history__start_date_moves_into_it__is_completed_from_there(
     assert newest(product).state == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zone", "hour"), [("Asia/Tokyo", 22), *rarely(("America/New_York", 2))])
 def test_history__columns_without_zone_and_a_database_elsewhere__begins_on_the_utc_day(
     empty_product: Product, instance: dg.DagsterInstance, zone: str, hour: int
@@ -138,6 +139,7 @@ def test_run__died_while_it_worked__is_followed_by_another(
     assert len(settle(instance)) == silent
 
 
+@pytest.mark.slow
 def test_run__deleted_or_cancelled_before_it_began__is_asked_for_again(
     product: Product, instance: dg.DagsterInstance
 ) -> None:

@@ -22,6 +22,7 @@ def product(ai_product: Product) -> Product:
     return ai_product
 
 
+@pytest.mark.slow
 def test_reset__of_a_reporting_history__computes_all_of_it_again(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -83,6 +84,7 @@ def test_reporting__zone_changed__brings_in_the_whole_history_again(
     assert {zone for _, zone in covered(empty_product, 7)} == {"Europe/Paris"}
 
 
+@pytest.mark.slow
 def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_date_is_brought_in(
     empty_product: Product, instance: dg.DagsterInstance
 ) -> None:
@@ -103,6 +105,7 @@ def test_reporting__zone_off_while_an_old_date_is_computed_again_and_on__that_da
     assert newest(empty_product, "account:7", "reporting").state == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Europe/Amsterdam", *rarely("Europe/Kiev", "Europe/Stockholm")])
 def test_reporting__zone_has_become_a_link_since__asks_for_nothing_and_keeps_what_holds(
     empty_product: Product, instance: dg.DagsterInstance, name: str

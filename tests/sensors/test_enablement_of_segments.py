@@ -35,6 +35,7 @@ def test_segments__flag_on__asks_for_todays_snapshot_and_counts(
     assert settle(instance) == [("segments:organisation:1:2:1", days(today(), today()))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["identities", *rarely("segment_counts")])
 def test_segments__clickhouse_loses_the_day_before_it_is_seen_complete__is_brought_in_again(
     empty_product: Product, instance: dg.DagsterInstance, table: str

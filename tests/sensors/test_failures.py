@@ -115,6 +115,7 @@ def test_failure__run_of_an_attempt__is_counted_and_told(
     ]
 
 
+@pytest.mark.slow
 def test_failure__heard_of_twice__is_counted_once(
     product: Product, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +210,7 @@ def test_failure__foreign_exception__shows_its_kind_and_never_its_text(
     assert "S3CRET" not in json.dumps(product.execute("SELECT error FROM analytics_pipeline.enablements"))
 
 
+@pytest.mark.slow
 def test_failure__of_several_steps__tells_each(
     product: Product, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -300,6 +300,7 @@ def test_schedule__registry_has_changed__all_rollups_are_computed_again(empty_pr
     ]
 
 
+@pytest.mark.slow
 def test_sensor__older_reading_becomes_visible_later__is_rolled_up(empty_product: Product) -> None:
     """A copy of a long range is read before its neighbour's and swapped after it: when it was read tells nothing."""
     add_account(empty_product, 1, "Asia/Kolkata")

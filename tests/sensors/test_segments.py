@@ -138,6 +138,7 @@ def test_sensor__clickhouse_lost_the_counts__asks_until_they_are_there_again(pro
     assert (evaluate(), product.history()) == (UNCHANGED, {(1, 100): (1, "counted")})
 
 
+@pytest.mark.slow
 def test_sensor__postgres_went_back_to_before_the_last_count__asks_until_both_stores_agree(product: Product) -> None:
     make_quiet(product)
     product.put(document("alice", plan="pro"))
@@ -155,6 +156,7 @@ def test_sensor__postgres_went_back_to_before_the_last_count__asks_until_both_st
     assert (evaluate(), product.history(), product.current()) == (UNCHANGED, *({(1, 100): (2, "counted")},) * 2)
 
 
+@pytest.mark.slow
 def test_sensor__counted_before_that_was_recorded__is_trusted_while_counts_are_there(product: Product) -> None:
     make_quiet(product)
     product.materialise()

@@ -116,9 +116,14 @@ class History(RuleBasedStateMachine):
         if how == "delete":
             self.source.delete(relation, row.id)
         elif how == "move":
-            self.source.write(relation, moved(row, self._moment(days, hour), self.clock.now()))
+            self._move(relation, row, self._moment(days, hour))
         elif isinstance(row, Event):
             self.source.write(relation, replace(row, value=float(hour), updated_at=self.clock.now()))
+
+    def _move(self, relation: str, row: Row, moment: datetime) -> None:
+        """AI events have no time stamp of changes: of one that is moved within its day nothing tells."""
+        if isinstance(row, Event) or row.timestamp.date() != moment.date():
+            self.source.write(relation, moved(row, moment, self.clock.now()))
 
     @precondition(lambda self: self.source.undo is not None)
     @rule()

@@ -142,3 +142,18 @@ def test_segments__are_switched_off_for_the_only_organisation__current_counts_go
     history.switch_membership(1, on=False)
 
     history.settle_and_audit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ai_usage__row_before_the_first_day_commits_after_its_history_came_in__is_copied(
+    machine: type[Simulation],
+) -> None:
+    history = machine()
+    history.begin(zone=None, ai=True, segments=False)
+    history.write_late(which=2, days=2, hour=12, name="conversation_bot_handoff", who=2)
+    history.put("ai_code_suggestion_events", 1, 13, "conversation_bot_handoff", 0.5, 2)
+    history.clock.forward(timedelta(hours=2))
+    history.look_at_everything()
+
+    history.settle_and_audit()

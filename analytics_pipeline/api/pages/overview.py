@@ -7,6 +7,7 @@ from fastapi.responses import Response
 
 from analytics_pipeline.api.access import InScope, Within
 from analytics_pipeline.api.answers import Told
+from analytics_pipeline.api.pages.checks import shown as checks_shown
 from analytics_pipeline.api.pages.enablement import shown as histories_shown
 from analytics_pipeline.api.pages.frame.panels import Column, Link, Panel, Table, View, asset_page
 from analytics_pipeline.api.pages.frame.rendering import page
@@ -33,6 +34,7 @@ def overview(request: Request, within: InScope) -> Response:
         panels = [
             Panel("flows", "Flows", lambda: _flows(within), live_seconds=30, wide=True),
             Panel("failing", "What fails", lambda: _failing(within), live_seconds=30, wide=True),
+            Panel("checks", "Checks", lambda: checks_shown(within), live_seconds=30, wide=True),
             *panels,
             Panel("costs", f"Cost of the last {_HOURS} hours", lambda: _costs(within), wide=True),
         ]
@@ -82,7 +84,7 @@ def _state(one: Freshness) -> str:
 def _failing(within: Within) -> View:
     columns = (Column("Flow"), Column("Whose"), Column("What"), Column("Since", "moment"), Column("Reason"))
     rows = [(one.flow, one.unit, one.what, one.since or "", one.reason) for one in failing(within.stores.postgres)]
-    return View(table=Table(columns, rows, "Nothing."), note="Asset checks that fail are in Dagster.")
+    return View(table=Table(columns, rows, "Nothing."))
 
 
 def _costs(within: Within) -> View:

@@ -1,17 +1,26 @@
 """The pipeline itself: how fresh its flows are, what fails, what became of histories, what organisations cost."""
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from analytics_pipeline.api.access import InScope, Instance
 from analytics_pipeline.api.answers import Listing, Told, listing
-from analytics_pipeline.api.paging import Paged, cut
+from analytics_pipeline.api.paging import Paged, cut, taken
+from analytics_pipeline.flows.check_outcomes.reads import (
+    CheckOutcome,
+    CheckState,
+    Outcome,
+    check_outcomes,
+    check_states,
+)
 from analytics_pipeline.flows.reads import Cost, Failing, Freshness, History, costs, failing, freshness, histories
 
 ROUTER = APIRouter(tags=["pipeline"])
 _NO_LOG = "the server keeps no system.query_log, or has not written any of it yet"
 _LEDGERS = Told("ledger")
+OfOutcome = Annotated[Outcome | None, Query(description="Only those that came to this.", examples=["failed"])]
 
 _FRESH = {
     "flow": "reporting",
@@ -44,9 +53,59 @@ _FAILED = {
 
 @listing(ROUTER, "/pipeline/failing", Failing, _FAILED)
 def pipeline_failing(stores: Instance, page: Paged) -> Listing[Failing]:
-    """Everything that the ledgers know to have failed and that nothing has repaired. Dagster has the asset checks."""
+    """Everything that the ledgers know to have failed and that nothing has repaired; for asset checks see checks."""
     rows = failing(stores.postgres)
     return Listing(cut(rows, page, lambda row: (row.flow, row.unit, row.what), tuple[str, str, str]), _LEDGERS)
+
+
+_CHECKED = {
+    "flow": "reporting",
+    "asset": "reporting_rollups",
+    "check": "rollups_equal_events",
+    "outcome": "failed",
+    "severity": "error",
+    "failing_days": 1,
+    "first_failing_day": "2026-11-26",
+    "last_failing_day": "2026-11-26",
+    "failing_since": "2026-11-27T08:00:00Z",
+    "compared": 1200,
+    "found": 3,
+    "reason": None,
+    "checked_at": "2026-11-27T09:00:00Z",
+    "run_id": "0b6f0c4e-7d0a-4b43-8f3a-8d0f5b1c2e11",
+}
+
+
+@listing(ROUTER, "/pipeline/checks", CheckState, _CHECKED)
+def pipeline_checks(stores: Instance, page: Paged, outcome: OfOutcome = None) -> Listing[CheckState]:
+    """The asset checks that were ever executed, and whether each passes: a check fails while one of its days does."""
+    found = check_states(stores.postgres, stores.settings.flows)
+    rows = [one for one in found if outcome in (None, one.outcome)]
+    return Listing(cut(rows, page, lambda row: (row.asset, row.check), tuple[str, str]), _LEDGERS)
+
+
+_CHECKED_DAY = {
+    "flow": "reporting",
+    "asset": "reporting_rollups",
+    "check": "rollups_equal_events",
+    "day": "2026-11-26",
+    "outcome": "failed",
+    "severity": "error",
+    "compared": 1200,
+    "found": 3,
+    "reason": None,
+    "failing_since": "2026-11-27T08:00:00Z",
+    "checked_at": "2026-11-27T09:00:00Z",
+    "run_id": "0b6f0c4e-7d0a-4b43-8f3a-8d0f5b1c2e11",
+}
+
+
+@listing(ROUTER, "/pipeline/checks/days", CheckOutcome, _CHECKED_DAY)
+def pipeline_checks_days(stores: Instance, page: Paged, outcome: OfOutcome = None) -> Listing[CheckOutcome]:
+    """The latest outcome of each asset check, day by day; Dagster shows what the run `run_id` found."""
+    after = page.after(tuple[str, str, date])
+    rows = check_outcomes(stores.postgres, stores.settings.flows, outcome, after, page.limit + 1)
+    return Listing(taken(rows, page, lambda row: row.place), _LEDGERS)
 
 
 _COST = {

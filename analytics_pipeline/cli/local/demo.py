@@ -1,5 +1,6 @@
 """`analytics-pipeline demo`: the whole pipeline once, on embedded engines, with a summary for newcomers."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from analytics_pipeline.cli.local.dagster_process import new_token
 from analytics_pipeline.cli.local.interruption import run_until_interrupted
 from analytics_pipeline.cli.local.stack import home_option, open_stack, start_with_progress
 from analytics_pipeline.cli.output import new_console
+from analytics_pipeline.embedded.clickhouse_server import SMALL_VARIABLE
 
 if TYPE_CHECKING:
     from analytics_pipeline.embedded.stack import Stack
@@ -45,6 +47,8 @@ def demo(home: Path, keep: bool) -> None:
 def _run(opened: "Stack", home: Path, token: str, console: Console, *, keep: bool) -> Exit:
     began = time.monotonic()
     Thread(target=_import_ahead, daemon=True).start()
+    # Nearly all statements of the demo are small.
+    os.environ.setdefault(SMALL_VARIABLE, "1")
     with _embedded_stack(opened, console, keep=keep) as environment:
         from analytics_pipeline.cli.local.preparation import prepare_demo
 

@@ -9,7 +9,7 @@ from analytics_pipeline.flows.ai_usage.daily import FIGURES
 from analytics_pipeline.flows.ai_usage.feature import SCOPE, setting_is_on
 from analytics_pipeline.flows.ai_usage.source import SOURCES
 from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_turn
-from analytics_pipeline.flows.daily_copy.watermark import touched_days
+from analytics_pipeline.flows.daily_copy.watermark import follow
 from analytics_pipeline.flows.enablement.epochs import Epoch
 from analytics_pipeline.flows.enablement.ledger import EnablementLedger
 from analytics_pipeline.flows.held_days import lost_at_rest, note_losses
@@ -26,7 +26,7 @@ def pending_days(postgres: Postgres, clickhouse: ClickHouse, today: date, start:
     if isinstance(epoch, str):
         return epoch
     lost = lost_usage_days(postgres, clickhouse)
-    changed = {day.day for source in SOURCES for day in touched_days(postgres, source, start, today)}
+    changed = {day.day for source in SOURCES for day in follow(postgres, source, start, today)}
     since = epoch.last_day or epoch.requested_at.date()
     lacking = _uncopied(postgres, since, today) | _copied_early(postgres, max(since, today - LOOK_BACK), today)
     days = changed | lacking | lost | _uncounted(postgres)

@@ -18,22 +18,41 @@ from analytics_pipeline.resources.postgres import Connection, Postgres
 
 
 def touched_days(postgres: Postgres, source: DaySource, since: date, until: date) -> list[SourceDay]:
-    """The days to copy again as the source holds them now, in order; moves the watermark past what is in ClickHouse.
+    """Those of the days, both ends inclusive, to copy again as the source holds them now, in order.
 
-    Days before `since` and after `until` are nobody's: no partition is theirs, and a row that claims to be of the year
-    2100 must hold nothing up. Before anything was copied, changes count from the start of today (UTC).
+    Before anything was copied, changes count from the start of today (UTC).
     """
     with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
-        now = snapshot(connection)
-        passed = _watermark(ledger, source) or day_start(now.taken_at.date())
-        changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, (since, until))
-        connection.commit()  # each question gives its lock on the relation back
-        copied = copied_days(ledger, source, list(changes))
-        days = days_as_they_are(connection, postgres, source, changes)
-        touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
-        waiting = [changes[day.day] for day in touched]
-        ledger.execute(_ADVANCE, [source.name, max(passed, min([now.horizon, *waiting]))])
+        touched, _ = _look(ledger, connection, postgres, source, (since, until))
     return touched
+
+
+def follow(postgres: Postgres, source: DaySource, since: date, until: date) -> list[SourceDay]:
+    """`touched_days` from the first to the last partition; moves the watermark past what is in ClickHouse.
+
+    With fewer days it would pass changes of the others. Days before `since` and after `until` are nobody's: no
+    partition is theirs, and a row that claims to be of the year 2100 must hold nothing up.
+    """
+    with postgres.ledgers.connect() as ledger, postgres.connect() as connection:
+        touched, passed = _look(ledger, connection, postgres, source, (since, until))
+        ledger.execute(_ADVANCE, [source.name, passed])
+    return touched
+
+
+def _look(
+    ledger: Connection, connection: Connection, postgres: Postgres, source: DaySource, between: tuple[date, date]
+) -> tuple[list[SourceDay], datetime]:
+    """The touched days, and the moment before which every change of these days is in ClickHouse."""
+    now = snapshot(connection)
+    passed = _watermark(ledger, source) or min(day_start(now.taken_at.date()), now.horizon)
+    ledger.execute(_ADVANCE, [source.name, passed])  # what is copied from now on must not hide what commits meanwhile
+    changes = _first_changes(connection, postgres, source, _horizons(ledger, source), passed, between)
+    connection.commit()  # each question gives its lock on the relation back
+    copied = copied_days(ledger, source, list(changes))
+    days = days_as_they_are(connection, postgres, source, changes)
+    touched = [day for day in days.values() if day.day not in copied or not copied[day.day][0].is_of(day)]
+    waiting = [changes[day.day] for day in touched]
+    return touched, max(passed, min([now.horizon, *waiting]))
 
 
 def _watermark(ledger: Connection, source: DaySource) -> datetime | None:

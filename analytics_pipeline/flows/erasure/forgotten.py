@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_pipeline.flows.erasure.errors import KeyMissing
+from analytics_pipeline.flows.erasure.errors import KeyMissing, SubjectForgotten
 from analytics_pipeline.flows.erasure.naming import CLICKHOUSE
 from analytics_pipeline.flows.erasure.subjects import Kind, digest, in_clickhouse
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
@@ -32,6 +32,19 @@ class Forgotten:
         """Whether the subject of these names was forgotten."""
         known = self.hashes.get(kind)
         return known is not None and digest(self.key, kind, *map(str, names)) in known
+
+    def refuse(self, kind: Kind, *names: object) -> None:
+        """Let nobody ask for anything of the subject, if it was forgotten.
+
+        Raises:
+            SubjectForgotten: it was.
+        """
+        if self.has(kind, *names):
+            raise SubjectForgotten(kind, " ".join(map(str, names)))
+
+    def has_project(self, project_id: int, organisation_id: int) -> bool:
+        """Whether the project was forgotten, with the organisation that it has or had."""
+        return self.has("project", project_id) or self.has("organisation", organisation_id)
 
     def has_environment(self, key: str, organisation_id: int | None = None) -> bool:
         """Whether the environment of that key was forgotten, with its organisation."""

@@ -106,6 +106,7 @@ _EXPORT = "ids of events and names of sinks"
 POSTGRES_LEFT_OUT: Mapping[str, str] = {
     "alembic_version": "which migrations were applied",
     "ai_usage_days": _DAYS,
+    "check_outcomes": "names of checks, days, and how many things they found",
     "dead_letters": "whole records: letters.py reads whom each names",
     "erased_rows": "how many rows went from where",
     "erasure_key": "the key of the hashes",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.flows.dead_letters import DeadLetter, add_dead_letters
+from analytics_pipeline.flows.erasure.forgotten import Forgotten
+from analytics_pipeline.flows.erasure.letters import names_forgotten
 from analytics_pipeline.resources.postgres import Connection, Postgres
 
 FLOW = "product_events"
@@ -46,6 +48,11 @@ def listed(store: Postgres, organisation_id: int | None = None) -> list[Letter]:
 def removed(store: Postgres, ids: Sequence[int]) -> int:
     """Remove dead letters; returns how many there were."""
     return len(store.query(_REMOVE, flow=FLOW, ids=list(ids)))
+
+
+def is_of_forgotten(who: Forgotten, letter: Letter) -> bool:
+    """Whether the letter names somebody who was forgotten."""
+    return names_forgotten(who, FLOW, unit_of(letter.organisation_id), letter.event_id, letter.payload)
 
 
 def unit_of(organisation_id: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from analytics_pipeline.config import Settings
+from analytics_pipeline.flows.erasure.forgotten import forgotten
 from analytics_pipeline.flows.product_events import letters
 from analytics_pipeline.flows.product_events.decoding import decoded
 from analytics_pipeline.flows.product_events.ingestion import Ingestion, Submission
@@ -19,10 +20,14 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Replayed:
-    """How many dead letters were stored, and how many stay because they are still rejected."""
+    """How many dead letters were stored, how many stay because they are still rejected, and how many were removed.
+
+    Those are removed that name somebody who was forgotten: a backup brought them back.
+    """
 
     stored: int
     kept: int
+    removed: int
 
 
 def replay(settings: Settings, store: Postgres, clickhouse: ClickHouse, found: Sequence[Letter]) -> Replayed:
@@ -33,11 +38,15 @@ def replay(settings: Settings, store: Postgres, clickhouse: ClickHouse, found: S
     """
     maker = row_maker(settings)
     ingestion = Ingestion(store, lambda: clickhouse, maker, _everybody)
+    who = forgotten(store)
+    gone = [one.id for one in found if letters.is_of_forgotten(who, one)]
+    letters.removed(store, gone)
+    rest = [one for one in found if one.id not in {*gone}]
     stored: list[int] = []
-    for start in range(0, len(found), _AT_ONCE):
-        stored += _replayed(ingestion, maker, found[start : start + _AT_ONCE])
+    for start in range(0, len(rest), _AT_ONCE):
+        stored += _replayed(ingestion, maker, rest[start : start + _AT_ONCE])
     letters.removed(store, stored)
-    return Replayed(len(stored), len(found) - len(stored))
+    return Replayed(len(stored), len(rest) - len(stored), len(gone))
 
 
 def _replayed(ingestion: Ingestion, maker: RowMaker, some: Sequence[Letter]) -> list[int]:

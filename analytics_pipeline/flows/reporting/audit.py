@@ -22,8 +22,6 @@ from analytics_pipeline.resources.postgres import Postgres
 
 T = TypeVar("T")
 
-# How far from a run's days its holes are looked for.
-_NEIGHBOURS = timedelta(days=7)
 # Sums in another order differ in their last bits; averages that differ by more than so many seconds are not equal.
 _TOLERANCE = 1e-6
 # So long a swap under way is waited for.
@@ -153,14 +151,12 @@ def _orphans(clickhouse: ClickHouse, postgres: Postgres, day: date) -> Audited[l
 
 
 def gaps(postgres: Postgres, days: Sequence[date]) -> Audited[list[tuple[int, date]]]:
-    """(account, date) of days that are not covered though a day before and a day after is, the first 50.
+    """(account, date) of those of these neighbouring days that are not covered though one before and one after is.
 
-    Only these neighbouring days and the week before and after them are looked at, or, when there are none, all.
-    Compared are the account days that are covered.
+    The first 50. Compared are the account days that are covered.
     """
-    first, last = (days[0] - _NEIGHBOURS, days[-1] + _NEIGHBOURS) if days else (None, None)
-    ((covered,),) = postgres.query(_COVERED, first=first, last=last)
-    rows = postgres.query(_GAPS, first=first, last=last)
+    ((covered,),) = postgres.query(_COVERED, first=days[0], last=days[-1])
+    rows = postgres.query(_GAPS, first=days[0], last=days[-1])
     return Audited(covered, [(account, day) for account, day in rows])
 
 
@@ -189,14 +185,14 @@ _STORED = """
 
 _COVERED = """
     SELECT count(*) FROM analytics_pipeline.reporting_coverage
-    WHERE date BETWEEN coalesce(%(first)s::date, '-infinity') AND coalesce(%(last)s::date, 'infinity')
+    WHERE date BETWEEN %(first)s AND %(last)s
 """
 
 _GAPS = """
     SELECT account_id, date + step FROM (
         SELECT account_id, date, lead(date) OVER (PARTITION BY account_id ORDER BY date) - date AS distance
         FROM analytics_pipeline.reporting_coverage
-        WHERE date BETWEEN coalesce(%(first)s::date, '-infinity') AND coalesce(%(last)s::date, 'infinity')
+        WHERE date BETWEEN %(first)s AND %(last)s
     ) AS covered, generate_series(1, least(distance, 50) - 1) AS step
     WHERE distance > 1
     ORDER BY 1, 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.flows.daily_copy.changed import changed_days, days_in_turn
-from analytics_pipeline.flows.daily_copy.watermark import touched_days
+from analytics_pipeline.flows.daily_copy.watermark import follow
 from analytics_pipeline.flows.held_days import lost_at_rest, note_losses
 from analytics_pipeline.flows.reporting.accounts import Account, accounts
 from analytics_pipeline.flows.reporting.ledger import account_days, copies, coverage, stale
@@ -43,7 +43,7 @@ def live(postgres: Postgres, clickhouse: ClickHouse, now: datetime, since: date)
         return Pending((), ())
     today = now.date()
     lost = _lost(postgres, clickhouse)
-    touched = touched_days(postgres, REPORTING_EVENTS, since, today + _DAY)
+    touched = follow(postgres, REPORTING_EVENTS, since, today + _DAY)
     sources = copies(postgres, today - 2 * _DAY, today)
     to_copy = {day.day for day in touched} | {day for day in (today - _DAY, today) if sources.lacks(day, now)}
     to_copy |= {day for day in lost.copies if day <= today + _DAY}

@@ -102,7 +102,7 @@ class CountRefresh:
     def _refresh(self, project: Project) -> ProjectCounts:
         tagged = self.clickhouse.tagged("count", organisation_id=project.organisation_id, project_id=project.id)
         clickhouse = tagged.limited(Deadline.after(SECONDS_PER_PROJECT, self._time_is_over(project)))
-        if forgotten(self.postgres).has("organisation", project.organisation_id):
+        if forgotten(self.postgres).has_project(project.id, project.organisation_id):
             return ProjectCounts(project, [], ())
         fingerprint = self.ledger.start(project)
         segments = live_segments(self.postgres, project.id)

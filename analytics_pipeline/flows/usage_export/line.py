@@ -2,8 +2,8 @@
 
 import logging
 import traceback
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from analytics_pipeline.config import NotConfigured
@@ -64,9 +64,17 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"
 
 
+@dataclass(frozen=True)
+class _Coming:
+    """A batch that was found, and its records, which are being read."""
+
+    plan: Plan
+    read: Future[Read]
+
+
 @dataclass
 class Line:
-    """The work of a run for one sink. It reads ahead: the next batch is read while one is sent."""
+    """The work of a run for one sink. It reads ahead, a batch at most: the next is read while one is sent."""
 
     run: Run
     bookmark: Bookmark
@@ -135,31 +143,41 @@ class Line:
         done: Sending | None = None
         outcome: Outcome | None = None
         kind: Kind = "past" if of else "live"
-        plan, read = self._look(position, of)
+        coming = self._coming(position, of)
+        batch = next(coming, None)
         while True:
-            following = plan if ends.remaining > 0 else None
+            following = batch.plan if batch and ends.remaining > 0 else None
             sending = self.bookmark.advance(done, outcome, following, kind, of.id if of else None)
-            if following is None:
-                if plan is None and of:
+            if batch is None or following is None:
+                if batch is None and of:
                     past.finish(self.bookmark.connection, of)
-                return position if plan else None
-            position = following.to
-            looking = self.ahead.submit(self._look, position, of)
+                return position if batch else None
+            position, read = following.to, batch.read.result()
+            batch = next(coming, None)
             done, outcome = sending, self._send(sending, read) if sending else None
-            plan, read = looking.result()
 
-    def _look(self, position: int, of: past.Past | None) -> tuple[Plan | None, Read]:
-        """The batch that follows the position, and its records."""
+    def _coming(self, position: int, of: past.Past | None) -> Iterator[_Coming]:
+        """Batches after the position. The records of each are read while the one before is sent and recorded."""
+        looking = self.ahead.submit(self._look, position, of)
+        while (plan := looking.result()) is not None:
+            reading = self.ahead.submit(self._read, plan)
+            looking = self.ahead.submit(self._look, plan.to, of)
+            yield _Coming(plan, reading)
+
+    def _look(self, position: int, of: past.Past | None) -> Plan | None:
+        """The batch that follows the position."""
         names = self.run.allowed.names if of is None or of.event_name is None else (of.event_name,)
         until = LARGEST_ID if of is None or of.until_id is None else of.until_id
         plan = self.reader.next(position, self.run.batch, rows=self.rows, until=until, names=names)
         if plan is None:
-            return None, Read(None, ())
+            return None
         # As many rows as it takes to fill a batch, whether few or all of them are allowed to leave.
         wanted = self.rows * 2 if plan.records < self.run.batch // 2 else 2 * self.run.batch
         self.rows = min(wanted, ROWS_PER_LOOK)
-        read = self.reader.read(plan.ids) if plan.records else Read(None, ())
-        return plan if of is None else replace(plan, gaps=EMPTY), read
+        return plan if of is None else replace(plan, gaps=EMPTY)
+
+    def _read(self, plan: Plan) -> Read:
+        return self.reader.read(plan.ids) if plan.records else Read(None, ())
 
     def _send(self, sending: Sending, read: Read) -> Outcome:
         """Send the records, and wait until the receiver has them.

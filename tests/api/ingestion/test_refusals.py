@@ -11,6 +11,8 @@ import zstandard
 
 from analytics_pipeline.api import tokens
 from analytics_pipeline.api.ingestion import commits
+from analytics_pipeline.flows.erasure import subjects
+from analytics_pipeline.flows.erasure.ledger import ErasureLedger
 from tests.api.ingestion.conftest import Worker
 from tests.flows.product_events.samples import batch, envelope
 from tests.product import Product
@@ -44,6 +46,20 @@ def test_token__revoked__stores_nothing_more_although_it_was_known(empty_product
 
     assert (before.status, after.status) == (200, 401)
     assert count(empty_product) == 1
+
+
+def test_token__survived_the_forgetting_of_its_organisation__stores_and_keeps_nothing(
+    empty_product: Product, worker: Worker
+) -> None:
+    # A backup of the tokens brought it back: whoever forgets an organisation ends its tokens.
+    ErasureLedger.begin(empty_product.postgres, subjects.numbered("organisation", "1"))
+
+    answer = worker.post([envelope(), {"no": "event"}])
+
+    first, second = answer.json["verdicts"]
+    assert (first["verdict"], first["reason"]) == ("rejected", "its user or organisation was forgotten")
+    assert (answer.status, second["verdict"], count(empty_product)) == (200, "rejected", 0)
+    assert empty_product.execute("SELECT count(*) FROM analytics_pipeline.dead_letters") == [(0,)]
 
 
 def test_token__in_use__is_noted(empty_product: Product, worker: Worker) -> None:

@@ -15,6 +15,7 @@ from analytics_pipeline.config import Settings
 from tests.api.world import Tokens
 from tests.browser import NEEDS_CHROMIUM, PHONE_AT_NIGHT, is_within_the_screen, launched, signed_in
 from tests.product import Product
+from tests.thorough import THOROUGH
 
 PAGES = (
     "/",
@@ -73,12 +74,13 @@ def test_dashboard__in_a_browser__is_signed_in_to_filtered_and_shared(browser: B
     assert complaints == []
 
 
-@pytest.mark.parametrize("options", [{}, PHONE_AT_NIGHT])
+@pytest.mark.parametrize(("options", "paths"), [({}, PAGES[::2]), (PHONE_AT_NIGHT, PAGES[1::2])])
 def test_pages__on_a_desk_and_on_a_phone_at_night__have_no_barrier(
-    browser: Browser, address: str, options: dict[str, Any]
+    browser: Browser, address: str, options: dict[str, Any], paths: tuple[str, ...]
 ) -> None:
+    """Each page on one of them, which takes two seconds; on both with `make test-all`."""
     page = signed_in(browser, address, "all", **options)
-    for path in PAGES:
+    for path in PAGES if THOROUGH else paths:
         page.goto(f"{address}{path}")
         found = Axe().run(page)
         assert [(path, one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == []

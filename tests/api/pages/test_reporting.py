@@ -50,6 +50,7 @@ def test_reporting__one_panel_fails__the_others_are_there(
     assert "a secret text" not in page
 
 
+@pytest.mark.slow
 def test_reporting__one_panel_is_asked_for__comes_alone(desk: Product, client: TestClient) -> None:
     whole: dict[str, str | int] = {"account": 1, "from": "2026-01-05", "to": "2026-01-15"}
     one = client.get("/reporting", params={**whole, "panel": "agents"}).text
@@ -61,6 +62,7 @@ def test_reporting__without_an_account__offers_those_that_there_are(desk: Produc
     assert 'href="/reporting?account=1"' in client.get("/reporting").text
 
 
+@pytest.mark.slow
 def test_reporting__of_ones_own_account__needs_no_choice(desk: Product, client: TestClient, tokens: Tokens) -> None:
     tokens.scopes["desk"] = Scope(account_id=1)
     client.headers["Authorization"] = "Bearer desk"

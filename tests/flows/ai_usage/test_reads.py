@@ -153,6 +153,7 @@ def test_missing__day_is_lost__is_told(product: Product) -> None:
         assert reads.missing(GROUP) == [(NEXT, NEXT)]
 
 
+@pytest.mark.slow
 def test_missing__before_the_first_event_and_after_today__is_nothing(product: Product) -> None:
     product.execute(
         "INSERT INTO analytics_pipeline.enablements (feature, scope, epoch, setting, source_first_day, last_attempt)"

@@ -204,6 +204,7 @@ def test_copy__changes_of_all_kinds__are_recorded_as_postgres_counts_them(empty_
     ]
 
 
+@pytest.mark.slow
 def test_copy__rows_refused_in_every_piece__are_asked_for_side_by_side(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +294,7 @@ def test_copy__later_reading_swapped_meanwhile__is_kept(
     assert [row[2] for row in ledger(empty_product)] == [2]
 
 
+@pytest.mark.slow
 def test_copy__very_many_rows__goes_in_pieces_of_whole_days(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ class Alterations(threading.Thread):
         self.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *rarely(1, 2)])
 def test_copy__relation_is_altered_at_random_moments__neither_waits_for_the_other_for_long(
     partitioned: Product, slow: None, seed: int
@@ -160,6 +161,7 @@ def test_copy__clickhouse_still_writes_what_came_of_a_stream_that_was_cut__is_ri
     assert not [table for table in partitioned.tables() if table.startswith("staging_")]
 
 
+@pytest.mark.slow
 def test_copy__sessions_between_its_statements__hold_no_lock_on_the_relation(
     partitioned: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +220,7 @@ def test_copy__relation_is_another_before_the_swap__swaps_nothing_and_says_so(
     assert stored(partitioned) == before
 
 
-@pytest.mark.parametrize("statement", [ADD_COLUMN, ADD_PARTITION.format(number=1, year=2030)])
+@pytest.mark.parametrize("statement", [ADD_COLUMN, *rarely(ADD_PARTITION.format(number=1, year=2030))])
 def test_copy__relation_gets_a_column_or_an_empty_partition__is_right(
     partitioned: Product, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:

@@ -257,6 +257,7 @@ def test_copy__one_id_at_two_moments_of_a_millisecond__refuses_that_row_alone(em
         assert datetime.fromisoformat(payload["timestamp"]).microsecond == 900
 
 
+@pytest.mark.slow
 def test_copy__row_shown_twice_by_a_view__refuses_one_of_them(empty_product: Product) -> None:
     empty_product.add_chat(NOON, id=1)
     empty_product.execute("ALTER TABLE ai_duo_chat_events RENAME TO chats")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.daily_copy import ledger as copy_ledger
-from analytics_pipeline.flows.daily_copy.watermark import touched_days
+from analytics_pipeline.flows.daily_copy.watermark import follow, touched_days
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from tests.flows.daily_copy.test_copy import DAY, NOON, add_event, copy, stored
 from tests.product import Product, today
@@ -17,7 +17,7 @@ from tests.thorough import on_engines, rarely
 
 
 def touched(product: Product, since: date = DAY) -> list[date]:
-    return [day.day for day in touched_days(product.postgres, REPORTING_EVENTS, since, today() + timedelta(days=1))]
+    return [day.day for day in follow(product.postgres, REPORTING_EVENTS, since, today() + timedelta(days=1))]
 
 
 def watermark(product: Product) -> datetime:
@@ -135,6 +135,21 @@ def test_touched__watermark__never_passes_an_open_transaction_or_an_uncopied_cha
     copy(empty_product, DAY, DAY + timedelta(days=2))
     assert touched(empty_product) == []
     assert watermark(empty_product) > started
+
+
+def test_touched_days__of_some_days__pass_no_change_of_the_others(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_ledger, "SETTLE", timedelta(0))
+    later = DAY + timedelta(days=3)
+    for day in (NOON, NOON + timedelta(days=3)):
+        add_event(empty_product, day, updated_at=now())
+
+    some = touched_days(empty_product.postgres, REPORTING_EVENTS, later, later)
+    copy(empty_product, later, later)
+    none = touched_days(empty_product.postgres, REPORTING_EVENTS, later, later)
+
+    assert ([one.day for one in some], none, touched(empty_product)) == ([later], [], [DAY])
 
 
 def test_snapshot__another_transaction_is_open__horizon_lies_before_it_by_the_settling_time(

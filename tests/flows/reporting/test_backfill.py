@@ -198,6 +198,7 @@ def test_backfill__zone_changed__does_the_whole_history_without_copying(empty_pr
     assert {row[2:] for row in covered(empty_product) if row[1] >= str(FIRST)} == {("Asia/Kathmandu", True)}
 
 
+@pytest.mark.slow
 def test_backfill__copy_was_read_before_the_day_was_over__is_read_again(empty_product: Product) -> None:
     add_account(empty_product)
     early, noon = at("2026-03-10 06:00"), at("2026-03-10 15:00")
@@ -250,6 +251,7 @@ def test_backfill__everything_again__reads_what_changed_unseen(empty_product: Pr
     assert {row[1] / row[0] for row in rollups(empty_product).values()} == {7}
 
 
+@pytest.mark.slow
 def test_missing__of_some_accounts__reads_what_the_ledger_says_of_those_alone(
     empty_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +271,7 @@ def test_missing__of_some_accounts__reads_what_the_ledger_says_of_those_alone(
     assert read == [{1, 3}]
 
 
+@pytest.mark.slow
 def test_backfill__accounts_with_histories_of_their_own__does_each_ones_days(empty_product: Product) -> None:
     for account, day in ((1, "2026-01-03"), (2, "2026-01-20")):
         add_account(empty_product, account, "UTC")

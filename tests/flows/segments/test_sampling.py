@@ -131,6 +131,7 @@ def test_sample__judge_dies_of_one_segment__the_others_are_compared(
     assert [found.segment_id for found in _found(counted)] == [1, 3]
 
 
+@pytest.mark.slow
 def test_sample__time_is_over__ends_without_a_verdict(counted: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     _wrong_for(monkeypatch, "user-4")
     monkeypatch.setattr(comparing, "SECONDS", 0.0)
@@ -216,6 +217,7 @@ def test_sample__several_environments__one_process_and_one_question_for_each(
     assert (len(entered), sorted(asked)) == (1, [5, 5, 5, 10])
 
 
+@pytest.mark.slow
 def test_sample__project_was_deleted_since__is_left_out(counted: Product) -> None:
     counted.execute("DELETE FROM projects")
 

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from psycopg import OperationalError
 
 from analytics_pipeline.flows.usage_export.allow_list import remove
 from analytics_pipeline.flows.usage_export.bookmark import pause_after
 from analytics_pipeline.flows.usage_export.ledger import pause, resume
+from analytics_pipeline.flows.usage_export.records import EventReader, Read
 from analytics_pipeline.resources.sinks.base import Batch, SinkUnavailable
 from tests.flows.usage_export.event_log import add_event, add_events, allow, begin, bookmark, due_again, run
 from tests.flows.usage_export.receivers import Receiver
@@ -129,6 +131,29 @@ def test_export__sink_fails__bookmark_stays_and_the_same_batch_is_sent_again(emp
 
     assert receiver.keys == ["1-2", "1-2", "3-3"]
     assert bookmark(empty_product) == 3
+
+
+def test_export__next_batch_cannot_be_read__what_was_acknowledged_is_recorded(
+    empty_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(empty_product, "ViewSearch")
+    add_events(empty_product, 3)
+    begin(empty_product, "receiver")
+    receiver, read = Receiver(), EventReader.read
+
+    def breaks(self: EventReader, ids: str) -> Read:
+        if ids != "{[1,3)}":
+            raise OperationalError("the server went away")
+        return read(self, ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventReader, "read", breaks)
+        with pytest.raises(OperationalError):
+            run(empty_product, receiver, batch=2)
+    assert (receiver.keys, bookmark(empty_product)) == (["1-2"], 2)
+    run(empty_product, receiver, batch=2)
+
+    assert (receiver.keys, bookmark(empty_product)) == (["1-2", "3-3"], 3)
 
 
 def test_export__refused_records__become_dead_letters_and_the_rest_goes_on(empty_product: Product) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics_pipeline.flows.product_events.aggregates.tables import QUANTILE_ERROR
@@ -26,6 +26,7 @@ from analytics_pipeline.flows.product_events.reads.reading import Reading
 from tests.flows.product_events.events import ORGANISATION, OTHER, an_id, frame, random_events, store
 from tests.flows.product_events.test_build import RETENTION, build
 from tests.product import Product, today
+from tests.thorough import on_engines
 
 # Around the end of a month, so that a range may be in two partitions of figures.
 DAYS = [today() - timedelta(days=number) for number in range(35, 25, -1)]
@@ -190,7 +191,7 @@ def test_reads__of_any_range_and_organisation__equal_pandas(filled: tuple[Produc
     product, events = filled
     bounds = st.tuples(st.integers(0, len(DAYS)), st.integers(0, len(DAYS))).filter(lambda pair: pair[0] < pair[1])
 
-    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @on_engines(10)
     @given(bounds, st.sampled_from(WHOSE))
     def check(pair: tuple[int, int], whose: int | None) -> None:
         query = EventQuery(whose, DAYS[0] + timedelta(days=pair[0]), DAYS[0] + timedelta(days=pair[1]))

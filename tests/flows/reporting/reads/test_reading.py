@@ -107,6 +107,7 @@ def test_report__of_an_account_that_was_forgotten__is_refused_and_not_zero(
         by_day(desk)
 
 
+@pytest.mark.slow
 def test_report__another_zone_is_swapped_in_meanwhile__those_days_come_from_the_events(empty_product: Product) -> None:
     evenings(empty_product)
 
@@ -167,6 +168,7 @@ def test_report__events_are_copied_anew_meanwhile__none_are_missing(empty_produc
     assert (counts(answer), answer.missing) == ([0, 2, 1, 0], ())
 
 
+@pytest.mark.slow
 def test_report__day_is_being_swapped__comes_from_the_events(empty_product: Product) -> None:
     """Also while its lease is held: what ClickHouse shows of it changes at any moment."""
     evenings(empty_product)
@@ -182,6 +184,7 @@ def test_report__day_is_being_swapped__comes_from_the_events(empty_product: Prod
     assert (counts(answer), answer.source) == ([0, 1, 1, 0], "mixed")
 
 
+@pytest.mark.slow
 def test_report__versions_were_never_recorded__the_ledgers_are_asked_again(empty_product: Product) -> None:
     """As after a takeover of tables by day: there is nothing to compare with what ClickHouse shows."""
     evenings(empty_product)

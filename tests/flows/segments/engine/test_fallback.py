@@ -8,6 +8,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
 from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
 
+from analytics_pipeline.flows.segments import statement
 from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.segments.engine import fallback, rows
 from analytics_pipeline.flows.segments.engine.process import JudgeProcess
@@ -294,9 +295,7 @@ def test_pages__of_an_empty_environment__ask_nothing_of_the_engine(empty_product
     assert _answers(empty_product, _segment(1, "REGEX", "plan", _FALLING_BACK))[0][:2] == (0, "fallback")
 
 
-def test_counts__many_segments__one_statement_for_a_hundred(
-    empty_product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_counts__many_segments__go_in_few_statements(empty_product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     statements: list[str] = []
     query = ClickHouse.query
 
@@ -305,7 +304,8 @@ def test_counts__many_segments__one_statement_for_a_hundred(
         return query(self, sql, **parameters)
 
     monkeypatch.setattr(ClickHouse, "query", recorded)
-    segments = [_segment(number, "EQUAL", "plan", str(number)) for number in range(1, 251)]
+    monkeypatch.setattr(statement, "SEGMENTS_PER_STATEMENT", 10)
+    segments = [_segment(number, "EQUAL", "plan", str(number)) for number in range(1, 26)]
 
     assert {answer[1] for answer in _answers(empty_product, *segments)} == {"counted"}
     assert len(statements) == 3
