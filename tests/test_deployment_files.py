@@ -70,6 +70,8 @@ def test_compose__our_containers__are_locked_down_and_bounded_and_in_order() -> 
     for name in set(ours) - {"migrate-pre", "migrate-post"}:
         assert ours[name]["depends_on"]["migrate-pre"] == {"condition": "service_completed_successfully"}, name
     assert set(ours["migrate-post"]["depends_on"]) == {"code-server", "daemon", "serve", "ingest"}
+    # Compose's `up --wait` fails when a container ends that none of those that stay waits for.
+    assert ours["webserver"]["depends_on"]["migrate-post"] == {"condition": "service_completed_successfully"}
     for name, service in _services().items():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name

@@ -27,7 +27,7 @@ CocoonsRow = flattened("CocoonsRow", cocoons.CocoonActivity, day=date)
 ErrorsRow = flattened("ErrorsRow", failures.ErrorSummary, hour=datetime)
 
 
-def _endpoints(
+async def _endpoints(
     service: Annotated[str | None, Query(max_length=200, examples=["web"])] = None,
     endpoint: Annotated[str | None, Query(max_length=2_000, examples=["/v1/things/{id}"])] = None,
     method: Annotated[str | None, Query(max_length=20, examples=["GET"])] = None,
