@@ -99,6 +99,8 @@ def _peer(row: Callable[[Any], object]) -> FastAPI:
             row(one.validate_python(event))
         except ValidationError as error:
             return Verdict(index=index, verdict="rejected", reason=error.errors()[0]["msg"])
+        except ValueError as error:
+            return Verdict(index=index, verdict="rejected", reason=str(error))
         return Verdict(index=index, verdict="accepted")
 
     @app.post("/v1/events/batch", response_model_exclude_none=True)
