@@ -136,6 +136,10 @@ def _clickhouse(parts: SplitResult) -> str:
 
 
 def _objects(parts: SplitResult) -> str:
+    if parts.scheme == "s3" and not parts.netloc:
+        return "must name a bucket: s3://bucket/prefix"
+    if parts.scheme == "file" and not parts.path.startswith("/"):
+        return "must name a directory from the root on: file:///absolute/directory"
     try:
         landing_url(parts.geturl())
     except ValueError as error:
@@ -166,7 +170,10 @@ def _pubsub(parts: SplitResult) -> str:
     is_project = re.fullmatch(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,29}", parts.netloc)
     is_topic = re.fullmatch(r"/[A-Za-z][\w.~+%-]{2,254}", parts.path, re.ASCII)
     if not is_project or not is_topic or parts.query not in _PACKING:
-        return "must look like pubsub://project/topic, with ?packed=1 or without"
+        return (
+            "must look like pubsub://project/topic, with ?packed=1 or without;"
+            " a project has 5 to 30 characters, a topic 3 to 255"
+        )
     return ""
 
 

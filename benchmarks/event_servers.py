@@ -1,7 +1,7 @@
-"""Two servers that answer batches with verdicts and store nothing: ours, and FastAPI with pydantic."""
+"""Servers that answer batches with verdicts and store nothing: ours, and FastAPI with pydantic."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal, Union, get_type_hints
 from uuid import UUID
 
@@ -12,7 +12,8 @@ from analytics_pipeline.api.ingestion.app import IngestionApp
 from analytics_pipeline.api.tokens import Token
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.product_events.ingestion import Submission
-from analytics_pipeline.flows.product_events.registry import Row
+from analytics_pipeline.flows.product_events.privacy.policy import privacy
+from analytics_pipeline.flows.product_events.registry import COLUMN_MEMBERS, Row
 from analytics_pipeline_sdk.events import EVENT_TYPES, Event, wire_name
 
 
@@ -47,6 +48,28 @@ async def _anybody(_: Mapping[bytes, bytes]) -> Token:
 
 def theirs() -> FastAPI:
     """As FastAPI's users write it: models of all types, told apart by their tag, each event validated by itself."""
+    return _peer(lambda _: None)
+
+
+def theirs_with_rows() -> FastAPI:
+    """The same that does what ours does besides: it checks the time, applies the policy and makes a row."""
+    settings = Settings(database_url="postgresql://127.0.0.1:1/x")
+    policy, retention = privacy(settings), timedelta(days=settings.event_retention_days)
+
+    def row(found: Any) -> dict[str, Any]:
+        now = datetime.now(timezone.utc)
+        if not now - retention <= found.timestamp <= now + timedelta(days=1):
+            raise ValueError("the time is out of range")
+        members = found.event.model_dump()
+        kind = members.pop("type")
+        policy.treat(kind, 1, members)
+        columns = {name: members.pop(name, None) for name in ("user_id", *COLUMN_MEMBERS)}
+        return {"organisation_id": 1, "event_id": found.id, "timestamp": found.timestamp, **columns, "data": members}
+
+    return _peer(row)
+
+
+def _peer(row: Callable[[Any], object]) -> FastAPI:
     envelope: Any = create_model("Envelope", id=(UUID, ...), timestamp=(datetime, ...), event=(_any_event(), ...))
 
     class Batch(BaseModel):
@@ -73,9 +96,11 @@ def theirs() -> FastAPI:
 
     def verdict(index: int, event: dict[str, Any]) -> Verdict:
         try:
-            one.validate_python(event)
+            row(one.validate_python(event))
         except ValidationError as error:
             return Verdict(index=index, verdict="rejected", reason=error.errors()[0]["msg"])
+        except ValueError as error:
+            return Verdict(index=index, verdict="rejected", reason=str(error))
         return Verdict(index=index, verdict="accepted")
 
     @app.post("/v1/events/batch", response_model_exclude_none=True)

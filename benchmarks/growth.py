@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import psutil
+from pydantic import SecretStr
 from rich.table import Table
 
 from analytics_pipeline.config import Settings
@@ -33,15 +34,24 @@ from analytics_pipeline.flows.reporting.rollups import Rollups
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
 from analytics_pipeline.flows.segments.counting import count_segments
 from analytics_pipeline.flows.tenants import Environment
+from analytics_pipeline.flows.usage_export.allow_list import allow_list
+from analytics_pipeline.flows.usage_export.export import export
+from analytics_pipeline.flows.usage_export.ledger import create
+from analytics_pipeline.flows.usage_export.line import Run
+from analytics_pipeline.flows.usage_export.records import Instance
 from analytics_pipeline.resources.clickhouse.accounting import Tag
 from analytics_pipeline.resources.clickhouse.client import ClickHouse
 from analytics_pipeline.resources.clickhouse.connection import connect
+from analytics_pipeline.resources.deadline import Deadline
 from analytics_pipeline.resources.landing import landing_zone
 from analytics_pipeline.resources.postgres import Postgres, postgres
+from analytics_pipeline.resources.sinks.registry import open_sink
+from analytics_pipeline.sink_addresses import SinkAddress
 from benchmarks.memory import peak_memory
 from benchmarks.product_event_figures import fill as fill_product_events
 from benchmarks.rows import console
 from benchmarks.stores import stores, unhurried
+from benchmarks.usage_export import fill as fill_event_logs
 from benchmarks.workload import document, segments
 
 RECORDS, FACTORS = 1_000, (1, 10, 100)
@@ -95,7 +105,8 @@ class Bench:
             "reporting: rollups of 200 accounts": self._rollups,
             "ai_usage: copy": lambda: chat.copy(self.day, self.day),
             "ai_usage: figures": self._usage,
-            "product_events: nine tables of figures": lambda: self._figures(records),
+            "product_events: ten tables of figures": lambda: self._figures(records),
+            "usage_export: to files": lambda: self._export(records),
         }
 
     def fill(self, records: int) -> None:
@@ -109,6 +120,7 @@ class Bench:
             self.clickhouse.execute(f"TRUNCATE TABLE {table}")
         start = day_start(self.day)
         fill_product_events(self.clickhouse, range(records), start, start + timedelta(hours=23))
+        fill_event_logs(self.store, records)
 
     def _rollups(self) -> None:
         Rollups(self.clickhouse, self.store, "benchmark").compute(self.day, self.day)
@@ -120,6 +132,17 @@ class Bench:
         for one in AGGREGATES:
             build = Build(one, self.clickhouse, self.store, "benchmark", 90, even_if_fewer=True)
             assert build.build(self.day, self.day)[self.day].events == events
+
+    def _export(self, events: int) -> None:
+        """To a sink of its own, which begins before the first event; a quarter of the events may not leave."""
+        url = SecretStr((self.settings.analytics_home.resolve() / "exported").as_uri())
+        address = SinkAddress(f"files_{events}", url, None)
+        with self.store.ledgers.connect() as connection:
+            create(connection, address.name, 0, "{}", "1")
+        deadline = Deadline.after(3_600, "")
+        run = Run(self.store, allow_list(self.store), Instance("benchmark", ""), _PAGE, deadline, "benchmark")
+        (served,) = export(run, [address.name], lambda _: open_sink(address, self.settings))
+        assert (served.status, served.records) == ("served", events - events // 4)
 
 
 def main() -> None:
@@ -168,6 +191,7 @@ def _show(found: list[Measured]) -> None:
 _SOURCES = (REPORTING_EVENTS, DUO_CHAT_EVENTS)
 _EMPTY = (
     "TRUNCATE accounts, conversations, reporting_events, ai_duo_chat_events",
+    "TRUNCATE event_logs RESTART IDENTITY",
     "TRUNCATE analytics_pipeline.identity_loads",
 )
 _ACCOUNTS = """

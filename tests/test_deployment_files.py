@@ -4,13 +4,14 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from shutil import copytree, which
+from shutil import copy, copytree, which
 from typing import Any
 
 import pytest
 import yaml
 from dagster._config import process_config
 from dagster._core.workspace.config_schema import WORKSPACE_CONFIG_SCHEMA
+from dagster_dg_core.context import DgContext
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
@@ -70,6 +71,8 @@ def test_compose__our_containers__are_locked_down_and_bounded_and_in_order() -> 
     for name in set(ours) - {"migrate-pre", "migrate-post"}:
         assert ours[name]["depends_on"]["migrate-pre"] == {"condition": "service_completed_successfully"}, name
     assert set(ours["migrate-post"]["depends_on"]) == {"code-server", "daemon", "serve", "ingest"}
+    # Compose's `up --wait` fails when a container ends that none of those that stay waits for.
+    assert ours["webserver"]["depends_on"]["migrate-post"] == {"condition": "service_completed_successfully"}
     for name, service in _services().items():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
@@ -87,7 +90,7 @@ def test_compose__secrets__stand_in_files_that_the_code_reads_and_the_script_mak
     compose = _yaml(COMPOSE / "compose.yaml")
     assert compose["secrets"] == {name: {"file": f"secrets/{name}"} for name in compose["secrets"]}
     assert (set(made), made) == (set(compose["secrets"]), again)
-    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "compose/secrets").iterdir()} == {0o444}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "compose/secrets").iterdir()} == {0o644}
     assert (tmp_path / "compose/secrets").stat().st_mode & 0o777 == 0o700
     for name, service in _of_our_image().items():
         files = {key: value for key, value in service["environment"].items() if key.endswith("_FILE")}
@@ -178,6 +181,16 @@ def test_dagster_plus__container_context__is_read_by_dagster() -> None:
 
     assert context.namespace == "analytics"
     assert context.run_k8s_config.container_config["resources"]["limits"] == {"memory": "2Gi"}
+
+
+def test_dagster_plus__files_beside_pyproject__are_read_by_dg(tmp_path: Path) -> None:
+    for file in ("pyproject.toml", *(f"deploy/dagster-plus/{name}.yaml" for name in ("build", "container_context"))):
+        copy(ROOT / file, tmp_path)
+
+    project = DgContext.for_project_environment(tmp_path, {})
+
+    assert project.build_config == {"registry": "registry.example.com/analytics-pipeline"}
+    assert project.container_context_config == _yaml(DEPLOY / "dagster-plus/container_context.yaml")
 
 
 def _snake(values: Mapping[str, Any]) -> dict[str, Any]:

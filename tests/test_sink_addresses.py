@@ -12,6 +12,10 @@ SECRET = "S3CRET-0123456789"
 TOPIC, PROJECT = "EXPORT_USAGE_DATA_TOPIC_NAME", "EXPORT_USAGE_DATA_TOPIC_PROJECT"
 ARN = "arn:aws:sns:eu-west-1:123456789012:events"
 HTTPS = "must look like https://host/path"
+TINY = (
+    "must look like pubsub://project/topic, with ?packed=1 or without;"
+    " a project has 5 to 30 characters, a topic 3 to 255"
+)
 
 
 def _shown(text: str, **more: str) -> list[str]:
@@ -83,6 +87,10 @@ def test_parse_sinks__half_of_a_topic__names_the_other_half(missing: str, other:
         (f"topic=sns:{ARN}?packed=2", "sink 1 (topic) must look like sns:arn:aws:sns:eu-west-1:123456789012:topic"),
         ("topic=sns:events", "sink 1 (topic) must look like sns:arn"),
         ("google=pubsub://project", "sink 1 (google) must look like pubsub://project/topic"),
+        ("google=pubsub://tiny/topic", f"sink 1 (google) {TINY}"),
+        ("disk=file:relative", "sink 1 (disk) must name a directory from the root on: file:///absolute/directory"),
+        ("bucket=s3:bucket/prefix", "sink 1 (bucket) must name a bucket: s3://bucket/prefix"),
+        ("bucket=s3://", "sink 1 (bucket) must name a bucket: s3://bucket/prefix"),
         ("google=pubsub://project/topic/more", "sink 1 (google) must look like pubsub://project/topic"),
     ],
 )

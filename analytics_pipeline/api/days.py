@@ -21,7 +21,7 @@ class DayRange:
     last: date
 
 
-def _days(
+async def _days(
     first: Annotated[
         date | None, Query(alias="from", description="First day; 30 days without it.", examples=["2026-11-01"])
     ] = None,

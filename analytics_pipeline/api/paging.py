@@ -95,14 +95,14 @@ def follow(rows: Sequence[Row], page: Page, key: Callable[[Row], Any], kind: Any
     return taken(rows[keys.index(after) + 1 :] if keys else rows, page, key)
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=1_000, description="The most rows of a page.", examples=[100])] = 100,
     cursor: Annotated[str | None, CURSOR] = None,
 ) -> Page:
     return Page(limit, cursor)
 
 
-def _small_page(
+async def _small_page(
     limit: Annotated[int, Query(ge=1, le=200, description="The most rows of a page.", examples=[100])] = 100,
     cursor: Annotated[str | None, CURSOR] = None,
 ) -> Page:

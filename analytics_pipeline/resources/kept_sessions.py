@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from select import POLLIN, poll
 from threading import Lock
 from typing import TypeAlias
 
@@ -128,10 +129,21 @@ def pool(conninfo: str, prepare: Callable[[Session], None], connections: int) ->
         timeout=CONNECT_TIMEOUT_SECONDS,
         configure=prepare,
         # One that its server has closed is replaced before it is used.
-        check=ConnectionPool.check_connection,
+        check=_check,
         num_workers=1,
         open=True,
     )
+
+
+def _check(session: Session) -> None:
+    """Ask the server whether the session holds, where anything has come on it: at rest only its end does.
+
+    Asking each time would cost as much as the statement that follows.
+    """
+    at_rest = poll()
+    at_rest.register(session.fileno(), POLLIN)
+    if at_rest.poll(0):
+        ConnectionPool.check_connection(session)
 
 
 @contextmanager

@@ -152,9 +152,10 @@ class Postgres:
         Raises:
             MixedStatement: it names our own tables as well, which may be in another database.
         """
-        if _OWN_TABLES in text and any(f"{{{name}}}" in text for name in self.relations):
+        named = [name for name in self.relations if f"{{{name}}}" in text]
+        if named and _OWN_TABLES in text:
             raise MixedStatement("a statement is either over the source's relations or over our own tables")
-        return sql.SQL(text).format(**{name: self.relation(name) for name in self.relations})
+        return sql.SQL(text).format(**{name: self.relation(name) for name in named})
 
     def relation(self, name: str) -> sql.Identifier:
         """The quoted, configured name of a source relation."""

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOWS = ("identities: load", "segments: 50", "reporting: rollups", "ai_usage: figures", "product_events: nine")
+FLOWS = (
+    "identities: load",
+    "segments: 50",
+    "reporting: rollups",
+    "ai_usage: figures",
+    "product_events: ten",
+    "usage_export",
+)
 
 
 @pytest.mark.slow

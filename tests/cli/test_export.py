@@ -91,6 +91,30 @@ def test_allowlist__add_list_has_remove__follow_each_other(sinks: Product) -> No
     assert run("export", "allowlist", "has", "A").exit_code == DONE
 
 
+def test_fields_list__rules_of_allowed_and_other_names__shows_all_of_them(sinks: Product) -> None:
+    assert run_json("export", "fields", "list") == []
+    run_json("export", "allowlist", "add", "A")
+    for name, *keys in (("A", "y", "x"), ("Typo", "k"), ("*", "z")):
+        run_json("export", "fields", "add", name, *keys)
+
+    assert run_json("export", "fields", "list") == [
+        {"event": "*", "keys": ["z"], "is_allowed": True},
+        {"event": "A", "keys": ["x", "y"], "is_allowed": True},
+        {"event": "Typo", "keys": ["k"], "is_allowed": False},
+    ]
+    assert "not in the allow list" in run("export", "fields", "list").output
+
+
+@pytest.mark.parametrize("command", ["recent", "dead-letters"])
+def test_shown__sink_that_nobody_knows__is_not_told_to_be_without_trouble(sinks: Product, command: str) -> None:
+    told = run("export", command, "typo")
+
+    assert (told.exit_code, told.output) == (
+        GAPS,
+        "Error: typo is no sink of EXPORT_SINKS and was never served; see: analytics-pipeline export status\n",
+    )
+
+
 def test_allowlist__export_past__history_goes_behind_the_live_export_to_the_sink_alone(sinks: Product) -> None:
     allow(sinks, "Old")
     add_events(sinks, 3, "Late")

@@ -3,7 +3,8 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -54,3 +55,28 @@ def server(followed_product: Product, tmp_path_factory: pytest.TempPathFactory) 
     """A webserver and a daemon that follow that product: their start takes longer than most tests."""
     with dagster_server(dict(os.environ), tmp_path_factory.mktemp("dagster") / "dagster.log") as running:
         yield running
+
+
+@dataclass
+class Operator:
+    """Starts Dagster, and again after it was killed or stopped."""
+
+    log: Path
+    stack: ExitStack
+
+    def start(self) -> DagsterServer:
+        return self.stack.enter_context(dagster_server(dict(os.environ), self.log))
+
+    def stop(self) -> None:
+        self.stack.close()
+
+    def restart(self) -> DagsterServer:
+        self.stop()
+        return self.start()
+
+
+@pytest.fixture
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An instance of its own: run keys of other tests' histories must not be known to it."""
+    with own_instance(monkeypatch), ExitStack() as made:
+        yield Operator(tmp_path / "dagster.log", made)

@@ -3,12 +3,10 @@
 Whatever is killed on the way, and whenever, the history ends complete, with one epoch and the source's row counts.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -16,36 +14,14 @@ import pytest
 
 from analytics_pipeline.embedded.dagster_ui import members
 from analytics_pipeline.flows.enablement.epochs import ATTEMPT_TAG
-from tests.e2e.conftest import own_instance
-from tests.e2e.dagster_server import DagsterServer, dagster_server, wait_for
+from tests.e2e.conftest import Operator
+from tests.e2e.dagster_server import DagsterServer, wait_for
 from tests.product import Product, today
 from tests.sensors.enablement import assert_complete, at, make_due, newest
 
 FIRST = today() - timedelta(days=4)
 # A tick of the sensor every 30 seconds, and a run that takes some.
 PATIENCE = 150
-
-
-@dataclass
-class Operator:
-    """Starts Dagster, and again after it was killed."""
-
-    log: Path
-    stack: ExitStack
-
-    def start(self) -> DagsterServer:
-        return self.stack.enter_context(dagster_server(dict(os.environ), self.log))
-
-    def restart(self) -> DagsterServer:
-        self.stack.close()
-        return self.start()
-
-
-@pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """An instance of its own: run keys of other tests' histories must not be known to it."""
-    with own_instance(monkeypatch), ExitStack() as made:
-        yield Operator(tmp_path / "dagster.log", made)
 
 
 def add_usage(product: Product, first: date) -> None:

@@ -6,12 +6,14 @@ from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
 
 from analytics_pipeline.resources.kept_sessions import kept_sessions
 from analytics_pipeline.resources.postgres import Postgres
+from analytics_pipeline.resources.sessions import Session
 from tests.resources.harness import wait_until_alone
 
 _PID = "SELECT pg_backend_pid()"
@@ -26,6 +28,22 @@ def test_query__pooled__uses_one_connection_with_our_settings(store: Postgres) -
     assert len(pids) == 1
     assert settings == store.query(_SETTINGS) == [("analytics_pipeline", "UTC", "5s")]
     assert store.query(_PID)[0] not in pids
+
+
+def test_query__pooled__sends_nothing_but_the_statement(store: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    execute = Session.execute
+
+    def recorded(self: Session, query: Any, *args: Any, **options: Any) -> Any:
+        sent.append(query if isinstance(query, str) else query.as_string(self))
+        return execute(self, query, *args, **options)
+
+    with store.pooled() as kept:
+        kept.query("SELECT 1")
+        monkeypatch.setattr(Session, "execute", recorded)
+        kept.query("SELECT 1")
+
+    assert sent == ["SELECT 1"]
 
 
 def test_query__server_has_closed_the_kept_connection__another_is_used(store: Postgres) -> None:

@@ -20,7 +20,7 @@ CURRENT = Attempt("ai_usage", "instance", 1, 1)
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with dg.DagsterInstance.ephemeral() as made:
         yield made
 
 

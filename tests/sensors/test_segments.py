@@ -183,7 +183,7 @@ def test_sensor__run_for_changes_is_under_way_or_several_brought_nothing__waits(
     product.execute("UPDATE segments SET updated_at = now() - interval '30 minutes'")
     job = resolved.all_assets_job()
 
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         asked = [evaluate(instance)]
         repository = resolved.repository()
         context = dg.build_sensor_context(instance=instance, repository_def=repository)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ class Stores:
                 self.postgres.execute(back.format(sql.Identifier(*name), kept))
         if what == "all":
             source.goes_back_to(self.kept[what])
+
+    def copied_days(self, table: str) -> set[date]:
+        """The days of which the ledger says that the table holds them."""
+        return {
+            day for (day,) in self.ledger("SELECT day FROM analytics_pipeline.source_copies WHERE source = %s", table)
+        }
 
     def staging(self) -> list[str]:
         """Tables that a run works in."""

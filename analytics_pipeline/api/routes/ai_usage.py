@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 UserId = Annotated[int, Query(ge=0, le=_LARGEST)]
 
 
-def _scope(
+async def _scope(
     days: Days,
     namespace: Annotated[
         str, Query(max_length=500, description="Path of ids from the top; all without it.", examples=["1/2/"])
@@ -148,7 +148,7 @@ def ai_languages(stores: Instance, scope: Asked, page: Paged) -> Listing[Languag
     return Listing(cut(rows, page, lambda row: (row.language,), tuple[str]), _told(reads, scope))
 
 
-def _wanted(
+async def _wanted(
     event: Annotated[
         list[str], Query(max_length=100, description="Of these names.", examples=[["request_duo_chat_response"]])
     ] = [],  # noqa: B006

@@ -33,7 +33,7 @@ Since = Annotated[AwareDatetime, Query(description="Inclusive, with its zone.", 
 Until = Annotated[AwareDatetime, Query(description="Exclusive, with its zone.", examples=["2026-11-08T00:00:00Z"])]
 
 
-def _query(
+async def _query(
     account: Id,
     since: Since,
     until: Until,

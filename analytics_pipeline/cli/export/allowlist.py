@@ -120,6 +120,21 @@ def remove_fields(name: str, keys: tuple[str, ...], *, as_json: bool) -> None:
     _show_keys(store, name, as_json=as_json)
 
 
+@fields.command("list")
+@json_option
+def list_fields(*, as_json: bool) -> None:
+    """Show every rule for keys, also those of names that are not in the allow list."""
+    found = allow_list.rules(postgres(Settings.load()))
+    if as_json:
+        print_json(found)
+        return
+    table = Table("event", "keys that leave", "", title="Keys", title_justify="left")
+    for one in found:
+        told = "" if one.is_allowed else "[yellow]its name is not in the allow list[/]"
+        table.add_row(escape(one.event), escape(", ".join(one.keys)), told)
+    new_console().print(table if found else "No key of any payload leaves.")
+
+
 def _show_keys(store: Postgres, name: str, *, as_json: bool) -> None:
     keys = allow_list.keys_of(store, name)
     if as_json:

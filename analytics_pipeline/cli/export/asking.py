@@ -9,6 +9,7 @@ import click
 from analytics_pipeline.cli.errors import Exit
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export.errors import NoSuchEvent
+from analytics_pipeline.flows.usage_export.ledger import states
 from analytics_pipeline.flows.usage_export.source import first_id_since, last_id_before
 from analytics_pipeline.resources.postgres import Postgres
 
@@ -34,6 +35,18 @@ def configured_sinks(settings: Settings, names: Sequence[str]) -> list[str]:
         if name not in known:
             raise Missing(f"{name[:60]} is no sink of EXPORT_SINKS, which names {', '.join(known)}")
     return [name for name in known if name in names] if names else known
+
+
+def require_known(settings: Settings, store: Postgres, sink: str | None) -> None:
+    """Nothing is known of the sink: is it one at all?
+
+    Raises:
+        Missing: it is not configured and was never served, so its name is probably misspelt.
+    """
+    if sink is not None and sink not in {*(one.name for one in settings.sinks), *states(store)}:
+        raise Missing(
+            f"{sink[:60]} is no sink of EXPORT_SINKS and was never served; see: analytics-pipeline export status"
+        )
 
 
 def first_id(store: Postgres, place: str) -> int:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.cli.errors import Exit
+from analytics_pipeline.cli.export.asking import require_known
 from analytics_pipeline.cli.output import json_option, new_console, print_json
 from analytics_pipeline.config import Settings
 from analytics_pipeline.flows.usage_export import deliveries
@@ -121,7 +122,11 @@ def _told(open_ones: Sequence[Blocker]) -> list[str]:
 @json_option
 def recent(sink: str | None, limit: int, *, as_json: bool) -> None:
     """Show the newest batches, of SINK or of all: what left, how much, and what became of it."""
-    found = deliveries.recent(postgres(Settings.load()), sink, limit)
+    settings = Settings.load()
+    store = postgres(settings)
+    found = deliveries.recent(store, sink, limit)
+    if not found:
+        require_known(settings, store, sink)
     if as_json:
         print_json(found)
         return
@@ -145,7 +150,11 @@ def dead_letters(sink: str | None, *, as_json: bool) -> None:
     Their events are still in the log: when the receiver has learned to take them, `export replay` sends them again, and
     those that arrive are no dead letters any more. Exits with 3 while there are any.
     """
-    found = dead_records(postgres(Settings.load()), sink)
+    settings = Settings.load()
+    store = postgres(settings)
+    found = dead_records(store, sink)
+    if not found:
+        require_known(settings, store, sink)
     if as_json:
         print_json(found)
     else:

@@ -38,6 +38,9 @@ _CONFIG = """<clickhouse>
   </query_log>
 </clickhouse>
 """
+# The default hands each read that the page cache may not have to another thread, and a file system in memory never says
+# that it has: a statement over hundreds of small parts took half as long again.
+_SETTINGS = {"local_filesystem_read_method": "pread"}
 # Translating an expression to machine code takes longer than evaluating it for some thousand rows.
 _FOR_SMALL_STATEMENTS = {
     "max_threads": "1",
@@ -68,7 +71,8 @@ def run_server(options: Options) -> None:
     _require_loopback(options.host)
     with _locked(options.path), _listening(options.host, options.port) as listener:
         config = _prepare_directory(options.path)
-        engine = _open_engine(options.path, config, _FOR_SMALL_STATEMENTS if options.statements_are_small else {})
+        own = _FOR_SMALL_STATEMENTS if options.statements_are_small else {}
+        engine = _open_engine(options.path, config, {**_SETTINGS, **own})
         try:
             if options.database:
                 engine.text(f"CREATE DATABASE IF NOT EXISTS {identifier(options.database)} ENGINE = Atomic")

@@ -40,7 +40,7 @@ def complete_days(
     parameters = {
         "source": REPORTING_EVENTS.name,
         "account": _account(scope),
-        "zones": names_of(zone),
+        "zones": [*names_of(zone)],
         "days": list(days),
     }
     return dict(postgres.query(_COMPLETE_DAYS, registry=REGISTRY.version, since=since, **parameters))

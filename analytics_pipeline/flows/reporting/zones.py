@@ -4,6 +4,7 @@ The operating system, ClickHouse and Postgres each bring another version of the 
 day another may end an hour later. So bounds are computed here, once, then stored and joined.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache, lru_cache
@@ -55,10 +56,11 @@ def canonical_of_stored(name: str) -> str:
         return name
 
 
-def names_of(name: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def names_of(name: str) -> Sequence[str]:
     """Every name that is the zone today, sorted, for a ledger that may hold any of them; one that is unknown, alone."""
     zone_itself = canonical_of_stored(name)
-    return sorted({name, *(one for one in zone_names() if canonical(one) == zone_itself)})
+    return tuple(sorted({name, *(one for one in zone_names() if canonical(one) == zone_itself)}))
 
 
 def iana_name(name: str) -> str:
@@ -102,7 +104,9 @@ def zone_names() -> frozenset[str]:
     return frozenset(files("tzdata").joinpath("zones").read_text().split())
 
 
-def day_bounds(name: str, first: date, last: date) -> list[DayBounds]:
+# A report of a year takes longer to cut into days than to add up.
+@lru_cache(maxsize=64)
+def day_bounds(name: str, first: date, last: date) -> Sequence[DayBounds]:
     """The bounds of each day from `first` to `last`, both inclusive, in the zone.
 
     Raises:
@@ -110,7 +114,7 @@ def day_bounds(name: str, first: date, last: date) -> list[DayBounds]:
     """
     days, tz = [first + timedelta(days=number) for number in range((last - first).days + 2)], zone(name)
     starts = [midnight(day, tz) for day in days]
-    return [DayBounds(*bounds) for bounds in zip(days[:-1], starts[:-1], starts[1:], strict=True)]
+    return tuple(DayBounds(*bounds) for bounds in zip(days[:-1], starts[:-1], starts[1:], strict=True))
 
 
 def midnight(day: date, tz: tzinfo) -> datetime:

@@ -29,6 +29,15 @@ class AllowList:
 
 
 @dataclass(frozen=True)
+class KeyRule:
+    """The keys that a rule lets leave with events of a name, or with every event; `is_allowed`: such events leave."""
+
+    event: str
+    keys: tuple[str, ...]
+    is_allowed: bool
+
+
+@dataclass(frozen=True)
 class AllowedName:
     """A name and which list it is in: `product`, `pipeline` or both; `keys` of its payloads leave."""
 
@@ -57,6 +66,16 @@ def listed(postgres: Postgres) -> list[AllowedName]:
         )
         for name in allowed.names
     ]
+
+
+def rules(postgres: Postgres) -> list[KeyRule]:
+    """Every rule for keys, by name; also of names that are not allowed, with which nothing leaves."""
+    allowed = {ALL, *_product(postgres), *_own(postgres)}
+    found = postgres.query(
+        "SELECT event_name, array_agg(key ORDER BY key) FROM analytics_pipeline.event_logs_export_fields"
+        " GROUP BY event_name ORDER BY event_name"
+    )
+    return [KeyRule(name, tuple(keys), name in allowed) for name, keys in found]
 
 
 def add(postgres: Postgres, names: Sequence[str]) -> list[str]:

@@ -38,8 +38,10 @@ TRANSIENT_CODES = frozenset(
 )
 TIMEOUT_EXCEEDED = 159
 MEMORY_LIMIT_EXCEEDED = 241
-# The last is what a reader of figures by month gets from a table that is still by day.
-MISSING_IN_SCHEMA = (16, 60, 181)  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE, ILLEGAL_FINAL
+# ILLEGAL_FINAL is what a reader of figures by month gets from a table that is still by day, the last is what becomes of
+# `CREATE TABLE … AS` one that is not there.
+# NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE, ILLEGAL_FINAL, CANNOT_GET_CREATE_TABLE_QUERY
+MISSING_IN_SCHEMA = (16, 60, 181, 390)
 _ERROR_CODE = re.compile(r"Code: (\d+)")
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BUSY_STATUSES = frozenset({429, 500, 502, 503, 504})

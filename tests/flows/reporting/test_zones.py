@@ -22,7 +22,7 @@ def test_canonical__of_a_link__is_the_zone_itself(name: str, zone: str) -> None:
 
 def test_canonical_of_stored__name_that_is_gone__is_itself() -> None:
     assert canonical_of_stored("Europe/Atlantis") == "Europe/Atlantis"
-    assert names_of("Europe/Atlantis") == ["Europe/Atlantis"]
+    assert names_of("Europe/Atlantis") == ("Europe/Atlantis",)
 
 
 def test_names_of__a_zone__are_those_that_mean_it_today() -> None:

@@ -166,8 +166,9 @@ def test_check_and_send__table_is_missing__say_what_to_run(empty_product: Produc
 
     with pytest.raises(SinkRefused, match=r"lacks .*Run: analytics-pipeline migrate pre$"):
         sink.check()
-    with pytest.raises(SinkRefused, match=r"is not as it should be\. Run: analytics-pipeline migrate pre$"):
-        sink.send(batch(1, 2))
+    for is_synthetic in (False, True):
+        with pytest.raises(SinkRefused, match=r"is not as it should be\. Run: analytics-pipeline migrate pre$"):
+            sink.send(batch_of([record(1)], is_synthetic=is_synthetic))
 
 
 def test_send__server_is_in_trouble__is_unavailable_and_shows_no_record(

@@ -38,7 +38,7 @@ def moments(first: date, last: date, zone: tzinfo) -> tuple[datetime, datetime]:
     return datetime.combine(first, time(), zone), datetime.combine(next_day(last), time(), zone)
 
 
-def _range(
+async def _range(
     first: Annotated[date | None, Query(alias="from", ge=date(1990, 1, 1), le=date(2098, 12, 31))] = None,
     last: Annotated[date | None, Query(alias="to", ge=date(1990, 1, 1), le=date(2098, 12, 31))] = None,
 ) -> Range:

@@ -101,7 +101,7 @@ def event_counts(asked: Asked, page: Paged) -> Listing[counts.EventCount]:
     return Listing(shown, told_of(found.coverage))
 
 
-def _filter(
+async def _filter(
     event_type: Annotated[
         str | None, Query(max_length=200, description="Of one type.", examples=["task_created"])
     ] = None,

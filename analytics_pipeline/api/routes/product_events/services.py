@@ -27,7 +27,7 @@ CocoonsRow = flattened("CocoonsRow", cocoons.CocoonActivity, day=date)
 ErrorsRow = flattened("ErrorsRow", failures.ErrorSummary, hour=datetime)
 
 
-def _endpoints(
+async def _endpoints(
     service: Annotated[str | None, Query(max_length=200, description="Of one service.", examples=["web"])] = None,
     endpoint: Annotated[
         str | None,

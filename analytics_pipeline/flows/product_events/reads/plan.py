@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from analytics_pipeline.flows.days import contiguous
@@ -118,5 +119,9 @@ class Known:
         if known is not None:
             # While it is swapped its figures are there, or are about to be.
             return known.events > 0 and known.version != UNKNOWN
-        began = min((day for day in (self.first_day, *self.rows) if day), default=None)
-        return self._is_expiring(day) and began is not None and began <= day
+        return self._is_expiring(day) and self._began is not None and self._began <= day
+
+    @cached_property
+    def _began(self) -> date | None:
+        """The first day that anything is known of."""
+        return min((day for day in (self.first_day, *self.rows) if day), default=None)

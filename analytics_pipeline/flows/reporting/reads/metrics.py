@@ -19,6 +19,9 @@ class Cell:
     count: int = 0
     seconds: float = 0.0
 
+    def plus(self, other: "Cell") -> "Cell":
+        return Cell(self.count + other.count, self.seconds + other.seconds)
+
 
 @dataclass(frozen=True)
 class ReportMetric:

@@ -1,10 +1,10 @@
 """Where each part of a report is read: whole local days whose rollup holds in the rollups, all else in the events."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from itertools import groupby
 
 from analytics_pipeline.flows.days import next_day
 from analytics_pipeline.flows.reporting.accounts import Account, Unzoned
@@ -72,12 +72,11 @@ def whole_days(account: Account, span: Period) -> list[AccountDay]:
 def read_plan(periods: Sequence[Period], held: Sequence[AccountDay]) -> ReadPlan:
     """How to read contiguous periods when the rollups of `held`, in order, hold."""
     starts = [period.since for period in periods]
-
-    def number(day: AccountDay) -> int:
-        return bisect_right(starts, day.bounds.starts_at) - 1
-
-    usable = [day for day in held if _fits(day, periods[number(day)])]
-    by_period = {key: list(days) for key, days in groupby(usable, number)}
+    by_period: dict[int, list[AccountDay]] = defaultdict(list)
+    for day in held:
+        number = bisect_right(starts, day.bounds.starts_at) - 1
+        if _fits(day, periods[number]):
+            by_period[number].append(day)
     return ReadPlan(
         {day.date: key for key, days in by_period.items() for day in days},
         [gap for key, period in enumerate(periods) for gap in _gaps(key, period, by_period.get(key, []))],

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.erasure.subjects import in_postgres
@@ -11,7 +12,7 @@ from analytics_pipeline.flows.reporting.ledger import AccountDay
 from analytics_pipeline.flows.reporting.reads.periods import Period
 from analytics_pipeline.flows.reporting.registry import Registry
 from analytics_pipeline.flows.reporting.source import REPORTING_EVENTS
-from analytics_pipeline.flows.reporting.zones import names_of
+from analytics_pipeline.flows.reporting.zones import day_bounds, names_of
 from analytics_pipeline.resources.postgres import Postgres
 from analytics_pipeline.resources.sql_files import sql_file
 
@@ -48,7 +49,9 @@ class Ledgers:
     now: datetime
 
     def vouched(self, days: Sequence[AccountDay], lost: Collection[date] = ()) -> Vouched:
-        """The ledgers' word on the account's local days; `lost` are UTC days that are known to lack events.
+        """The ledgers' word on the account's local days, from the first to the last.
+
+        `lost` are UTC days that are known to lack events.
 
         Raises:
             AccountForgotten: nothing of the account is stored any more.
@@ -58,8 +61,8 @@ class Ledgers:
             sql_file(__package__, "vouched.sql", SUBJECT=_SUBJECT),
             account=self.account_id,
             registry=self.registry.version,
-            zones=names_of(days[0].account.timezone) if days else [],
-            **_runs(days),
+            zones=[*names_of(days[0].account.timezone)] if days else [],
+            **(_runs(days[0].account.timezone, days[0].date, days[-1].date) if days else _NO_RUNS),
             source=REPORTING_EVENTS.name,
             first=first,
             last=end.date(),
@@ -78,19 +81,23 @@ def _mapping(days: Sequence[date] | None, values: Sequence[int] | None) -> dict[
     return dict(zip(days or (), values or (), strict=True))
 
 
-def _runs(days: Sequence[AccountDay]) -> dict[str, list[date] | list[int]]:
+@lru_cache(maxsize=64)
+def _runs(timezone: str, first: date, last: date) -> Mapping[str, Sequence[date] | Sequence[int]]:
     """Runs of neighbouring days whose bounds are as many seconds from their midnight in UTC: a few for each year."""
     runs: list[tuple[date, date, int, int]] = []
-    for day in days:
+    for day in day_bounds(timezone, first, last):
         midnight = day_start(day.date)
-        start, until = ((moment - midnight) // _SECOND for moment in (day.bounds.starts_at, day.bounds.ends_at))
-        first = day.date
-        if runs and runs[-1][1:] == (first - _DAY, start, until):
-            first = runs.pop()[0]
-        runs.append((first, day.date, start, until))
+        start, until = ((moment - midnight) // _SECOND for moment in (day.starts_at, day.ends_at))
+        begun = day.date
+        if runs and runs[-1][1:] == (begun - _DAY, start, until):
+            begun = runs.pop()[0]
+        runs.append((begun, day.date, start, until))
     return {
         "firsts": [run[0] for run in runs],
         "lasts": [run[1] for run in runs],
         "starts": [run[2] for run in runs],
         "untils": [run[3] for run in runs],
     }
+
+
+_NO_RUNS: Mapping[str, Sequence[date] | Sequence[int]] = {"firsts": [], "lasts": [], "starts": [], "untils": []}
