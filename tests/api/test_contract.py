@@ -47,5 +47,6 @@ def test_document__whatever_is_made_of_it__is_answered_as_it_says(asked: TestCli
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_document__very_many_things_made_of_it__are_answered_as_it_says(asked: TestClient) -> None:
     _tried(asked, _THOROUGH)

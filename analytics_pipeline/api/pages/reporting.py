@@ -20,6 +20,7 @@ from analytics_pipeline.flows.reporting.reads.plan import report_zone
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import Answer
 from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point, Reports
+from analytics_pipeline.flows.reporting.reads.unknown import known_comparison, known_points
 
 ROUTER = APIRouter(include_in_schema=False)
 
@@ -47,10 +48,10 @@ class _Account:
         return ReportQuery(one.account_id, one.since, one.until, dimension, None, one.timezone)
 
     def figures(self) -> View:
-        return _compared(self.reports.overview(self.query))
+        return self._compared(self.reports.overview(self.query))
 
     def bots(self) -> View:
-        return _compared(self.reports.bot_summary(self.query))
+        return self._compared(self.reports.bot_summary(self.query))
 
     def counts(self) -> View:
         return self._series("Conversations and resolutions by day", "", "conversations_count", "resolutions_count")
@@ -66,11 +67,21 @@ class _Account:
         rows = [(entity, *(figures[key] for key in SUMMARY)) for entity, figures in found.value.items()]
         return View(table=Table(tuple(columns), rows), told=told_of(found))
 
+    def _compared(self, found: Answer[Comparison]) -> View:
+        known = known_comparison(found, self.query)
+        now, before = known.current, known.previous
+        items = tuple(
+            Item(_NAMES[name], now[name], _kind(name), _change(now[name], before[name]))
+            for name in REPORT_METRICS
+            if name in now
+        )
+        return View(items=items, told=told_of(found))
+
     def _series(self, title: str, unit: str, *metrics: str) -> View:
         found = [self.reports.timeseries(self.query, metric) for metric in metrics]
         labels = tuple(self._label(point) for point in found[0].value)
         series = tuple(
-            Series(_NAMES[metric], tuple(_drawn(point) for point in answer.value))
+            Series(_NAMES[metric], tuple(_drawn(point) for point in known_points(answer, self.query)))
             for metric, answer in zip(metrics, found, strict=True)
         )
         return View(chart=Chart(title, labels, series, unit), told=told_of(found[0]))
@@ -122,16 +133,6 @@ def _choice(request: Request, who: CallerOf) -> Panel:
     return Panel("accounts", "Accounts", ask, wide=True)
 
 
-def _compared(found: Answer[Comparison]) -> View:
-    now, before = found.value.current, found.value.previous
-    items = tuple(
-        Item(_NAMES[name], now[name], _kind(name), _change(now[name], before[name]))
-        for name in REPORT_METRICS
-        if name in now
-    )
-    return View(items=items, told=told_of(found))
-
-
 def _change(now: float | None, before: float | None) -> str:
     """How a figure has changed since the time just before."""
     if before is None:
@@ -146,7 +147,5 @@ def _kind(metric: str) -> str:
 
 
 def _drawn(point: Point) -> float | None:
-    """A count as it is; an average in minutes, and nothing where there was nothing to average."""
-    if point.count is None:
-        return point.value
-    return point.value / 60 if point.count else None
+    """A count as it is, an average in minutes; None: unknown, or nothing to average."""
+    return point.value if point.count is None or point.value is None else point.value / 60

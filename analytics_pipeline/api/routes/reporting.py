@@ -1,6 +1,5 @@
 """Reports of an account: figures, series, summaries, and the events behind them."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
@@ -20,7 +19,7 @@ from analytics_pipeline.flows.reporting.reads.periods import GroupBy
 from analytics_pipeline.flows.reporting.reads.query import ReportQuery
 from analytics_pipeline.flows.reporting.reads.reading import Answer
 from analytics_pipeline.flows.reporting.reads.reports import Comparison, Point, Reports
-from analytics_pipeline.flows.reporting.reads.unknown import REASON, is_unknown
+from analytics_pipeline.flows.reporting.reads.unknown import REASON, is_unknown, known_comparison, known_points
 from analytics_pipeline.flows.reporting.reads.version import version
 
 ROUTER = APIRouter(tags=["reporting"], prefix="/accounts/{account}")
@@ -57,7 +56,6 @@ async def _query(
 
 
 _BOTS = tuple(metric.name for metric in BOT_SUMMARY)
-_CONVERSATIONS = "conversations_count"
 _EARLIEST = datetime(1990, 1, 1, tzinfo=zones.utc)
 
 Asked = Annotated[ReportQuery, Depends(_query)]
@@ -106,8 +104,7 @@ def time_series(
 ) -> Listing[PointRow]:
     """A metric in each period that overlaps the range, also the empty ones."""
     found = _reports(stores).timeseries(query, metric, group_by)
-    ends = [*(_moment(point) for point in found.value[1:]), query.until]
-    rows = [_point(point, found, end) for point, end in zip(found.value, ends, strict=True)]
+    rows = [_point(point) for point in known_points(found, query)]
     return Listing(cut(rows, page, lambda row: (row.period,), tuple[datetime]), told_of(found))
 
 
@@ -127,32 +124,13 @@ def bot_summary(stores: Account, query: Asked, page: Paged) -> Listing[Compared]
 
 
 def _comparison(found: Answer[Comparison], query: ReportQuery, page: Paged) -> Listing[Compared]:
-    now, before = _known(found.value, found, query)
-    rows = [Compared(metric, now[metric], before[metric]) for metric in sorted(now)]
+    known = known_comparison(found, query)
+    rows = [Compared(metric, known.current[metric], known.previous[metric]) for metric in sorted(known.current)]
     return Listing(cut(rows, page, lambda row: (row.metric,), tuple[str]), told_of(found))
 
 
-def _known(figures: Comparison, answer: Answer[Any], query: ReportQuery) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The figures now and before. Conversations are read from the product itself, which lacks none."""
-    earlier = _earlier(query)
-
-    def known(values: Mapping[str, Any], since: datetime, until: datetime) -> dict[str, Any]:
-        return {
-            name: None if name != _CONVERSATIONS and is_unknown(value, answer, since, until) else value
-            for name, value in values.items()
-        }
-
-    return known(figures.current, query.since, query.until), known(figures.previous, earlier, query.since)
-
-
-def _moment(point: Point) -> datetime:
-    return datetime.fromtimestamp(point.timestamp, zones.utc)
-
-
-def _point(point: Point, answer: Answer[Any], end: datetime) -> PointRow:
-    # The product draws an average of nothing as 0; here it is unknown.
-    is_none = point.count == 0 or is_unknown(point.value, answer, _moment(point), end)
-    return PointRow(_moment(point), None if is_none else point.value, point.count)
+def _point(point: Point) -> PointRow:
+    return PointRow(datetime.fromtimestamp(point.timestamp, zones.utc), point.value, point.count)
 
 
 _SUMMARY = {
@@ -174,12 +152,13 @@ _SUMMARY = {
 def summary(stores: Account, query: Asked, page: Paged) -> Listing[SummaryRow]:
     """All figures along the dimension, one row for each agent, inbox or team, beside those of the time before."""
     found = _reports(stores).compared_summary(query)
-    rows = [_summary_row(entity, *_known(figures, found, query)) for entity, figures in found.value.items()]
+    rows = [_summary_row(entity, known_comparison(found.of(one), query)) for entity, one in found.value.items()]
     return Listing(cut(rows, page, lambda row: (row.id,), tuple[int]), told_of(found))
 
 
-def _summary_row(entity: int, now: Mapping[str, Any], before: Mapping[str, Any]) -> SummaryRow:
-    return SummaryRow(entity, **now, **{f"previous_{name}": value for name, value in before.items()})
+def _summary_row(entity: int, known: Comparison) -> SummaryRow:
+    figures: dict[str, Any] = {**known.current, **{f"previous_{name}": value for name, value in known.previous.items()}}
+    return SummaryRow(entity, **figures)
 
 
 _BEHIND = {

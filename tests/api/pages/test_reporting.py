@@ -9,6 +9,7 @@ from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.pages import reporting
 from tests.api.test_reporting import desk as desk
 from tests.api.world import Tokens
+from tests.flows.reporting.desk import add_account, add_event, at
 from tests.product import Product
 
 
@@ -34,6 +35,25 @@ def test_reporting__of_an_account__shows_figures_charts_and_agents(desk: Product
     assert re.findall(r'<td class="n">(\d)</td>', row[1]) == ["0", "1"]
     agents = re.findall(r"<tr><td>(\d)</td><td[^>]*>(\d)</td><td[^>]*>(\d)</td>", _panel(page, "agents"))
     assert agents == [("1", "0", "2"), ("2", "0", "1")]
+
+
+def test_reporting__none_of_whose_days_was_brought_in__shows_no_zeros(
+    empty_product: Product, client: TestClient
+) -> None:
+    add_account(empty_product, 1, "Etc/UTC")
+    add_event(empty_product, "first_response", at("2026-01-06T10:00:00"), value=20)
+    page = client.get("/reporting", params={"account": 1, "from": "2026-01-06", "to": "2026-01-08"}).text
+
+    figures = dict(
+        re.findall(r"<dt>(.*?)</dt><dd>(?:<span class=\"word\">)?(.*?)(?:</span>)?<small>", _panel(page, "figures"))
+    )
+    assert figures == {
+        "Conversations": "0",
+        "Resolutions": "unknown",
+        "Time to resolution": "unknown",
+        "Time to first response": "unknown",
+        "Time to reply": "unknown",
+    }
 
 
 def test_reporting__one_panel_fails__the_others_are_there(

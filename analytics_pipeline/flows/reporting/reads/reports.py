@@ -45,10 +45,10 @@ _SETTINGS: Mapping[str, int] = {
 class Point:
     """A period's figure; `timestamp` is its start in seconds of the epoch. Averages have the `count` they are of.
 
-    An average of nothing is 0 with a count of 0.
+    An average of nothing is 0 with a count of 0. None is what `reads.unknown` finds that nobody knows.
     """
 
-    value: int | float
+    value: Number
     timestamp: int
     count: int | None = None
 
