@@ -77,5 +77,5 @@ def test_overview__a_store_does_not_answer__says_so_where_it_is_needed_and_shows
 
     panels = dict(re.findall(r'<section [^>]*id="(\w+)"(.*?)</section>', page, re.DOTALL))
     failing = [name for name, panel in panels.items() if "A store does not answer" in panel]
-    assert (list(panels), failing) == (["flows", "failing", "histories", "costs"], ["costs"])
+    assert (list(panels), failing) == (["flows", "failing", "checks", "histories", "costs"], ["costs"])
     assert "analytics-pipeline doctor" in panels["costs"]
