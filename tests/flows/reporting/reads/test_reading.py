@@ -53,7 +53,7 @@ def by_day(desk: Reports) -> Answer[list[Point]]:
     return desk.timeseries(query, "resolutions_count")
 
 
-def counts(answer: Answer[list[Point]]) -> list[int | float]:
+def counts(answer: Answer[list[Point]]) -> list[int | float | None]:
     return [point.value for point in answer.value]
 
 
