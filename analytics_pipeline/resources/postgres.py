@@ -1,7 +1,7 @@
 """Postgres as the flows use it: short connections, leases that die with their holder."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
@@ -23,8 +23,8 @@ from analytics_pipeline.resources.sessions import (
     CONNECTION_OPTIONS,
     GRACE_SECONDS,
     IS_LEASED,
-    ServerSilent,
     Session,
+    Stopped,
     committed,
     freed,
     lost_moment,
@@ -172,12 +172,14 @@ class Postgres:
         with self.ledgers._holder(patience) as connection:
             if not taken(connection, f"{SCHEMA}:{name}", patience):
                 raise LeaseHeld(f"another run is working on {name} and was left to it; try again when it has ended")
-            yield
             try:
-                held = freed(connection, f"{SCHEMA}:{name}")
-            except (psycopg.OperationalError, ServerSilent):
-                held = False
-            if not held:
+                yield
+            except BaseException:
+                # The server notices the end of a session a moment later, and the next attempt may have begun by then.
+                with suppress(psycopg.Error, Stopped):
+                    freed(connection, f"{SCHEMA}:{name}")
+                raise
+            if not freed(connection, f"{SCHEMA}:{name}"):
                 raise LeaseLost(f"the lease on {name} was lost on the way; run this again to be sure")
 
     def _holder(self, patience: timedelta) -> AbstractContextManager[Connection]:

@@ -182,8 +182,11 @@ def taken(connection: Session, name: str, patience: timedelta) -> bool:
 
 
 def freed(connection: Session, name: str) -> bool:
-    """Free the lock; False where the session did not hold it any more."""
-    return connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
+    """Free the lock; False where the session did not hold it any more, or has ended."""
+    try:
+        return connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
+    except (psycopg.OperationalError, ServerSilent):
+        return False
 
 
 # The server's state or words (the client library's are English), what they mean, and whether they pass by themselves.
