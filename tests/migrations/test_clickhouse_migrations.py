@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,13 @@ from analytics_pipeline.resources.postgres import LeaseHeld, Postgres
 from tests.migrations.product_event_figures import PRODUCT_EVENT_FIGURES
 
 GOLDEN = Path(__file__).parent / "golden"
+# Each script has its line from the change on that brings it; only new lines are added.
+LANDED = Path(__file__).parent / "landed.md5"
 CLUSTERS: Mapping[str, str | None] = {"single": None, "cluster": "main"}
 POSTGRES = [Migration("postgres", "pre", name, "applied") for name in revisions()]
 PRE = [Migration("clickhouse", "pre", name, "applied") for name in rendered("pre", None)]
 POST = [Migration("clickhouse", "post", name, "applied") for name in rendered("post", None)]
+_CHANGES = ("CREATE ", "ALTER ", "DROP ", "EXCHANGE ")
 
 
 def _golden() -> dict[str, str]:
@@ -47,10 +51,22 @@ def test_rendered__with_and_without_cluster__is_what_the_golden_files_hold() -> 
 def test_rendered__with_cluster__every_change_reaches_every_replica() -> None:
     for phase in PHASES:
         for text in rendered(phase, "main`\\").values():
-            changes = [line for line in text.splitlines() if line.startswith(("CREATE ", "ALTER "))]
+            changes = [line for line in text.splitlines() if line.startswith(_CHANGES)]
             assert changes
             assert all(" ON CLUSTER `main\\`\\\\`" in line for line in changes)
             assert text.count("ENGINE = ") == text.count("ENGINE = Replicated")
+
+
+def test_scripts__that_stores_may_have__are_as_they_were() -> None:
+    """A store that has applied a script refuses to be migrated by another text of it: write a new script instead."""
+    lines = [line.split() for line in LANDED.read_text().splitlines()]
+    known = {name: digest for digest, name in lines}
+
+    assert known == {
+        f"{phase}/{path.name}": md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        for phase in PHASES
+        for path in (Path(clickhouse_migrations.__file__).parent / phase).glob("*.sql")
+    }
 
 
 def _tables(clickhouse: ClickHouse) -> list[str]:

@@ -1,5 +1,4 @@
 -- Requests to services by endpoint and day: to merge the hours of a month would cost 24 times as much.
--- Few rows share a granule, because each has a state: who reads those of one organisation reads few others.
 CREATE TABLE IF NOT EXISTS analytics_api_latency_daily ON CLUSTER `main` -- noqa: PRS
 (
     organisation_id UInt64 COMMENT 'whose events these are',
@@ -24,5 +23,5 @@ CREATE TABLE IF NOT EXISTS analytics_api_latency_daily ON CLUSTER `main` -- noqa
 ENGINE = ReplicatedReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, service, endpoint, method, date)
-SETTINGS index_granularity = 64, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';

@@ -1,8 +1,6 @@
 -- Figures of product events by day (UTC), kept for ever and by month. Read with FINAL. Each has columns
 -- to be looked at, which are of its own row alone, and states to be merged: only those, counts and sums go over several
--- rows. A distinct count is exact. A quantile of durations is within 1 % of the duration at its rank. To read a state
--- takes tens of microseconds, so few rows share a granule: who reads one organisation reads few states of others.
-
+-- rows. A distinct count is exact. A quantile of durations is within 1 % of the duration at its rank.
 -- Users with any event on a day.
 CREATE TABLE IF NOT EXISTS analytics_daily_active_users ${ON_CLUSTER} -- noqa: PRS
 (
@@ -18,7 +16,7 @@ CREATE TABLE IF NOT EXISTS analytics_daily_active_users ${ON_CLUSTER} -- noqa: P
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, date)
-SETTINGS index_granularity = 32, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Tasks by what happened to them on a day. Durations are those of completed tasks alone.
@@ -43,7 +41,7 @@ CREATE TABLE IF NOT EXISTS analytics_task_stats_daily ${ON_CLUSTER} -- noqa: PRS
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, date)
-SETTINGS index_granularity = 32, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Requests to services by endpoint and hour.
@@ -72,7 +70,7 @@ CREATE TABLE IF NOT EXISTS analytics_api_latency_hourly ${ON_CLUSTER} -- noqa: P
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, service, endpoint, method, date, hour)
-SETTINGS index_granularity = 256, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Integrations by provider and day.
@@ -95,7 +93,7 @@ CREATE TABLE IF NOT EXISTS analytics_integration_health_daily ${ON_CLUSTER} -- n
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, provider, date)
-SETTINGS index_granularity = 32, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Logins and what follows them, by day.
@@ -117,7 +115,7 @@ CREATE TABLE IF NOT EXISTS analytics_auth_events_daily ${ON_CLUSTER} -- noqa: PR
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, date)
-SETTINGS index_granularity = 32, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Cocoons by what they did on a day. Sessions are those that a disconnection ended.
@@ -142,7 +140,7 @@ CREATE TABLE IF NOT EXISTS analytics_cocoon_activity_daily ${ON_CLUSTER} -- noqa
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, date)
-SETTINGS index_granularity = 32, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- Errors of services by type and hour.
@@ -165,7 +163,7 @@ CREATE TABLE IF NOT EXISTS analytics_errors_hourly ${ON_CLUSTER} -- noqa: PRS
 ENGINE = ${REPLICATED}ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(date)
 ORDER BY (organisation_id, service, error_type, date, hour)
-SETTINGS index_granularity = 256, min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
+SETTINGS min_age_to_force_merge_seconds = 60, min_age_to_force_merge_on_partition_only = 1,
     deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild';
 
 -- All events by type and service. Custom events by their name as well.
