@@ -62,6 +62,8 @@ def _notes(asset: Materialised) -> str:
         "unknown": "without an answer (see the run's unknown_counts)",
     }
     found = [f"{asset.metadata[key]} {label}" for key, label in wanted.items() if asset.metadata.get(key)]
+    if asset.metadata.get("events") == 0:
+        found.append("no event older than a minute yet")
     return ", ".join(found)
 
 
