@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("Compared", "number"),
     Column("Found", "number"),
     Column("Looked at", "moment"),
-    Column("Why nothing is known"),
+    Column("Unknown because"),
 )
 _NONE = "No check was executed yet. Those of a table are executed whenever one of its days is materialised."
 

@@ -47,6 +47,11 @@ def live() -> Response:
     return asset("live.js")
 
 
+@ROUTER.get("/static/icon.svg")
+def icon() -> Response:
+    return asset("icon.svg")
+
+
 def problem_of(request: Request, error: Exception) -> Response:
     """The answer to a request that ended with the exception: a page where pages are, else as the API has it.
 

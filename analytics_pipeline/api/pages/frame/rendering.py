@@ -76,8 +76,8 @@ def form(request: Request, template: str, status: int = 200, **values: object) -
 
 
 def asset(name: str) -> Response:
-    """The style or the script of the pages, of this installation."""
-    kinds = {"style.css": "text/css", "live.js": "text/javascript"}
+    """The style, the script or the icon of the pages, of this installation."""
+    kinds = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
     body = files(__package__).joinpath("static").joinpath(name).read_bytes()
     return Response(body, media_type=kinds[name], headers={"Cache-Control": "public, max-age=3600"})
 
