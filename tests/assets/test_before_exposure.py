@@ -66,7 +66,7 @@ def test_before_exposure__switched_on_after_counts_were_removed__schedule_has_th
     assert hidden.current() == {}
     hidden.set_flag(1, enabled=True)
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         # The grace hours are over: nothing can be captured any more.
         at = datetime(today().year, today().month, today().day, 12, 15, tzinfo=timezone.utc)
         repository = resolved.repository()
