@@ -26,11 +26,11 @@ preparation = types.ModuleType("analytics_pipeline.cli.local.preparation")
 preparation.prepare_demo = lambda environment, console: console.print(f"prepared {'ANALYTICS_HOME' in environment}")
 sys.modules["analytics_pipeline.cli.local.preparation"] = preparation
 services = types.ModuleType("analytics_pipeline.cli.local.event_services")
-services.start_sending = lambda *_: None
+services.start_sending = lambda *_, **__: types.SimpleNamespace(port=1)
 sys.modules["analytics_pipeline.cli.local.event_services"] = services
 dashboard = types.ModuleType("analytics_pipeline.cli.local.dashboard")
 dashboard.Dashboard = object
-dashboard.start_dashboard = lambda *_: types.SimpleNamespace(url="http://127.0.0.1:1", token="")
+dashboard.start_dashboard = lambda *_, **__: types.SimpleNamespace(url="http://127.0.0.1:1", token="")
 sys.modules["analytics_pipeline.cli.local.dashboard"] = dashboard
 from analytics_pipeline.cli.local.dev import dev
 dev()
