@@ -15,10 +15,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from analytics_pipeline.addresses import is_loopback
 from analytics_pipeline.api.limits import Limits
 from analytics_pipeline.api.problems import UNAUTHENTICATED, Problem, not_found
-from analytics_pipeline.api.stores import EVERYTHING as EVERYTHING
-from analytics_pipeline.api.stores import Caller as Caller
-from analytics_pipeline.api.stores import Connections, Stores
-from analytics_pipeline.api.stores import Scope as Scope
+from analytics_pipeline.api.stores import EVERYTHING, Caller, Connections, Scope, Stores
 from analytics_pipeline.api.tokens import Token, authenticate, with_id
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.tenants import Project, one_project, projects_of

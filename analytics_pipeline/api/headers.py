@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from analytics_pipeline.api.access import Scope as TokenScope
 from analytics_pipeline.api.limits import Spent
 from analytics_pipeline.api.problems import INVALID, TOO_LARGE_BODY, Problem, response_of
+from analytics_pipeline.api.stores import Scope as TokenScope
 from analytics_pipeline.resources.clickhouse.accounting import Cost
 
 LARGEST_BODY = 64 * 1024

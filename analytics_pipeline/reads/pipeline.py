@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from analytics_pipeline.api.access import EVERYTHING, Within
+from analytics_pipeline.api.access import Within
 from analytics_pipeline.api.routes import pipeline as routes
 from analytics_pipeline.api.routes import tenants
-from analytics_pipeline.api.stores import Stores
+from analytics_pipeline.api.stores import EVERYTHING, Stores
 from analytics_pipeline.reads.frames import listed
 
 if TYPE_CHECKING:

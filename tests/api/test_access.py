@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from analytics_pipeline.api import tokens
-from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.api.formats import CSV, JSON, NDJSON
 from analytics_pipeline.api.headers import SECURITY, Guard
-from analytics_pipeline.api.stores import Connections, Stores
+from analytics_pipeline.api.stores import Connections, Scope, Stores
 from analytics_pipeline.flows import row_policies
 from analytics_pipeline.flows.row_policies import TENANT_COLUMNS
 from tests.api.test_routes import documented, question

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult
 
-from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.mcp import server_of
+from analytics_pipeline.api.stores import Scope
 from analytics_pipeline.api.tokens import create, revoke
 from tests.api.test_routes import documented, question
 from tests.api.world import TOKENS, Tokens, application

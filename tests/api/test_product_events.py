@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from analytics_pipeline.api.access import Scope
+from analytics_pipeline.api.stores import Scope
 from tests.api.world import Tokens, application
 from tests.flows.product_events.events import ORGANISATION, OTHER, an_id, at, event, store
 from tests.product import Product, today

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from analytics_pipeline.api.access import EVERYTHING, Caller, Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.api.stores import EVERYTHING, Caller, Scope
 from analytics_pipeline.flows.check_outcomes.ledger import Check, CheckLedger, Found, Outcome, Severity
 from analytics_pipeline.flows.days import day_start
 from analytics_pipeline.flows.product_events.aggregates.tables import AGGREGATES

@@ -5,8 +5,8 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.pages import reporting
+from analytics_pipeline.api.stores import Scope
 from tests.api.test_reporting import desk as desk
 from tests.api.world import Tokens
 from tests.flows.reporting.desk import add_account, add_event, at

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from analytics_pipeline.api.access import Scope
 from analytics_pipeline.api.app import create_app
+from analytics_pipeline.api.stores import Scope
 from analytics_pipeline.api.tokens import create as created
 from analytics_pipeline.api.tokens import revoke
 from analytics_pipeline.config import Settings

@@ -9,10 +9,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from analytics_pipeline.api.access import COOKIE, Scope, service_of
+from analytics_pipeline.api.access import COOKIE, service_of
 from analytics_pipeline.api.pages.frame.panels import Link, Panel, asset_page, chosen, in_turn
 from analytics_pipeline.api.pages.frame.words import source, written
 from analytics_pipeline.api.problems import Problem, told
+from analytics_pipeline.api.stores import Scope
 from analytics_pipeline.config import Settings
 
 # Nothing from elsewhere, nothing written into the page itself.
